@@ -1,0 +1,116 @@
+/**
+ * The Clock port on the system's clocks.
+ *
+ * `performance.now()` (CLOCK_MONOTONIC) stands still while a host is suspended; `os.uptime()` counts on but is a
+ * system call with a resolution of 10 ms. So time is `performance.now()` plus the suspends seen so far, and a
+ * suspend shows as wall time running away from it: only then `os.uptime()` is asked whether the host slept or
+ * somebody set the clock. Do not derive time from the wall clock itself: NTP and people move it.
+ */
+import { uptime } from 'node:os';
+import { performance } from 'node:perf_hooks';
+import { TimerQueue } from '../base/timer-queue.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+
+/** A wall clock that ran away by this much is looked into; NTP slews by 0.5 ms a second. */
+const WALL_STEP_MS = 250;
+/** Below this, uptime and monotonic time differ by the resolution of uptime alone. */
+const SUSPEND_MS_MIN = 100;
+/** The one system timer runs at most this long: after a suspend, due timers fire within it. */
+const SYSTEM_TIMER_MS_MAX = 1_000;
+
+/** Where the system's time comes from; tests replace it to suspend the host. */
+export interface TimeSources {
+  monotonicMs(): number;
+  uptimeMs(): number;
+  wallMs(): number;
+}
+
+const SYSTEM_TIME: TimeSources = {
+  monotonicMs: () => performance.now(),
+  uptimeMs: () => uptime() * 1_000,
+  wallMs: () => Date.now(),
+};
+
+export class HostClock implements Clock {
+  readonly #sources: TimeSources;
+  readonly #queue = new TimerQueue<() => void>();
+  /** Boot time at monotonic 0, so that the values read as time since boot. */
+  readonly #bootOffsetMs: number;
+  #suspendedMs = 0;
+  #wallDeltaMs: number;
+  #systemTimer: NodeJS.Timeout | undefined;
+  #systemTimerDueMs = Number.POSITIVE_INFINITY;
+
+  constructor(sources: TimeSources = SYSTEM_TIME) {
+    this.#sources = sources;
+    const monotonicMs = sources.monotonicMs();
+    this.#bootOffsetMs = sources.uptimeMs() - monotonicMs;
+    this.#wallDeltaMs = sources.wallMs() - monotonicMs;
+  }
+
+  nowMs(): number {
+    const monotonicMs = this.#sources.monotonicMs();
+    const wallDeltaMs = this.#sources.wallMs() - monotonicMs;
+    if (Math.abs(wallDeltaMs - this.#wallDeltaMs) > WALL_STEP_MS) {
+      this.#wallDeltaMs = wallDeltaMs;
+      const sleptMs =
+        this.#sources.uptimeMs() - monotonicMs - this.#bootOffsetMs - this.#suspendedMs;
+      if (sleptMs > SUSPEND_MS_MIN) this.#suspendedMs += sleptMs;
+    }
+    return this.#bootOffsetMs + this.#suspendedMs + monotonicMs;
+  }
+
+  wallMs(): number {
+    return this.#sources.wallMs();
+  }
+
+  after(delayMs: number, callback: () => void): Timer {
+    const timer = this.#queue.add(this.nowMs() + Math.max(0, delayMs), callback);
+    this.#arm();
+    return {
+      cancel: () => {
+        if (this.#queue.remove(timer) && this.#queue.size === 0) this.#disarm();
+      },
+    };
+  }
+
+  #disarm(): void {
+    clearTimeout(this.#systemTimer);
+    this.#systemTimer = undefined;
+    this.#systemTimerDueMs = Number.POSITIVE_INFINITY;
+  }
+
+  /** Sees to it that the system wakes us for the first timer; a slice at a time, so any delay is possible. */
+  #arm(): void {
+    const first = this.#queue.peek();
+    if (!first || first.dueMs >= this.#systemTimerDueMs) return;
+    this.#disarm();
+    const nowMs = this.nowMs();
+    const delayMs = Math.min(Math.max(0, Math.ceil(first.dueMs - nowMs)), SYSTEM_TIMER_MS_MAX);
+    this.#systemTimerDueMs = nowMs + delayMs;
+    this.#systemTimer = setTimeout(() => {
+      this.#disarm();
+      this.#fireDue();
+      this.#arm();
+    }, delayMs);
+  }
+
+  /**
+   * Each due callback gets a turn of its own (`setImmediate`s of one turn run in order, with microtasks
+   * drained between them), so that one that throws stops the process without silently taking others along,
+   * and so that promises resolved by one run before the next, as in the simulator.
+   */
+  #fireDue(): void {
+    const nowMs = this.nowMs();
+    const setBefore = this.#queue.nextOrder;
+    for (let timer = this.#queue.peek(); timer; timer = this.#queue.peek()) {
+      if (timer.dueMs > nowMs || timer.order >= setBefore) return;
+      this.#queue.remove(timer);
+      this.#fireLater(timer.value);
+    }
+  }
+
+  #fireLater(callback: () => void): void {
+    setImmediate(callback);
+  }
+}

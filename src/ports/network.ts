@@ -1,0 +1,99 @@
+/**
+ * Authenticated, encrypted messages between peers.
+ *
+ * A *link* is the state "at least one connection to this PeerId is open". Real connections come and go below
+ * it (two peers may dial each other at the same moment): `opened` is reported when the first one is up,
+ * `closed` when the last one has ended.
+ *
+ * Guarantees:
+ * - The PeerId of a link is proven by the handshake; nobody can speak for another.
+ * - Frames of one class on one link arrive whole, at most once, in the order sent, as long as the link lives;
+ *   frames in flight when it ends are lost without notice. Between classes there is no order.
+ * - Frames that one turn of the event loop sends to one peer and class may travel together.
+ * - `send` never blocks. `full` means that more than SEND_BUFFER_BYTES_MAX wait to be written: the frame was
+ *   not taken. `gone` means there is no link.
+ * - Until `admit` was called for a PeerId its frames of every class but `admit` are not delivered and its
+ *   other streams are reset: a stranger gets nothing but `/covey/admit/1`.
+ * - `publish` is best effort: lossy, unordered, possibly repeated, with no word to the sender.
+ * Handlers are called one at a time, never from inside a call of this interface.
+ */
+import type { PeerId } from './identity.ts';
+
+/** Protocol ids are `/covey/<class>/1`. */
+export const FRAME_CLASSES = ['control', 'data', 'bulk'] as const;
+/** control: heartbeats, accusations, views. data: records and tasks. bulk: log follow, anti-entropy pages. */
+export type FrameClass = (typeof FRAME_CLASSES)[number];
+
+export const FRAME_BYTES_MAX = 8 * 1_024 * 1_024;
+/** A peer that reads nothing costs its senders at most this much memory a class. */
+export const SEND_BUFFER_BYTES_MAX = 16 * 1_024 * 1_024;
+export const ADMIT_FRAME_BYTES_MAX = 64 * 1_024;
+export const NEWS_BYTES_MAX = 16 * 1_024;
+
+/** `host:port`, host a name, an IPv4 address or an IPv6 address in brackets. */
+export type Address = string;
+
+export type DialResult =
+  | { readonly ok: true; readonly peerId: PeerId }
+  | {
+      readonly ok: false;
+      /** refused: ECONNREFUSED, the only one that is evidence of a crash. */
+      readonly code: 'refused' | 'timeout' | 'wrong_peer' | 'unreachable' | 'stopped';
+      readonly detail: string;
+    };
+
+export type SendResult = 'sent' | 'full' | 'gone';
+
+export interface LinkInfo {
+  readonly peerId: PeerId;
+  /** Remote end of the connection. */
+  readonly address: Address;
+  readonly direction: 'inbound' | 'outbound';
+}
+
+export interface NetworkHandlers {
+  /** The first connection to this peer is up. It may be a stranger. */
+  opened(link: LinkInfo): void;
+  /** The last connection ended; `error` tells a reset from an end of stream, for display. */
+  closed(peerId: PeerId, error: string | undefined): void;
+  frame(from: PeerId, frameClass: FrameClass, bytes: Uint8Array): void;
+  /** One request on `/covey/admit/1`, from anybody; the returned bytes are the reply. Undefined: refuse, reset. */
+  admitRequest(from: PeerId, bytes: Uint8Array): Promise<Uint8Array | undefined>;
+  /** A published message; `from` is the peer that handed it on, not its author. */
+  news(bytes: Uint8Array): void;
+}
+
+export type ListenResult =
+  | { readonly ok: true; readonly port: number }
+  | {
+      readonly ok: false;
+      readonly code: 'in_use' | 'no_such_address' | 'failed';
+      readonly detail: string;
+    };
+
+export interface Network {
+  /** Listens on `host:port` (port 0: any) and starts to call the handlers. Once. */
+  start(
+    handlers: NetworkHandlers,
+    listen: { readonly host: string; readonly port: number },
+  ): Promise<ListenResult>;
+  /** Connects, and proves that the other end is `peerId`. An open link answers at once. */
+  dial(peerId: PeerId, address: Address, timeoutMs: number): Promise<DialResult>;
+  /** A plain TCP connect to the address, closed at once: does something listen there? */
+  probe(
+    address: Address,
+    timeoutMs: number,
+  ): Promise<'accepted' | 'refused' | 'timeout' | 'unreachable'>;
+  /** One frame and its answer on `/covey/admit/1` over an open link. Undefined: reset or no answer in time. */
+  admitCall(peerId: PeerId, bytes: Uint8Array, timeoutMs: number): Promise<Uint8Array | undefined>;
+  /** From now on this PeerId is a member: frames, news and identify are let through. */
+  admit(peerId: PeerId): void;
+  send(peerId: PeerId, frameClass: FrameClass, bytes: Uint8Array): SendResult;
+  /** Ends every connection to the peer after what was sent has been written, 1 s at most; takes back `admit`. */
+  disconnect(peerId: PeerId): Promise<void>;
+  publish(bytes: Uint8Array): void;
+  /** Peers with an open link. */
+  links(): LinkInfo[];
+  /** Stops listening, closes every link, calls no handler afterwards. */
+  stop(): Promise<void>;
+}

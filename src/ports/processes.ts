@@ -1,0 +1,72 @@
+/**
+ * Child processes. Each runs in a process group of its own; whatever becomes of the daemon, all its groups are
+ * gone within a second (a guardian process sees to it, and knows the group before the command runs).
+ *
+ * Guarantees: `exited` is called exactly once per child, last, after all output up to the end of the main
+ * process was delivered (what a process left behind in the background still writes is not waited for: the
+ * group is killed when the main process has ended). Output chunks of one stream are in order.
+ * A command that cannot be started is an exit too: 127 not found, 126 not executable, as a shell has it.
+ */
+export type OutputStream = 'stdout' | 'stderr';
+
+export interface SpawnRequest {
+  /** Unique per start on this host, letters, digits and `-`; names the spool file. */
+  readonly runId: string;
+  readonly argv: readonly string[];
+  readonly cwd: string;
+  /** The whole environment; nothing of the daemon's own is inherited. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly stdin: Uint8Array;
+}
+
+export interface ChildExit {
+  /** Exit code, or undefined when a signal ended it. */
+  readonly code: number | undefined;
+  /** `SIGKILL`, … */
+  readonly signal: string | undefined;
+  /** Set when nothing was started (out of processes or memory, guardian gone): the reason. */
+  readonly startError: string | undefined;
+}
+
+export interface ChildHandlers {
+  /** The command is about to run in this process group. */
+  started(groupId: number): void;
+  output(stream: OutputStream, bytes: Uint8Array): void;
+  exited(exit: ChildExit): void;
+}
+
+export interface Child {
+  /** Sends the signal to the whole group. */
+  signal(signal: 'SIGTERM' | 'SIGKILL'): void;
+  /** Stops and resumes reading of output, so that a slow consumer holds the command back. */
+  pauseOutput(): void;
+  resumeOutput(): void;
+}
+
+export interface Processes {
+  spawn(request: SpawnRequest, handlers: ChildHandlers): Child;
+  /** Whether a directory is there and may be entered. */
+  directoryExists(path: string): Promise<boolean>;
+  /** PATH, HOME, USER, LANG, TZ of the daemon's environment, those that are set. */
+  baseEnvironment(): Readonly<Record<string, string>>;
+  /** Kills every group and ends the guardian. */
+  stop(): Promise<void>;
+}
+
+/** Spooled output of runs on this host, for `logs` only; never a result. */
+export interface Spool {
+  /** Appends, in order; beyond SPOOL_RUN_BYTES_MAX a run's later bytes are dropped and `truncated` is kept. */
+  append(runId: string, stream: OutputStream, bytes: Uint8Array): void;
+  /** Reads up to `limit` bytes from `offset`; `endBytes` is the length so far. Undefined: unknown run. */
+  read(
+    runId: string,
+    stream: OutputStream,
+    offset: number,
+    limit: number,
+  ): Promise<{ bytes: Uint8Array; endBytes: number; truncated: boolean } | undefined>;
+  remove(runId: string): Promise<void>;
+  /** Run ids that have a file, oldest first. */
+  list(): Promise<string[]>;
+}
+
+export const SPOOL_RUN_BYTES_MAX = 16 * 1_024 * 1_024;

@@ -1,0 +1,49 @@
+/**
+ * Durable, ordered key-value storage. Two instances exist on a host: `identity/` (key, allow-list, peer book)
+ * and `store/` (records).
+ *
+ * Guarantees:
+ * - `append` applies the whole batch or nothing; it resolves only when the batch has been synced to the disk.
+ * - Batches become durable in the order of the `append` calls; of two overlapping calls the later is never
+ *   durable without the earlier.
+ * - `get` and `range` show durable data only: nothing that a crash could take back.
+ * - A full disk answers `full`: nothing was written, reads go on, and later appends may succeed.
+ *   Any other failure answers `failed`: what was written is unknown, no later append succeeds, and the daemon
+ *   must stop acknowledging and exit.
+ * Keys are printable ASCII of at most KEY_BYTES_MAX bytes, in byte order. Values are at most VALUE_BYTES_MAX.
+ */
+export const KEY_BYTES_MAX = 400;
+/** A task's header, payload and result at their limits, with room. */
+export const VALUE_BYTES_MAX = 8 * 1_024 * 1_024;
+
+export type StoreOp =
+  | { readonly put: string; readonly value: Uint8Array }
+  | { readonly del: string };
+
+export type AppendResult =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly code: 'full' | 'failed'; readonly detail: string };
+
+export interface RangeQuery {
+  /** First key, included. */
+  readonly from: string;
+  /** End key, excluded. */
+  readonly to: string;
+  /** At most so many entries. */
+  readonly limit: number;
+  /** From the end of the range backwards. */
+  readonly reverse?: boolean;
+}
+
+export interface Store {
+  get(key: string): Uint8Array | undefined;
+  range(query: RangeQuery): { key: string; value: Uint8Array }[];
+  append(batch: readonly StoreOp[]): Promise<AppendResult>;
+  /** Bytes in use on the disk, for display. */
+  usedBytes(): number;
+  /** Waits for running appends; nothing may be called afterwards. */
+  close(): Promise<void>;
+}
+
+/** The end of the range of all keys that start with `prefix` (ASCII: `~` is the last printable character). */
+export const prefixEnd = (prefix: string): string => `${prefix}\x7f`;
