@@ -10,6 +10,8 @@ export const STDIN_BYTES_MAX = MIB;
 export const OUTPUT_BYTES_MAX = MIB;
 /** Room for a payload of 1 MiB with every character escaped as two, and the rest of a request. */
 export const LINE_BYTES_MAX = 4 * MIB;
+/** A line to a client: output of 1 MiB with every byte escaped as six, and a payload and a result beside it. */
+export const ANSWER_BYTES_MAX = 16 * MIB;
 export const CONNECTIONS_MAX = 256;
 export const BATCH_MAX = 1_000;
 /** Deeper JSON is no data but an attack on recursive readers. */

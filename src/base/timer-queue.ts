@@ -1,7 +1,7 @@
 /**
- * The queue of pending timers behind both clocks: a binary heap ordered by due time, then by order of setting.
- * Removal is O(log n) and immediate; marking cancelled timers and skipping them later would keep every
- * request's 30 s timeout in memory long after its answer.
+ * The queue of pending timers behind both clocks: a binary heap ordered by due time, then by order
+ * of setting. Removal is O(log n) and immediate; marking cancelled timers and skipping them later
+ * would keep every request's 30 s timeout in memory long after its answer.
  */
 export interface QueuedTimer<T> {
   readonly dueMs: number;

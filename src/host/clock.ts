@@ -1,10 +1,11 @@
 /**
  * The Clock port on the system's clocks.
  *
- * `performance.now()` (CLOCK_MONOTONIC) stands still while a host is suspended; `os.uptime()` counts on but is a
- * system call with a resolution of 10 ms. So time is `performance.now()` plus the suspends seen so far, and a
- * suspend shows as wall time running away from it: only then `os.uptime()` is asked whether the host slept or
- * somebody set the clock. Do not derive time from the wall clock itself: NTP and people move it.
+ * `performance.now()` (CLOCK_MONOTONIC) stands still while a host is suspended; `os.uptime()`
+ * counts on but is a system call with a resolution of 10 ms. So time is `performance.now()` plus
+ * the suspends seen so far, and a suspend shows as wall time running away from it: only then
+ * `os.uptime()` is asked whether the host slept or somebody set the clock. Do not derive time from
+ * the wall clock itself: NTP and people move it.
  */
 import { uptime } from 'node:os';
 import { performance } from 'node:perf_hooks';
@@ -31,15 +32,22 @@ const SYSTEM_TIME: TimeSources = {
   wallMs: () => Date.now(),
 };
 
+interface Entry {
+  readonly callback: () => void;
+  canceled: boolean;
+}
+
 export class HostClock implements Clock {
   readonly #sources: TimeSources;
-  readonly #queue = new TimerQueue<() => void>();
+  readonly #queue = new TimerQueue<Entry>();
   /** Boot time at monotonic 0, so that the values read as time since boot. */
   readonly #bootOffsetMs: number;
   #suspendedMs = 0;
   #wallDeltaMs: number;
-  #systemTimer: NodeJS.Timeout | undefined;
-  #systemTimerDueMs = Number.POSITIVE_INFINITY;
+  #systemTimeout: NodeJS.Timeout | undefined;
+  #systemImmediate: NodeJS.Immediate | undefined;
+  /** When the system will wake us. */
+  #wakeMs = Number.POSITIVE_INFINITY;
 
   constructor(sources: TimeSources = SYSTEM_TIME) {
     this.#sources = sources;
@@ -65,52 +73,58 @@ export class HostClock implements Clock {
   }
 
   after(delayMs: number, callback: () => void): Timer {
-    const timer = this.#queue.add(this.nowMs() + Math.max(0, delayMs), callback);
+    if (Number.isNaN(delayMs)) throw new RangeError('a delay must be a number');
+    const entry: Entry = { callback, canceled: false };
+    const timer = this.#queue.add(this.nowMs() + Math.max(0, delayMs), entry);
     this.#arm();
     return {
       cancel: () => {
+        entry.canceled = true;
         if (this.#queue.remove(timer) && this.#queue.size === 0) this.#disarm();
       },
     };
   }
 
   #disarm(): void {
-    clearTimeout(this.#systemTimer);
-    this.#systemTimer = undefined;
-    this.#systemTimerDueMs = Number.POSITIVE_INFINITY;
-  }
-
-  /** Sees to it that the system wakes us for the first timer; a slice at a time, so any delay is possible. */
-  #arm(): void {
-    const first = this.#queue.peek();
-    if (!first || first.dueMs >= this.#systemTimerDueMs) return;
-    this.#disarm();
-    const nowMs = this.nowMs();
-    const delayMs = Math.min(Math.max(0, Math.ceil(first.dueMs - nowMs)), SYSTEM_TIMER_MS_MAX);
-    this.#systemTimerDueMs = nowMs + delayMs;
-    this.#systemTimer = setTimeout(() => {
-      this.#disarm();
-      this.#fireDue();
-      this.#arm();
-    }, delayMs);
+    clearTimeout(this.#systemTimeout);
+    clearImmediate(this.#systemImmediate);
+    this.#wakeMs = Number.POSITIVE_INFINITY;
   }
 
   /**
-   * Each due callback gets a turn of its own (`setImmediate`s of one turn run in order, with microtasks
-   * drained between them), so that one that throws stops the process without silently taking others along,
-   * and so that promises resolved by one run before the next, as in the simulator.
+   * Sees to it that the system wakes us for the first timer; a slice at a time, so any delay is
+   * possible.
    */
-  #fireDue(): void {
+  #arm(): void {
+    const first = this.#queue.peek();
+    if (!first || first.dueMs >= this.#wakeMs) return;
+    this.#disarm();
+    const nowMs = this.nowMs();
+    const delayMs = Math.min(Math.ceil(first.dueMs - nowMs), SYSTEM_TIMER_MS_MAX);
+    this.#wakeMs = nowMs + delayMs;
+    // setTimeout(0) waits a whole millisecond; what is due now shall run in the next turn.
+    if (delayMs <= 0) this.#systemImmediate = setImmediate(() => this.#wake());
+    else this.#systemTimeout = setTimeout(() => this.#wake(), delayMs);
+  }
+
+  /**
+   * Each due callback gets a turn of its own: the `setImmediate`s of one turn run in order, with
+   * microtasks drained between them, so that promises resolved by one callback run before the next,
+   * as in the simulator. What a callback throws is an uncaught exception: it ends the process, as
+   * it must.
+   */
+  #wake(): void {
+    this.#disarm();
     const nowMs = this.nowMs();
     const setBefore = this.#queue.nextOrder;
     for (let timer = this.#queue.peek(); timer; timer = this.#queue.peek()) {
-      if (timer.dueMs > nowMs || timer.order >= setBefore) return;
+      if (timer.dueMs > nowMs || timer.order >= setBefore) break;
       this.#queue.remove(timer);
-      this.#fireLater(timer.value);
+      const entry = timer.value;
+      setImmediate(() => {
+        if (!entry.canceled) entry.callback();
+      });
     }
-  }
-
-  #fireLater(callback: () => void): void {
-    setImmediate(callback);
+    this.#arm();
   }
 }

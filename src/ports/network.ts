@@ -8,9 +8,10 @@
  * Guarantees:
  * - The PeerId of a link is proven by the handshake; nobody can speak for another.
  * - Frames of one class on one link arrive whole, at most once, in the order sent, as long as the link lives;
- *   frames in flight when it ends are lost without notice. Between classes there is no order.
+ *   frames in flight when it, or one of several connections below it, ends are lost without notice. So are
+ *   frames to a peer that has not admitted the sender. Between classes there is no order.
  * - Frames that one turn of the event loop sends to one peer and class may travel together.
- * - `send` never blocks. `full` means that more than SEND_BUFFER_BYTES_MAX wait to be written: the frame was
+ * - `send` never blocks, and the bytes given to it must not be changed any more. `full` means that more than SEND_BUFFER_BYTES_MAX wait to be written: the frame was
  *   not taken. `gone` means there is no link.
  * - Until `admit` was called for a PeerId its frames of every class but `admit` are not delivered and its
  *   other streams are reset: a stranger gets nothing but `/covey/admit/1`.
@@ -59,7 +60,7 @@ export interface NetworkHandlers {
   frame(from: PeerId, frameClass: FrameClass, bytes: Uint8Array): void;
   /** One request on `/covey/admit/1`, from anybody; the returned bytes are the reply. Undefined: refuse, reset. */
   admitRequest(from: PeerId, bytes: Uint8Array): Promise<Uint8Array | undefined>;
-  /** A published message; `from` is the peer that handed it on, not its author. */
+  /** A published message, handed on by some member; who wrote it is in its payload. */
   news(bytes: Uint8Array): void;
 }
 
@@ -84,9 +85,15 @@ export interface Network {
     address: Address,
     timeoutMs: number,
   ): Promise<'accepted' | 'refused' | 'timeout' | 'unreachable'>;
-  /** One frame and its answer on `/covey/admit/1` over an open link. Undefined: reset or no answer in time. */
+  /**
+   * One frame and its answer on `/covey/admit/1` over an open link. Undefined: reset or no answer in time, which
+   * is 5 s at the other end.
+   */
   admitCall(peerId: PeerId, bytes: Uint8Array, timeoutMs: number): Promise<Uint8Array | undefined>;
-  /** From now on this PeerId is a member: frames, news and identify are let through. */
+  /**
+   * From now on this PeerId is a member, link or none: frames, news and identify are let through. A link to a
+   * PeerId that is not admitted is closed after 10 s.
+   */
   admit(peerId: PeerId): void;
   send(peerId: PeerId, frameClass: FrameClass, bytes: Uint8Array): SendResult;
   /** Ends every connection to the peer after what was sent has been written, 1 s at most; takes back `admit`. */
@@ -94,6 +101,6 @@ export interface Network {
   publish(bytes: Uint8Array): void;
   /** Peers with an open link. */
   links(): LinkInfo[];
-  /** Stops listening, closes every link, calls no handler afterwards. */
+  /** Stops listening, and closes every link as `disconnect` does. From the call on no handler is called. */
   stop(): Promise<void>;
 }

@@ -55,7 +55,10 @@ export interface Processes {
 
 /** Spooled output of runs on this host, for `logs` only; never a result. */
 export interface Spool {
-  /** Appends, in order; beyond SPOOL_RUN_BYTES_MAX a run's later bytes are dropped and `truncated` is kept. */
+  /**
+   * Appends, in order, and never blocks; beyond SPOOL_RUN_BYTES_MAX (both streams together) a run's later bytes
+   * are dropped and `truncated` is kept. Beyond SPOOL_TOTAL_BYTES_MAX the oldest runs are removed.
+   */
   append(runId: string, stream: OutputStream, bytes: Uint8Array): void;
   /** Reads up to `limit` bytes from `offset`; `endBytes` is the length so far. Undefined: unknown run. */
   read(
@@ -70,3 +73,7 @@ export interface Spool {
 }
 
 export const SPOOL_RUN_BYTES_MAX = 16 * 1_024 * 1_024;
+/** Of all runs together: what a host gives for logs of past runs. */
+export const SPOOL_TOTAL_BYTES_MAX = 1_024 * 1_024 * 1_024;
+/** Run ids that a spool takes: they become file names. */
+export const RUN_ID_PATTERN = /^[A-Za-z0-9-]{1,128}$/;

@@ -7,10 +7,13 @@
  * - Batches become durable in the order of the `append` calls; of two overlapping calls the later is never
  *   durable without the earlier.
  * - `get` and `range` show durable data only: nothing that a crash could take back.
- * - A full disk answers `full`: nothing was written, reads go on, and later appends may succeed.
+ * - A full disk answers `full`: nothing was written, reads go on, and later appends may succeed. Appends that
+ *   were called before that answer and wait behind it answer `full` too, so that none overtakes another.
  *   Any other failure answers `failed`: what was written is unknown, no later append succeeds, and the daemon
  *   must stop acknowledging and exit.
+ * - Values are copied both ways: the caller may change what it passed or was given.
  * Keys are printable ASCII of at most KEY_BYTES_MAX bytes, in byte order. Values are at most VALUE_BYTES_MAX.
+ * A batch that breaks this is a broken invariant: `append` throws.
  */
 export const KEY_BYTES_MAX = 400;
 /** A task's header, payload and result at their limits, with room. */
@@ -47,3 +50,16 @@ export interface Store {
 
 /** The end of the range of all keys that start with `prefix` (ASCII: `~` is the last printable character). */
 export const prefixEnd = (prefix: string): string => `${prefix}\x7f`;
+
+/** Throws when a batch breaks the rules of keys and values: both twins call it first. */
+export function checkBatch(batch: readonly StoreOp[]): void {
+  for (const op of batch) {
+    const key = 'put' in op ? op.put : op.del;
+    if (key.length > KEY_BYTES_MAX || !/^[\x20-\x7e]+$/.test(key)) {
+      throw new RangeError(`not a store key: ${JSON.stringify(key.slice(0, KEY_BYTES_MAX))}`);
+    }
+    if ('put' in op && op.value.length > VALUE_BYTES_MAX) {
+      throw new RangeError(`the value of ${key} has ${op.value.length} bytes`);
+    }
+  }
+}

@@ -1,0 +1,110 @@
+/** Parsers of flag values, and the flags that several verbs share. Commander turns their errors into exit 2. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { parseDuration, parseSize } from '../base/units.ts';
+
+export function duration(text: string): number {
+  const parsed = parseDuration(text);
+  if (!parsed.ok) throw new InvalidArgumentError(parsed.error);
+  return parsed.value;
+}
+
+export function size(text: string): number {
+  const parsed = parseSize(text);
+  if (!parsed.ok) throw new InvalidArgumentError(parsed.error);
+  return parsed.value;
+}
+
+export const integer =
+  (min: number, max: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < min || value > max) {
+      throw new InvalidArgumentError(`must be a whole number from ${min} to ${max}`);
+    }
+    return value;
+  };
+
+type Pairs = Readonly<Record<string, string>>;
+
+/** `k=v`, repeatable. */
+export function pair(text: string, before: Pairs = {}): Pairs {
+  const at = text.indexOf('=');
+  if (at <= 0) throw new InvalidArgumentError(`'${text}' is not KEY=VALUE`);
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+export const collect = (text: string, before: readonly string[] = []): readonly string[] => [
+  ...before,
+  text,
+];
+
+/** `K=V`, or `K` alone for the caller's own value. */
+export function environmentOf(
+  entries: readonly string[],
+  own: Readonly<Record<string, string | undefined>>,
+): Record<string, string> | string {
+  const env: Record<string, string> = {};
+  for (const entry of entries) {
+    const at = entry.indexOf('=');
+    const name = at < 0 ? entry : entry.slice(0, at);
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) return `'${name}' is not a variable name`;
+    const value = at < 0 ? own[name] : entry.slice(at + 1);
+    if (value === undefined) return `--env ${name}: the variable is not set here`;
+    env[name] = value;
+  }
+  return env;
+}
+
+/** `fixed:1s`, `exponential:1s`, `exponential:1s:1m`. */
+export function backoff(text: string): {
+  type: 'fixed' | 'exponential';
+  delay_ms: number;
+  max_ms?: number;
+} {
+  const [type, delay, max, ...rest] = text.split(':');
+  if ((type !== 'fixed' && type !== 'exponential') || delay === undefined || rest.length > 0) {
+    throw new InvalidArgumentError('write fixed:DELAY or exponential:DELAY[:MAX], as in fixed:1s');
+  }
+  const base = { type, delay_ms: duration(delay) } as const;
+  return max === undefined ? base : { ...base, max_ms: duration(max) };
+}
+
+export const jsonFlag = (command: Command): Command =>
+  command.option('--json', 'print JSON (streams: one object a line)');
+
+export const quietFlag = (command: Command): Command =>
+  command.option('-q, --quiet', 'print ids only');
+
+export interface ExecFlags {
+  readonly cwd?: string;
+  readonly env?: readonly string[];
+  readonly shell?: boolean;
+  readonly timeout?: number;
+  readonly attempts?: number;
+  readonly queue?: string;
+  readonly priority?: number;
+}
+
+/** The flags of everything that runs a command. */
+export function execFlags(command: Command): Command {
+  return command
+    .option('--cwd <dir>', 'working directory on the peer that runs it (default: the current one)')
+    .addOption(
+      new Option(
+        '--env <K=V|K>',
+        "a variable for the command, K alone: with the caller's value; repeatable",
+      ).argParser(collect),
+    )
+    .option('--timeout <duration>', 'end an attempt that runs longer, as 30s', duration)
+    .option('--attempts <n>', 'starts at most, if the command fails (default: 1)', integer(1, 100))
+    .option('--queue <name>', "queue (default: 'default')")
+    .option('--priority <n>', '0 first (default: 0)', integer(0, 1_000_000));
+}
+
+/** The fields of task.submit that `execFlags` set. */
+export const submitFieldsOf = (flags: ExecFlags) => ({
+  ...(flags.timeout === undefined ? {} : { run_timeout_ms: flags.timeout }),
+  ...(flags.attempts === undefined ? {} : { attempts: flags.attempts }),
+  ...(flags.queue === undefined ? {} : { queue: flags.queue }),
+  ...(flags.priority === undefined ? {} : { priority: flags.priority }),
+});

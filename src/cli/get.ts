@@ -1,0 +1,86 @@
+/** `covey get ID`: one task, with its attempts. */
+import type { TaskView } from '../api/task.ts';
+import { shellWords } from './bytes.ts';
+import { EXIT } from './exit-codes.ts';
+import { jsonFlag } from './flags.ts';
+import { fields, stateCell, table } from './output.ts';
+import type { Verb } from './verb.ts';
+
+export const verb: Verb = {
+  configure(command) {
+    jsonFlag(command.argument('<id>', 'a task id, or six or more characters of its end'));
+  },
+  async run(cli, command) {
+    const id = await cli.resolveId(command.args[0] ?? '');
+    if (!id.ok) return cli.fail(id.error);
+    const answer = await cli.call('task.get', { id: id.value });
+    if (!answer.ok) return cli.fail(answer.error);
+    await (cli.options.json === true
+      ? cli.json(answer.value)
+      : cli.print(taskText(answer.value, cli.color)));
+    return EXIT.ok;
+  },
+};
+
+const jsonOf = (value: unknown): string | undefined =>
+  value === undefined ? undefined : JSON.stringify(value);
+
+function taskText(task: TaskView, color: boolean): string {
+  const head = fields(
+    [
+      ['id', task.id],
+      ['state', stateCell(task.state, task.reason)],
+      ['since', task.since],
+      ['what', task.argv === undefined ? task.type : shellWords(task.argv)],
+      ['queue', task.queue],
+      ['priority', task.priority === 0 ? undefined : task.priority],
+      ['labels', labelsText(task.labels)],
+      ['submitted', task.submitted_at],
+      ['run at', task.run_at],
+      ['finished', task.finished_at],
+      ['exit code', task.exit_code],
+      ['signal', task.signal],
+      ['error', task.error === undefined ? undefined : task.error.message],
+      ['failures', task.failures === 0 ? undefined : task.failures],
+      ['losses', task.losses === 0 ? undefined : task.losses],
+      ['cancel', task.cancel_requested === '' ? 'requested' : task.cancel_requested],
+      ['payload', jsonOf(task.payload)],
+      ['progress', jsonOf(task.progress)],
+      ['result', jsonOf(task.result)],
+      ['retry of', task.retry_of],
+      ['duplicate of', task.duplicate_of],
+      ['dedupe key', task.dedupe_key],
+      ['conflicts', task.conflicts === 0 ? undefined : task.conflicts],
+      ['home', task.home.join(', ')],
+      ['owner', task.owner],
+      ['runner', task.runner],
+    ],
+    color,
+  );
+  if (task.attempts.length === 0) return head;
+  const attempts = table(
+    ['ATTEMPT', 'RUNNER', 'PLACED', 'ENDED', 'OUTCOME', 'EXIT', 'NOTE'],
+    task.attempts.map((attempt) => [
+      attempt.attempt,
+      attempt.runner_name,
+      attempt.placed_at,
+      attempt.ended_at,
+      attempt.outcome ?? 'running',
+      attempt.exit_code ?? attempt.signal,
+      [
+        attempt.accepted ? 'accepted' : '',
+        attempt.possibly_double ? 'possibly double' : '',
+        attempt.error?.message ?? '',
+      ]
+        .filter((note) => note !== '')
+        .join('; '),
+    ]),
+    color,
+  );
+  return `${head}\n${attempts}`;
+}
+
+export const labelsText = (labels: Readonly<Record<string, string>>): string =>
+  Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(' ');

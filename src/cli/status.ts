@@ -1,0 +1,49 @@
+/** `covey status`: the daemon that this CLI talks to. */
+import { formatDuration } from '../base/units.ts';
+import { EXIT } from './exit-codes.ts';
+import { jsonFlag } from './flags.ts';
+import { fields } from './output.ts';
+import type { Verb } from './verb.ts';
+
+export const verb: Verb = {
+  configure(command) {
+    jsonFlag(command);
+  },
+  async run(cli) {
+    const answer = await cli.call('system.status', {});
+    if (!answer.ok) return cli.fail(answer.error);
+    const { value } = answer;
+    if (cli.options.json === true) {
+      await cli.json(value);
+      return EXIT.ok;
+    }
+    const list = fields(
+      [
+        ['name', value.name],
+        [
+          'state',
+          value.stopping
+            ? { text: 'stopping', style: 'yellow' }
+            : { text: 'running', style: 'green' },
+        ],
+        ['version', value.version],
+        ['pid', value.pid],
+        ['up', formatDuration(value.uptime_ms)],
+        ['peer id', value.peer_id],
+        ['store id', value.store_id],
+        ['mesh id', value.mesh_id],
+        ['addresses', value.addresses.join(', ')],
+        ['socket', value.socket],
+        ['slots', value.slots],
+        [
+          'tasks',
+          `${value.tasks.held} held, ${value.tasks.unfinished} unfinished, ${value.tasks.owned} owned, ${value.tasks.active} active`,
+        ],
+        ['conflicts', value.conflicts === 0 ? undefined : value.conflicts],
+      ],
+      cli.color,
+    );
+    await cli.print(list);
+    return EXIT.ok;
+  },
+};

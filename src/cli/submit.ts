@@ -1,0 +1,259 @@
+/** `covey submit`: a task with every field that the mesh knows; prints the receipt. */
+import { readFile } from 'node:fs/promises';
+import { Option } from 'commander';
+import {
+  ATTEMPTS_MAX,
+  LOSSES_MAX,
+  PAYLOAD_BYTES_MAX,
+  PRIORITY_MAX,
+  STDIN_BYTES_MAX,
+} from '../api/limits.ts';
+import type { SubmitInput } from '../api/task.ts';
+import { messageOf } from '../base/errors.ts';
+import { err, ok, type Result } from '../base/result.ts';
+import { encodeBytes } from './bytes.ts';
+import type { Cli } from './context.ts';
+import { EXIT } from './exit-codes.ts';
+import {
+  backoff,
+  collect,
+  duration,
+  environmentOf,
+  integer,
+  jsonFlag,
+  pair,
+  quietFlag,
+} from './flags.ts';
+import { fields } from './output.ts';
+import { readAll } from './stdin.ts';
+import { submitPatiently, warnOfReceipt } from './submitting.ts';
+import type { Verb } from './verb.ts';
+
+interface SubmitFlags {
+  readonly payload?: string;
+  readonly stdin?: string;
+  readonly cwd?: string;
+  readonly env?: readonly string[];
+  readonly shell?: boolean;
+  readonly id?: string;
+  readonly queue?: string;
+  readonly priority?: number;
+  readonly delay?: number;
+  readonly runAt?: string;
+  readonly attempts?: number;
+  readonly lossesMax?: number;
+  readonly onLost?: 'retry' | 'fail';
+  readonly backoff?: { type: 'fixed' | 'exponential'; delay_ms: number; max_ms?: number };
+  readonly queueTimeout?: number;
+  readonly runTimeout?: number;
+  readonly totalTimeout?: number;
+  readonly dedupeKey?: string;
+  readonly durability?: 'auto' | 'one' | 'quorum' | 'all';
+  readonly onPartition?: 'wait' | 'available';
+  readonly output?: 'full' | 'tail';
+  readonly label?: Readonly<Record<string, string>>;
+}
+
+export const verb: Verb = {
+  splitsAtDashes: true,
+  configure(command) {
+    command
+      .usage('[options] TYPE [--payload JSON|@FILE|-]\n       covey submit [options] -- CMD ARGS…')
+      .argument('[type]', "the type of task that a worker takes; or, after '--', a command")
+      .option('--payload <JSON|@FILE|->', 'payload for the worker: JSON, a file or stdin')
+      .option('--stdin <@FILE|->', 'with a command: its standard input, a file or stdin')
+      .option('--cwd <dir>', 'with a command: its working directory (default: the current one)')
+      .addOption(
+        new Option(
+          '--env <K=V|K>',
+          'with a command: a variable, K alone: of the caller; repeatable',
+        ).argParser(collect),
+      )
+      .option('--shell', "with a command: its first word is a line for '/bin/sh -c'")
+      .option(
+        '--id <id>',
+        'an id reserved before; the same task under the same id is submitted once',
+      )
+      .option('--queue <name>', "queue (default: 'default')")
+      .option('--priority <n>', '0 first (default: 0)', integer(0, PRIORITY_MAX))
+      .option('--delay <duration>', 'not before this time has passed, as 10m', duration)
+      .option('--run-at <time>', 'not before this time, RFC 3339, as 2026-01-31T08:00:00Z')
+      .option(
+        '--attempts <n>',
+        'starts at most, if it fails (default: 1)',
+        integer(1, ATTEMPTS_MAX),
+      )
+      .option(
+        '--losses-max <n>',
+        'attempts lost with their peer, at most (default: 3)',
+        integer(0, LOSSES_MAX),
+      )
+      .addOption(
+        new Option('--on-lost <what>', 'when an attempt is lost').choices(['retry', 'fail']),
+      )
+      .option(
+        '--backoff <spec>',
+        'between failed attempts: fixed:1s or exponential:1s[:1m]',
+        backoff,
+      )
+      .option('--queue-timeout <duration>', 'expire it if it has not started by then', duration)
+      .option('--run-timeout <duration>', 'end an attempt that runs longer', duration)
+      .option('--total-timeout <duration>', 'end it, whatever it does, after this time', duration)
+      .option(
+        '--dedupe-key <key>',
+        'one unfinished task a key and queue; answers with the existing one',
+      )
+      .addOption(
+        new Option('--durability <level>', 'copies before the receipt').choices([
+          'auto',
+          'one',
+          'quorum',
+          'all',
+        ]),
+      )
+      .addOption(
+        new Option('--on-partition <what>', 'in a minority').choices(['wait', 'available']),
+      )
+      .addOption(
+        new Option(
+          '--output <what>',
+          'of a command that writes more than 1 MiB: fail, or keep the tail',
+        ).choices(['full', 'tail']),
+      )
+      .option('--label <k=v>', 'a label; repeatable', pair);
+    quietFlag(jsonFlag(command));
+  },
+  async run(cli, command) {
+    const flags = command.opts<SubmitFlags>();
+    const task = await buildTask(cli, flags, command.args);
+    if (!task.ok) return cli.usage(task.error);
+    const receipt = await submitPatiently(cli.mesh, task.value);
+    if (!receipt.ok) return cli.fail(receipt.error);
+    await warnOfReceipt(cli, receipt.value);
+    const { value } = receipt;
+    if (cli.options.json === true) await cli.json(value);
+    else if (cli.options.quiet === true) await cli.print(`${value.id}\n`);
+    else {
+      const list = fields(
+        [
+          ['id', value.id],
+          ['stored on', value.stored_on.join(', ')],
+          ['stand-ins', value.stand_ins.join(', ')],
+          ['required', value.required],
+          ['existing', value.existing ? 'yes' : undefined],
+        ],
+        cli.color,
+      );
+      await cli.print(list);
+    }
+    return EXIT.ok;
+  },
+};
+
+async function buildTask(
+  cli: Cli,
+  flags: SubmitFlags,
+  args: readonly string[],
+): Promise<Result<SubmitInput, string>> {
+  const [type, ...surplus] = args;
+  const argv = cli.afterDashes;
+  if (surplus.length > 0) return err(`one TYPE, please; a command stands after '--'`);
+  if (type !== undefined && argv !== undefined) return err("either TYPE or '-- CMD', not both");
+  if (flags.delay !== undefined && flags.runAt !== undefined) {
+    return err('--delay and --run-at exclude each other');
+  }
+  const common = commonFields(flags);
+  if (argv !== undefined && argv.length > 0) {
+    if (flags.payload !== undefined) return err('--payload goes with TYPE; a command has --stdin');
+    const exec = await execOf(cli, flags, argv);
+    return exec.ok ? ok({ ...common, exec: exec.value }) : exec;
+  }
+  if (type === undefined) return err("a TYPE, or '--' and a command, is needed");
+  for (const name of ['stdin', 'cwd', 'env', 'shell'] as const) {
+    if (flags[name] !== undefined) return err(`--${name} goes with '-- CMD'`);
+  }
+  if (flags.payload === undefined) return ok({ ...common, type });
+  const payload = await payloadOf(cli, flags.payload);
+  return payload.ok ? ok({ ...common, type, payload: payload.value }) : payload;
+}
+
+type ExecInput = NonNullable<SubmitInput['exec']>;
+
+async function execOf(
+  cli: Cli,
+  flags: SubmitFlags,
+  argv: readonly string[],
+): Promise<Result<ExecInput, string>> {
+  const env = environmentOf(flags.env ?? [], cli.io.env);
+  if (typeof env === 'string') return err(env);
+  const stdin =
+    flags.stdin === undefined
+      ? undefined
+      : await readSource(cli, flags.stdin, '--stdin', STDIN_BYTES_MAX);
+  if (stdin !== undefined && !stdin.ok) return stdin;
+  return ok({
+    argv: [...argv],
+    cwd: flags.cwd ?? cli.io.cwd,
+    ...(Object.keys(env).length === 0 ? {} : { env }),
+    ...(stdin === undefined ? {} : { stdin: encodeBytes(stdin.value) }),
+    ...(flags.shell === true ? { shell: true } : {}),
+  });
+}
+
+/** Bytes of `-` (stdin) or `@FILE`. */
+async function readSource(
+  cli: Cli,
+  source: string,
+  flag: string,
+  bytesMax: number,
+): Promise<Result<Buffer, string>> {
+  if (source === '-') return readAll(cli.io.stdin, bytesMax);
+  if (!source.startsWith('@')) return err(`${flag} takes @FILE or -`);
+  try {
+    const bytes = await readFile(source.slice(1));
+    return bytes.length <= bytesMax
+      ? ok(bytes)
+      : err(`${source.slice(1)} is longer than ${bytesMax} bytes`);
+  } catch (thrown) {
+    return err(messageOf(thrown));
+  }
+}
+
+async function payloadOf(cli: Cli, source: string): Promise<Result<unknown, string>> {
+  let text = source;
+  if (source === '-' || source.startsWith('@')) {
+    const bytes = await readSource(cli, source, '--payload', 4 * PAYLOAD_BYTES_MAX);
+    if (!bytes.ok) return bytes;
+    text = bytes.value.toString('utf8');
+  }
+  try {
+    return ok(JSON.parse(text) as unknown);
+  } catch (thrown) {
+    return err(`the payload is not JSON: ${messageOf(thrown)}`);
+  }
+}
+
+const optional = <K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } =>
+  value === undefined ? {} : ({ [key]: value } as { [P in K]: V });
+
+function commonFields(flags: SubmitFlags): SubmitInput {
+  return {
+    ...optional('id', flags.id),
+    ...optional('queue', flags.queue),
+    ...optional('priority', flags.priority),
+    ...optional('delay_ms', flags.delay),
+    ...optional('run_at', flags.runAt),
+    ...optional('attempts', flags.attempts),
+    ...optional('losses_max', flags.lossesMax),
+    ...optional('on_lost', flags.onLost),
+    ...optional('backoff', flags.backoff),
+    ...optional('queue_timeout_ms', flags.queueTimeout),
+    ...optional('run_timeout_ms', flags.runTimeout),
+    ...optional('total_timeout_ms', flags.totalTimeout),
+    ...optional('dedupe_key', flags.dedupeKey),
+    ...optional('durability', flags.durability),
+    ...optional('on_partition', flags.onPartition),
+    ...optional('output', flags.output),
+    ...optional('labels', flags.label),
+  };
+}

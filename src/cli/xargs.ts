@@ -1,0 +1,210 @@
+/** `covey xargs CMD …`: one task for every line of stdin, as many at once as the mesh has room for. */
+import { BULK_MAX, STDIN_BYTES_MAX } from '../api/limits.ts';
+import type { SubmitInput } from '../api/task.ts';
+import type { Cli } from './context.ts';
+import { EXIT, exitOfXargs } from './exit-codes.ts';
+import {
+  type ExecFlags,
+  environmentOf,
+  execFlags,
+  integer,
+  size,
+  submitFieldsOf,
+} from './flags.ts';
+import { type Progress, startProgress } from './progress.ts';
+import type { Verb } from './verb.ts';
+import { buildArgv, type CommandTemplate } from './xargs/command.ts';
+import { Engine } from './xargs/engine.ts';
+import { Gate } from './xargs/gate.ts';
+import { InputQueue } from './xargs/input.ts';
+import { BLOCK_BYTES_DEFAULT, CANCEL_PATIENCE_MS, JOBS_MAX } from './xargs/limits.ts';
+import { BlockSource, ItemSource, type Work, type WorkSource } from './xargs/source.ts';
+import { Writer } from './xargs/writer.ts';
+
+interface XargsFlags extends ExecFlags {
+  readonly null?: boolean;
+  readonly items?: number;
+  readonly jobs?: number;
+  readonly keepOrder?: boolean;
+  readonly pipe?: boolean;
+  readonly block?: number;
+  readonly replace?: string;
+  readonly progress?: boolean;
+}
+
+const HELP = `
+Each line is one item: never split, never unquoted, given to the command without a shell.
+{} is replaced wherever it stands in an argument; without {} the items are appended. With -n above 1 an
+argument that contains {} stands once for each item.
+A task's output is written when the task is final, whole and unmixed, of its accepted attempt only.
+-k: outputs wait for their turn in up to 64 MiB of memory; beyond that they are fetched again from the mesh.
+Ctrl-C cancels what waits and runs; a second one ends at once.
+Exit code: 0; 1-100: so many tasks failed; 101: more; 255: anything else.
+`;
+
+export const verb: Verb = {
+  failureExit: EXIT.xargsOther,
+  configure(command) {
+    execFlags(command)
+      .argument('<command...>', 'the command and its arguments')
+      .passThroughOptions()
+      .option('-0, --null', 'items end with NUL instead of a line feed (find -print0)')
+      .option('-n, --items <n>', 'items a task (default: 1)', integer(1, BULK_MAX))
+      .option(
+        '-j, --jobs <n>',
+        'tasks submitted and not yet final, in the whole mesh (default: twice all slots)',
+        integer(1, JOBS_MAX),
+      )
+      .option('-k, --keep-order', 'print in the order of the input')
+      .option('-I, --replace <str>', 'what stands for the item (default: {})')
+      .option('--pipe', 'give blocks of stdin to the tasks as their stdin')
+      .option(
+        '--block <size>',
+        'size of a block, cut at line ends (default: 64KiB, at most 1MiB)',
+        size,
+      )
+      .option('--progress', 'show progress even where stderr is no terminal')
+      .option('--no-progress', 'show none')
+      .option('--json', 'print one JSON object a task instead of its output')
+      .addHelpText('after', HELP);
+  },
+  async run(cli, command) {
+    const flags = command.opts<XargsFlags>();
+    const wrong = usageOf(flags);
+    if (wrong !== undefined) return cli.usage(wrong);
+    const env = environmentOf(flags.env ?? [], cli.io.env);
+    if (typeof env === 'string') return cli.usage(env);
+    const template: CommandTemplate = { words: command.args, placeholder: flags.replace ?? '{}' };
+    const source: WorkSource =
+      flags.pipe === true
+        ? new BlockSource(flags.block ?? BLOCK_BYTES_DEFAULT, flags.null === true)
+        : new ItemSource(template, flags.items ?? 1, flags.null === true);
+    const place = {
+      cwd: flags.cwd ?? cli.io.cwd,
+      ...(Object.keys(env).length === 0 ? {} : { env }),
+    };
+    const fields = submitFieldsOf(flags);
+    return new XargsRun(cli, source, flags, (work) => ({
+      ...fields,
+      exec:
+        work.kind === 'items'
+          ? { argv: buildArgv(template, work.items), ...place }
+          : { argv: [...template.words], ...place, stdin: work.stdin },
+    })).run();
+  },
+};
+
+function usageOf(flags: XargsFlags): string | undefined {
+  if (flags.pipe === true && (flags.items !== undefined || flags.replace !== undefined)) {
+    return '--pipe gives blocks, not items: it goes with neither -n nor -I';
+  }
+  if (flags.block !== undefined && flags.pipe !== true) return '--block goes with --pipe';
+  if (flags.block !== undefined && (flags.block < 1 || flags.block > STDIN_BYTES_MAX)) {
+    return '--block must be from 1B to 1MiB';
+  }
+  return flags.replace === '' ? '-I needs a text' : undefined;
+}
+
+/** Puts the parts together, and is there for Ctrl-C. */
+class XargsRun {
+  readonly #cli: Cli;
+  readonly #gate = new Gate();
+  readonly #input: InputQueue;
+  readonly #writer: Writer;
+  readonly #engine: Engine;
+  readonly #progress: Progress;
+
+  constructor(
+    cli: Cli,
+    source: WorkSource,
+    flags: XargsFlags,
+    requestOf: (work: Exclude<Work, { kind: 'refused' }>) => SubmitInput,
+  ) {
+    const keepOrder = flags.keepOrder === true;
+    this.#cli = cli;
+    this.#input = new InputQueue(cli.io.stdin, source, this.#gate);
+    this.#writer = new Writer(cli, this.#gate, () => this.#progress, keepOrder);
+    this.#engine = new Engine(cli.mesh, this.#input, this.#writer, this.#gate, {
+      jobs: flags.jobs,
+      keepOrder,
+      requestOf,
+    });
+    // Last: the bar looks at all of them at once.
+    this.#progress = startProgress(cli.io, flags.progress, 'covey xargs', () => ({
+      done: this.#engine.done,
+      total: this.#input.ended ? this.#input.read : undefined,
+      read: this.#input.read,
+      failed: this.#writer.tally.failed,
+      outstanding: this.#engine.outstanding,
+    }));
+  }
+
+  async run(): Promise<number> {
+    const reading = this.#input.run();
+    const writing = this.#writer.run();
+    const once = Promise.withResolvers<'once'>();
+    const twice = Promise.withResolvers<'twice'>();
+    let interrupts = 0;
+    const off = this.#cli.io.onInterrupt(() => {
+      if (++interrupts === 1) once.resolve('once');
+      else twice.resolve('twice');
+    });
+    const watchOutput = this.#interruptWhenBroken(() => once.resolve('once'));
+    try {
+      const end = await Promise.race([this.#engine.run(), once.promise]);
+      if (end === 'once') await this.#cancel(twice.promise);
+      await reading;
+      this.#writer.close();
+      await Promise.race([writing, twice.promise]);
+    } finally {
+      clearInterval(watchOutput);
+      off();
+      await this.#progress.stop();
+    }
+    return this.#report();
+  }
+
+  /** A reader that went away (`| head`) is like Ctrl-C, said to nobody. */
+  #interruptWhenBroken(interrupt: () => void): NodeJS.Timeout {
+    return setInterval(() => {
+      if (this.#cli.io.stdout.broken) interrupt();
+    }, 100);
+  }
+
+  async #cancel(twice: Promise<'twice'>): Promise<void> {
+    this.#writer.interrupted = true;
+    if (!this.#cli.io.stdout.broken) {
+      await this.#progress.around(async () => {
+        const { outstanding } = this.#engine;
+        await this.#cli.say(`canceling ${outstanding} tasks; Ctrl-C again ends at once`);
+        return true;
+      });
+    }
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, CANCEL_PATIENCE_MS);
+    });
+    await Promise.race([this.#engine.interrupt(), twice, patience]);
+    clearTimeout(timer);
+  }
+
+  async #report(): Promise<number> {
+    const { tally } = this.#writer;
+    const { stop, outstanding } = this.#engine;
+    if (stop === undefined) {
+      const total = tally.failed + tally.completed;
+      if (tally.failed > 0) await this.#cli.say(`${tally.failed} of ${total} tasks failed`);
+      return exitOfXargs(tally.failed);
+    }
+    const counts = `${tally.completed} completed, ${tally.failed} failed, ${tally.canceled} canceled`;
+    if (stop.kind === 'failed') {
+      await this.#cli.say(`${counts}, ${outstanding} still in the mesh; gave up:`);
+      return this.#cli.fail(stop.failure);
+    }
+    if (!this.#cli.io.stdout.broken) {
+      const left = outstanding === 0 ? '' : `, ${outstanding} may still run`;
+      await this.#cli.say(`interrupted: ${counts}${left}`);
+    }
+    return EXIT.xargsOther;
+  }
+}

@@ -1,0 +1,20 @@
+/** Maxima of the control server itself, with their reasons; those a client sees are in `api/limits.ts`. */
+import { MIB, SECOND_MS } from '../base/units.ts';
+
+/** Events kept for resuming: a minute of a busy daemon, a few megabytes. */
+export const EVENTS_KEPT_MAX = 8_192;
+/** An id is echoed in every answer; a longer one is a mistake. */
+export const REQUEST_ID_CHARS_MAX = 256;
+/** Names longer than this are cut before they are compared or quoted: edit distance costs the product of lengths. */
+export const QUOTED_CHARS_MAX = 128;
+/** A connection whose unread answers stay above this for SLOW_READER_MS is ended. */
+export const SLOW_READER_BYTES = 32 * MIB;
+export const SLOW_READER_MS = 30 * SECOND_MS;
+/** Unread answers above this end the connection at once: 1,024 answers of 16 MiB would end the daemon instead. */
+export const UNREAD_BYTES_MAX = 256 * MIB;
+/** What BUSY advises: some round trips of a busy daemon. */
+export const BUSY_RETRY_AFTER_MS = 100;
+/** How long a closing connection may take to read its last answers. */
+export const CLOSE_MS_MAX = SECOND_MS;
+/** A line buffer larger than this is let go after its line, so that idle connections stay small. */
+export const LINE_BUFFER_KEPT_BYTES = 64 * 1_024;

@@ -1,0 +1,226 @@
+/**
+ * The `worker` executor: programs in any language that connected to this daemon's control socket and registered
+ * types. The connection is the lease: while it is open its attempts are held to run (a handler may block its own
+ * process for as long as it likes; `run_timeout` bounds it). When it ends while the daemon lives, they are lost at
+ * once. What a worker still ran when its daemon went away it may resume at the next boot.
+ */
+import { type CoveyError, coveyError } from '../base/errors.ts';
+import { toHex } from '../base/hash.ts';
+import type { Random } from '../base/random.ts';
+import { err, ok, type Result } from '../base/result.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import type { WireValue } from '../wire/codec.ts';
+import {
+  type Execution,
+  type RunHandlers,
+  type RunOutcome,
+  type RunRequest,
+  STOP_OUTCOMES,
+  type StopReason,
+} from './executor.ts';
+
+/** Programs connected at once; each is one control connection. */
+export const WORKERS_MAX = 256;
+/** How often a worker says what it still runs, to hear what is stale. */
+export const WORKER_RENEW_MS = 10_000;
+
+export interface WorkerTask {
+  readonly id: string;
+  readonly attempt: number;
+  readonly run_id: string;
+  readonly type: string;
+  readonly payload?: unknown;
+  readonly deadline_ms?: number;
+}
+
+/** The connection of a worker program. */
+export interface WorkerLink {
+  send(task: WorkerTask): boolean;
+  cancel(run: { id: string; attempt: number; reason: string; graceMs: number }): void;
+  stopping(holdMs: number): void;
+  close(): void;
+}
+
+export interface WorkerTypes {
+  readonly type: string;
+  readonly concurrency: number;
+}
+
+interface HeldRun {
+  readonly request: RunRequest;
+  readonly handlers: RunHandlers;
+  stop: { readonly reason: StopReason; readonly timer: Timer } | undefined;
+}
+
+interface WorkerState {
+  readonly id: string;
+  readonly name: string;
+  readonly link: WorkerLink;
+  readonly types: Map<string, { total: number; busy: number }>;
+  readonly runs: Map<string, HeldRun>;
+}
+
+const runKey = (id: string, attempt: number): string => `${id}/${attempt}`;
+
+export class WorkerRegistry {
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #workers = new Map<string, WorkerState>();
+  readonly #onCapacity: () => void;
+
+  constructor(deps: { clock: Clock; random: Random; onCapacity: () => void }) {
+    this.#clock = deps.clock;
+    this.#random = deps.random;
+    this.#onCapacity = deps.onCapacity;
+  }
+
+  register(
+    link: WorkerLink,
+    types: readonly WorkerTypes[],
+    name: string,
+  ): Result<string, CoveyError> {
+    if (this.#workers.size >= WORKERS_MAX) {
+      return err(coveyError('BUSY', { what: 'workers', retry_after_ms: 1_000 }));
+    }
+    const id = toHex(this.#random.bytes(8));
+    const capacity = new Map(
+      types.map((item) => [item.type, { total: item.concurrency, busy: 0 }]),
+    );
+    this.#workers.set(id, { id, name, link, types: capacity, runs: new Map() });
+    this.#onCapacity();
+    return ok(id);
+  }
+
+  /** Takes no more tasks; what runs goes on. */
+  unregister(workerId: string): void {
+    const worker = this.#workers.get(workerId);
+    for (const capacity of worker?.types.values() ?? []) capacity.total = capacity.busy;
+    this.#onCapacity();
+  }
+
+  /** The connection ended. `planned`: the daemon itself is stopping, and the worker may resume elsewhere in time. */
+  gone(workerId: string, planned: boolean): void {
+    const worker = this.#workers.get(workerId);
+    if (worker === undefined) return;
+    this.#workers.delete(workerId);
+    for (const run of worker.runs.values()) {
+      run.stop?.timer.cancel();
+      if (!planned) run.handlers.lost();
+    }
+    this.#onCapacity();
+  }
+
+  capacity(type: string): { total: number; free: number } {
+    let total = 0;
+    let free = 0;
+    for (const worker of this.#workers.values()) {
+      const capacity = worker.types.get(type);
+      total += capacity?.total ?? 0;
+      free += Math.max(0, (capacity?.total ?? 0) - (capacity?.busy ?? 0));
+    }
+    return { total, free };
+  }
+
+  types(): string[] {
+    return [...new Set([...this.#workers.values()].flatMap((worker) => [...worker.types.keys()]))];
+  }
+
+  /** Hands an attempt to the worker with most room; undefined when none took it. */
+  start(request: RunRequest, handlers: RunHandlers): Execution | undefined {
+    const { type } = request.header;
+    const room = (worker: WorkerState): number =>
+      (worker.types.get(type)?.total ?? 0) - (worker.types.get(type)?.busy ?? 0);
+    const worker = [...this.#workers.values()]
+      .filter((item) => room(item) > 0)
+      .sort((a, b) => room(b) - room(a))[0];
+    if (worker === undefined) return undefined;
+    const { payload } = request.blob;
+    const sent = worker.link.send({
+      id: request.id,
+      attempt: request.n,
+      run_id: request.runId,
+      type,
+      ...(payload === undefined ? {} : { payload: JSON.parse(payload) as unknown }),
+      ...(request.header.run_timeout_ms === undefined
+        ? {}
+        : { deadline_ms: request.header.run_timeout_ms }),
+    });
+    return sent ? this.#hold(worker, request, handlers) : undefined;
+  }
+
+  /** A worker that came back goes on with an attempt that its owner let it keep. */
+  resume(workerId: string, request: RunRequest, handlers: RunHandlers): Execution | undefined {
+    const worker = this.#workers.get(workerId);
+    return worker === undefined ? undefined : this.#hold(worker, request, handlers);
+  }
+
+  #hold(worker: WorkerState, request: RunRequest, handlers: RunHandlers): Execution {
+    const run: HeldRun = { request, handlers, stop: undefined };
+    worker.runs.set(runKey(request.id, request.n), run);
+    const capacity = worker.types.get(request.header.type);
+    if (capacity !== undefined) capacity.busy += 1;
+    return { stop: (reason, graceMs) => this.#stop(worker, run, reason, graceMs) };
+  }
+
+  #stop(worker: WorkerState, run: HeldRun, reason: StopReason, graceMs: number): void {
+    const { id, n } = run.request;
+    run.stop?.timer.cancel();
+    const timer = this.#clock.after(graceMs, () => {
+      this.#finish(worker, runKey(id, n), {
+        out: STOP_OUTCOMES[reason],
+        err: `the worker did not end it after ${reason}`,
+      });
+    });
+    if (run.stop === undefined) worker.link.cancel({ id, attempt: n, reason, graceMs });
+    run.stop = { reason, timer };
+  }
+
+  /** The worker's word on an attempt. False: it holds no such attempt. */
+  finish(workerId: string, id: string, attempt: number, outcome: RunOutcome): boolean {
+    const worker = this.#workers.get(workerId);
+    return worker !== undefined && this.#finish(worker, runKey(id, attempt), outcome);
+  }
+
+  #finish(worker: WorkerState, key: string, outcome: RunOutcome): boolean {
+    const run = worker.runs.get(key);
+    if (run === undefined) return false;
+    worker.runs.delete(key);
+    run.stop?.timer.cancel();
+    const capacity = worker.types.get(run.request.header.type);
+    if (capacity !== undefined) capacity.busy -= 1;
+    const stopped =
+      run.stop !== undefined && outcome.out !== 'completed'
+        ? STOP_OUTCOMES[run.stop.reason]
+        : undefined;
+    run.handlers.ended(stopped === undefined ? outcome : { ...outcome, out: stopped });
+    this.#onCapacity();
+    return true;
+  }
+
+  progress(workerId: string, id: string, attempt: number, value: WireValue): boolean {
+    const run = this.#workers.get(workerId)?.runs.get(runKey(id, attempt));
+    run?.handlers.progress(value);
+    return run !== undefined;
+  }
+
+  holds(workerId: string, id: string): boolean {
+    return [...(this.#workers.get(workerId)?.runs.values() ?? [])].some(
+      (run) => run.request.id === id,
+    );
+  }
+
+  has(workerId: string): boolean {
+    return this.#workers.has(workerId);
+  }
+
+  announceStop(holdMs: number): void {
+    for (const worker of this.#workers.values()) worker.link.stopping(holdMs);
+  }
+
+  /** Attempts in the hands of workers now. */
+  running(): RunRequest[] {
+    return [...this.#workers.values()].flatMap((worker) =>
+      [...worker.runs.values()].map((run) => run.request),
+    );
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * The guardian: a small process that outlives the daemon by a moment and takes its children along.
+ *
+ * It runs in a session of its own, so that no terminal and no signal to the daemon's group reaches
+ * it, reads the process groups to watch from a pipe that the daemon holds, and when that pipe ends,
+ * for whatever reason, it sends KILL to every group. It is POSIX sh with builtins alone (a Node
+ * here would cost 40 MB), ignores INT, TERM and HUP, and is replaced when it dies. A
+ * PR_SET_PDEATHSIG would not do: it covers the direct child only.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { Socket } from 'node:net';
+import type { Clock } from '../ports/clock.ts';
+
+/**
+ * `+GROUP` adds a group (once: it may be told twice) and is echoed, `-GROUP` removes it. A line cut
+ * off by the daemon's death is not a line, so `read` fails on it. KILL goes out twice: a fork that
+ * was under way is caught too.
+ */
+const SCRIPT = `
+trap '' INT TERM HUP QUIT PIPE
+groups=' '
+while read -r line; do
+  group=\${line#?}
+  case $line in
+    +*) case $groups in *" $group "*) ;; *) groups="$groups$group " ;; esac ;;
+    -*) groups="\${groups%% $group *} \${groups#* $group }" ; continue ;;
+  esac
+  echo "$line"
+done
+for round in 1 2; do
+  for group in $groups; do kill -s KILL -- "-$group"; done
+done
+`;
+
+/**
+ * An acknowledgement takes well under a millisecond; a guardian that is stopped or stuck is
+ * replaced.
+ */
+const ACK_DEADLINE_MS = 3_000;
+/** Tries per group: the guardian of the moment, and two replacements. */
+const TRIES_MAX = 3;
+/**
+ * A dead guardian is replaced after this time, so that one that cannot live does not busy the host.
+ */
+const REPLACE_MS = 100;
+/** Time for a guardian to end after its pipe has. */
+const END_DEADLINE_MS = 2_000;
+
+interface Running {
+  readonly process: ChildProcess;
+  /** Called with each acknowledged group. */
+  readonly waiting: Map<number, (known: boolean) => void>;
+  readonly ended: Promise<void>;
+  alive: boolean;
+}
+
+export class Guardian {
+  readonly #clock: Clock;
+  readonly #groups = new Set<number>();
+  #running: Running | undefined;
+  #stopped = false;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** The guardian's process id, while there is one. */
+  get pid(): number | undefined {
+    return this.#running?.alive ? this.#running.process.pid : undefined;
+  }
+
+  /** True once a living guardian knows this group; false: there is no guardian to be had. */
+  async watch(groupId: number): Promise<boolean> {
+    this.#groups.add(groupId);
+    for (let i = 0; i < TRIES_MAX && !this.#stopped && this.#groups.has(groupId); i++) {
+      const running = this.#ensure();
+      if (await this.#tell(running, groupId)) return true;
+      // Dead or deaf: make sure that it is dead, so that the next round starts another.
+      running.process.kill('SIGKILL');
+      running.alive = false;
+    }
+    return false;
+  }
+
+  /** The group has been killed and its number may be used again by the system. */
+  forget(groupId: number): void {
+    if (!this.#groups.delete(groupId)) return;
+    if (this.#running?.alive) this.#running.process.stdin?.write(`-${groupId}\n`);
+  }
+
+  /** Ends the guardian, which kills the groups it still knows. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    const running = this.#running;
+    if (!running?.alive) return;
+    running.process.stdin?.end();
+    const timer = this.#clock.after(END_DEADLINE_MS, () => running.process.kill('SIGKILL'));
+    await running.ended;
+    timer.cancel();
+  }
+
+  /** The living guardian; a new one is told every group that runs, before anything else. */
+  #ensure(): Running {
+    if (this.#running?.alive) return this.#running;
+    const running = this.#start();
+    this.#running = running;
+    const lines = [...this.#groups].map((groupId) => `+${groupId}\n`);
+    if (lines.length > 0) running.process.stdin?.write(lines.join(''));
+    return running;
+  }
+
+  #start(): Running {
+    const child = spawn('/bin/sh', ['-c', SCRIPT, 'covey-guardian'], {
+      // Not the daemon's directory: it would keep a file system busy.
+      cwd: '/',
+      env: {},
+      detached: true,
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
+    const waiting: Running['waiting'] = new Map();
+    const ended = new Promise<void>((resolve) => {
+      const end = () => {
+        running.alive = false;
+        for (const resolve of waiting.values()) resolve(false);
+        waiting.clear();
+        resolve();
+        // Running groups are covered again soon, not only at the next start.
+        this.#clock.after(REPLACE_MS, () => {
+          if (!this.#stopped && this.#groups.size > 0) this.#ensure();
+        });
+      };
+      child.on('exit', end);
+      child.on('error', end);
+    });
+    const running: Running = { process: child, waiting, ended, alive: true };
+    // It must not keep a process alive that has nothing else to do; it ends with it anyway.
+    child.unref();
+    tame(child);
+    let rest = '';
+    child.stdout?.on('data', (chunk: Buffer) => {
+      const lines = (rest + chunk.toString('latin1')).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) {
+        const groupId = Number(line.slice(1));
+        waiting.get(groupId)?.(true);
+        waiting.delete(groupId);
+      }
+    });
+    return running;
+  }
+
+  #tell(running: Running, groupId: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = this.#clock.after(ACK_DEADLINE_MS, () => {
+        running.waiting.delete(groupId);
+        resolve(false);
+      });
+      running.waiting.set(groupId, (known) => {
+        timer.cancel();
+        resolve(known);
+      });
+      running.process.stdin?.write(`+${groupId}\n`);
+    });
+  }
+}
+
+/**
+ * A dead guardian shows as its exit; that writing to it fails too says nothing new. Nor do its pipes
+ * count as work to be done.
+ */
+function tame(child: ChildProcess): void {
+  for (const stream of [child.stdin, child.stdout]) {
+    stream?.on('error', () => undefined);
+    if (stream instanceof Socket) stream.unref();
+  }
+}

@@ -1,0 +1,338 @@
+/**
+ * The Network port on libp2p: links from connections, frames from streams, who is let in, and an orderly end.
+ * How the node is set up is in libp2p-node.ts, how frames travel in libp2p-channel.ts and libp2p-framing.ts.
+ */
+import type { PeerId } from '../ports/identity.ts';
+import {
+  type Address,
+  type DialResult,
+  FRAME_BYTES_MAX,
+  type FrameClass,
+  type LinkInfo,
+  type ListenResult,
+  NEWS_BYTES_MAX,
+  type Network,
+  type NetworkHandlers,
+  type SendResult,
+} from '../ports/network.ts';
+import { parseAddress, toAddress, toMultiaddr } from './libp2p-address.ts';
+import { callAdmit } from './libp2p-admit.ts';
+import { listenFailure, probeTcp } from './libp2p-dial.ts';
+import { Dialer, STOPPED } from './libp2p-dialer.ts';
+import { hearNews, offerGossip } from './libp2p-gossip.ts';
+import { HandlerQueue } from './libp2p-handlers.ts';
+import { Inbound } from './libp2p-inbound.ts';
+import { Link, type Log } from './libp2p-link.ts';
+import {
+  CONNECTIONS_PER_PEER_MAX,
+  type Connection,
+  createNode,
+  LINKS_MAX_DEFAULT,
+  NEWS_TOPIC,
+  type NodeParts,
+  type PrivateKey,
+  type RemotePeer,
+  STRANGERS_MAX,
+} from './libp2p-node.ts';
+
+export interface Libp2pNetworkOptions {
+  readonly privateKey: PrivateKey;
+  /** Local address that every connection is made from. */
+  readonly dialFrom?: string;
+  /** Links at a time, strangers' not counted. */
+  readonly maxLinks?: number;
+  readonly log?: Log;
+}
+
+// Limits of this room.
+/** Links are looked through this often for gossip that is not connected and frames that nobody wrote. */
+const SWEEP_MS = 1_000;
+/** For libp2p's own stop; afterwards its remains are left to the end of the process. */
+const STOP_MS_MAX = 3_000;
+
+type Listener = ReturnType<
+  ReturnType<NodeParts['transports']['getTransports']>[number]['createListener']
+>;
+
+interface Running {
+  readonly kind: 'running';
+  readonly parts: NodeParts;
+  readonly handlers: HandlerQueue<NetworkHandlers>;
+  readonly listener: Listener;
+  readonly sweep: NodeJS.Timeout;
+  readonly dialer: Dialer;
+}
+
+type State = { readonly kind: 'new' | 'starting' | 'stopped' } | Running;
+
+export function createLibp2pNetwork(options: Libp2pNetworkOptions): Promise<Network> {
+  return Promise.resolve(new Libp2pNetwork(options));
+}
+
+class Libp2pNetwork implements Network {
+  readonly #options: Libp2pNetworkOptions;
+  readonly #linksMax: number;
+  readonly #log: Log;
+  readonly #links = new Map<PeerId, Link>();
+  readonly #members = new Set<PeerId>();
+  /** Links with frames of this turn. */
+  readonly #dirty = new Set<Link>();
+  #flushScheduled = false;
+  #state: State = { kind: 'new' };
+
+  constructor(options: Libp2pNetworkOptions) {
+    this.#options = options;
+    this.#linksMax = options.maxLinks ?? LINKS_MAX_DEFAULT;
+    this.#log = options.log ?? (() => undefined);
+  }
+
+  async start(
+    handlers: NetworkHandlers,
+    listen: { readonly host: string; readonly port: number },
+  ): Promise<ListenResult> {
+    if (this.#state.kind !== 'new') throw new Error('the network was started before');
+    this.#state = { kind: 'starting' };
+    const parts = await createNode({
+      privateKey: this.#options.privateKey,
+      dialFrom: this.#options.dialFrom,
+      linksMax: this.#linksMax,
+      isMember: (peer) => this.#members.has(peer.toString()),
+      denyInbound: (peer) => this.#denyInbound(peer),
+    });
+    const queue = new HandlerQueue(handlers);
+    await this.#register(parts, queue);
+    await parts.node.start();
+    parts.gossip.subscribe(NEWS_TOPIC);
+    const [tcp] = parts.transports.getTransports();
+    if (!tcp) throw new Error('libp2p has no transport');
+    const listener = tcp.createListener({ upgrader: parts.upgrader });
+    listener.addEventListener('error', (event) => {
+      this.#log('the listener failed', { error: String(event.detail) });
+    });
+    try {
+      await listener.listen(toMultiaddr(listen));
+    } catch (error) {
+      await parts.node.stop();
+      this.#state = { kind: 'new' };
+      return listenFailure(error);
+    }
+    if (this.#isStopped()) {
+      await listener.close();
+      await parts.node.stop();
+      return { ok: false, code: 'failed', detail: 'the network was stopped' };
+    }
+    const sweep = setInterval(() => this.#sweep(parts), SWEEP_MS);
+    const dialer = new Dialer(parts);
+    this.#state = { kind: 'running', parts, handlers: queue, listener, sweep, dialer };
+    const own = listener.getAddrs()[0];
+    const port = own ? parseAddress(toAddress(own))?.port : undefined;
+    return { ok: true, port: port ?? listen.port };
+  }
+
+  /** A method, because the compiler believes that a field keeps its value across an await. */
+  #isStopped(): boolean {
+    return this.#state.kind === 'stopped';
+  }
+
+  async #register(parts: NodeParts, handlers: HandlerQueue<NetworkHandlers>): Promise<void> {
+    const { node } = parts;
+    node.addEventListener('connection:open', (event) => {
+      this.#onConnection(parts, handlers, event.detail);
+    });
+    const isMember = (peerId: PeerId) => this.#members.has(peerId);
+    await new Inbound({ handlers, isMember, log: this.#log }).register(node);
+    hearNews(parts, handlers, isMember);
+  }
+
+  #denyInbound(peer: RemotePeer): boolean {
+    if (this.#state.kind !== 'running') return true;
+    const peerId = peer.toString();
+    const connections = this.#links.get(peerId)?.connections.size ?? 0;
+    if (connections >= CONNECTIONS_PER_PEER_MAX) return true;
+    if (this.#members.has(peerId)) return this.#links.size >= this.#linksMax + STRANGERS_MAX;
+    return connections === 0 && this.#strangers() >= STRANGERS_MAX;
+  }
+
+  #strangers(): number {
+    let strangers = 0;
+    for (const peerId of this.#links.keys()) if (!this.#members.has(peerId)) strangers++;
+    return strangers;
+  }
+
+  // Connections and links
+
+  #onConnection(
+    parts: NodeParts,
+    handlers: HandlerQueue<NetworkHandlers>,
+    connection: Connection,
+  ): void {
+    if (connection.status !== 'open') return;
+    const peerId = connection.remotePeer.toString();
+    const known = this.#links.get(peerId);
+    if (this.#state.kind === 'stopped' || known?.disconnecting) {
+      connection.abort(new Error('the link is being closed'));
+      return;
+    }
+    const { direction } = connection;
+    const stranger = !this.#members.has(peerId);
+    // Asked a second time: many handshakes may have been under way when the gater was asked.
+    if (stranger && !known && direction === 'inbound' && this.#strangers() >= STRANGERS_MAX) {
+      connection.abort(new Error('too many strangers'));
+      return;
+    }
+    const info: LinkInfo = { peerId, address: toAddress(connection.remoteAddr), direction };
+    const link = known ?? new Link(info, this.#log);
+    link.connections.add(connection);
+    connection.addEventListener('close', (event) => {
+      this.#onConnectionEnd(parts, handlers, link, connection, event.error);
+    });
+    if (!known) {
+      this.#links.set(peerId, link);
+      if (stranger) link.expectAdmission();
+      handlers.call((to) => to.opened(info));
+    }
+    if (!stranger) parts.gossipConnect(connection.remotePeer, connection);
+  }
+
+  #onConnectionEnd(
+    parts: NodeParts,
+    handlers: HandlerQueue<NetworkHandlers>,
+    link: Link,
+    connection: Connection,
+    error: Error | undefined,
+  ): void {
+    if (!link.connections.delete(connection) || link.connections.size > 0) return;
+    const { peerId } = link.info;
+    this.#links.delete(peerId);
+    this.#dirty.delete(link);
+    link.destroy();
+    parts.gossipDisconnect(connection.remotePeer);
+    // libp2p would remember every PeerId that ever knocked; our peer book is elsewhere.
+    parts.node.peerStore.delete(connection.remotePeer).catch((cause: unknown) => {
+      this.#log('a peer could not be forgotten', { peer: peerId, error: String(cause) });
+    });
+    handlers.call((to) => to.closed(peerId, error?.message));
+  }
+
+  async dial(peerId: PeerId, address: Address, timeoutMs: number): Promise<DialResult> {
+    const state = this.#state;
+    if (state.kind !== 'running') return STOPPED;
+    const link = this.#links.get(peerId);
+    if (link?.disconnecting) await link.disconnect();
+    else if (link) return { ok: true, peerId };
+    return state.dialer.dial(peerId, address, timeoutMs);
+  }
+
+  async probe(
+    address: Address,
+    timeoutMs: number,
+  ): Promise<'accepted' | 'refused' | 'timeout' | 'unreachable'> {
+    const hostPort = parseAddress(address);
+    return hostPort ? probeTcp(hostPort, this.#options.dialFrom, timeoutMs) : 'unreachable';
+  }
+
+  // Frames
+
+  send(peerId: PeerId, frameClass: FrameClass, bytes: Uint8Array): SendResult {
+    if (bytes.length > FRAME_BYTES_MAX) throw new RangeError(`a frame of ${bytes.length} bytes`);
+    const link = this.#links.get(peerId);
+    if (!link || link.disconnecting || this.#state.kind !== 'running') return 'gone';
+    const result = link.channel(frameClass).send(bytes);
+    if (result === 'sent') {
+      this.#dirty.add(link);
+      if (!this.#flushScheduled) {
+        this.#flushScheduled = true;
+        // At the end of the turn, not in a microtask: answers to many frames of one chunk leave together.
+        setImmediate(() => this.#flush());
+      }
+    }
+    return result;
+  }
+
+  #flush(): void {
+    this.#flushScheduled = false;
+    const links = [...this.#dirty];
+    this.#dirty.clear();
+    for (const link of links) link.flush();
+  }
+
+  // Admission
+
+  async admitCall(
+    peerId: PeerId,
+    bytes: Uint8Array,
+    timeoutMs: number,
+  ): Promise<Uint8Array | undefined> {
+    const connection = this.#links.get(peerId)?.connection();
+    if (!connection) return undefined;
+    try {
+      return await callAdmit(connection, bytes, timeoutMs);
+    } catch (error) {
+      this.#log('an admission request got no answer', { peer: peerId, error: String(error) });
+      return undefined;
+    }
+  }
+
+  admit(peerId: PeerId): void {
+    if (this.#members.has(peerId)) return;
+    this.#members.add(peerId);
+    const link = this.#links.get(peerId);
+    const connection = link?.connection();
+    link?.admitted();
+    if (connection && this.#state.kind === 'running') {
+      this.#state.parts.gossipConnect(connection.remotePeer, connection);
+    }
+  }
+
+  async disconnect(peerId: PeerId): Promise<void> {
+    this.#members.delete(peerId);
+    const link = this.#links.get(peerId);
+    const remote = link?.connection()?.remotePeer;
+    if (remote && this.#state.kind === 'running') this.#state.parts.gossipDisconnect(remote);
+    await link?.disconnect();
+  }
+
+  // News
+
+  publish(bytes: Uint8Array): void {
+    if (bytes.length > NEWS_BYTES_MAX) throw new RangeError(`news of ${bytes.length} bytes`);
+    if (this.#state.kind !== 'running') return;
+    this.#state.parts.gossip.publish(NEWS_TOPIC, new Uint8Array(bytes)).catch((error: unknown) => {
+      this.#log('news was not published', { error: String(error) });
+    });
+  }
+
+  #sweep(parts: NodeParts): void {
+    for (const [peerId, link] of this.#links) {
+      link.flush();
+      if (this.#members.has(peerId)) offerGossip(parts, link);
+    }
+  }
+
+  links(): LinkInfo[] {
+    return [...this.#links.values()].map(({ info }) => info);
+  }
+
+  async stop(): Promise<void> {
+    const state = this.#state;
+    this.#state = { kind: 'stopped' };
+    if (state.kind !== 'running') return;
+    state.handlers.stop();
+    clearInterval(state.sweep);
+    state.dialer.stop();
+    await Promise.all([...this.#links.values()].map((link) => link.disconnect()));
+    for (const link of this.#links.values()) link.abort(new Error('stopping'));
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, STOP_MS_MAX);
+    });
+    const stopped = (async () => {
+      await state.listener.close();
+      await state.parts.node.stop();
+    })().catch((error: unknown) => {
+      this.#log('libp2p did not stop cleanly', { error: String(error) });
+    });
+    await Promise.race([stopped, deadline]);
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * The peer book: what membership keeps in `identity/`. Mesh id, epoch, allow-list entries of admissions and used
+ * invites are durable before anybody hears of them; what was merely learned from others is written a moment
+ * later, for anti-entropy brings it again.
+ */
+import { toHex } from '../base/hash.ts';
+import { err, ok, type Result } from '../base/result.ts';
+import type { Logger } from '../base/telemetry.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Identity, PeerId } from '../ports/identity.ts';
+import { type AppendResult, prefixEnd, type Store, type StoreOp } from '../ports/store.ts';
+import { decodeValue, encodeValue } from '../wire/codec.ts';
+import { isWireMap, type WireMap } from '../wire/envelope.ts';
+import { decodeFact, type Fact, factBytes } from './fact.ts';
+import { BOOK_FLUSH_MS } from './limits.ts';
+import { readInt, readText } from './read.ts';
+import type { SeenStore } from './store-check.ts';
+import { factKey } from './view.ts';
+
+const MESH_KEY = 'membership/mesh';
+const EPOCH_KEY = 'membership/epoch';
+const FACTS = 'membership/fact/';
+const STORES = 'membership/store/';
+const INVITES = 'membership/invite/';
+const REDEEMED = 'membership/redeemed/';
+const PAGE = 1_000;
+
+export interface MeshIdentity {
+  readonly meshId: string;
+  readonly root: PeerId;
+}
+
+const factOp = (fact: Fact): StoreOp => ({ put: FACTS + factKey(fact), value: factBytes(fact) });
+
+export class Book {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #seenStores = new Map<string, SeenStore>();
+  /** Key to what shall be written next; one write for many changes. */
+  #dirty = new Map<string, Uint8Array>();
+  #flushing = false;
+  #closed = false;
+
+  constructor(store: Store, clock: Clock, log: Logger) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#log = log;
+    for (const map of this.#maps(STORES)) {
+      const seen = readSeenStore(map.value);
+      if (seen) this.#seenStores.set(seen.storeId, seen);
+    }
+  }
+
+  #read(key: string): WireMap | undefined {
+    const bytes = this.#store.get(key);
+    const decoded = bytes && decodeValue(bytes);
+    return decoded?.ok && isWireMap(decoded.value) ? decoded.value : undefined;
+  }
+
+  *#pages(prefix: string): Generator<{ key: string; value: Uint8Array }> {
+    for (let from = prefix; ; ) {
+      const page = this.#store.range({ from, to: prefixEnd(prefix), limit: PAGE });
+      yield* page;
+      const last = page.at(-1);
+      if (!last || page.length < PAGE) return;
+      from = `${last.key} `;
+    }
+  }
+
+  *#maps(prefix: string): Generator<{ key: string; value: WireMap }> {
+    for (const { key, value } of this.#pages(prefix)) {
+      const decoded = decodeValue(value);
+      if (decoded.ok && isWireMap(decoded.value)) yield { key, value: decoded.value };
+    }
+  }
+
+  mesh(): Result<MeshIdentity | undefined, string> {
+    if (this.#store.get(MESH_KEY) === undefined) return ok(undefined);
+    const map = this.#read(MESH_KEY);
+    const meshId = readText(map?.mesh_id);
+    const root = readText(map?.root);
+    return meshId && root ? ok({ meshId, root }) : err('the mesh id in identity/ is unreadable');
+  }
+
+  epoch(): number {
+    return readInt(this.#read(EPOCH_KEY)?.epoch) ?? 0;
+  }
+
+  facts(meshId: string, verify: Identity['verify']): Fact[] {
+    const facts: Fact[] = [];
+    for (const { key, value } of this.#pages(FACTS)) {
+      const fact = decodeFact(value, meshId, verify);
+      if (fact.ok) facts.push(fact.value);
+      else this.#log.log('warn', 'a fact of the peer book is ignored', { key, why: fact.error });
+    }
+    return facts;
+  }
+
+  saveEpoch(epoch: number): Promise<AppendResult> {
+    return this.#store.append([{ put: EPOCH_KEY, value: encodeValue({ epoch }) }]);
+  }
+
+  saveFacts(facts: readonly Fact[]): Promise<AppendResult> {
+    return this.#store.append(facts.map(factOp));
+  }
+
+  /** Another mesh: its id and first facts, in place of all that was known of the one before. */
+  saveMesh(mesh: MeshIdentity, facts: readonly Fact[]): Promise<AppendResult> {
+    this.#dirty.clear();
+    const old: StoreOp[] = [];
+    for (const prefix of [FACTS, STORES, INVITES, REDEEMED]) {
+      for (const { key } of this.#pages(prefix)) old.push({ del: key });
+    }
+    this.#seenStores.clear();
+    const value = encodeValue({ mesh_id: mesh.meshId, root: mesh.root });
+    return this.#store.append([...old, { put: MESH_KEY, value }, ...facts.map(factOp)]);
+  }
+
+  /** Writes soon; repeated changes of one key are one write. */
+  rememberFacts(facts: readonly Fact[]): void {
+    for (const fact of facts) this.#later(FACTS + factKey(fact), factBytes(fact));
+  }
+
+  seenStores(): SeenStore[] {
+    return [...this.#seenStores.values()];
+  }
+
+  rememberStore(seen: SeenStore): void {
+    this.#seenStores.set(seen.storeId, seen);
+    const { storeId, peerId, bootCount, bootId, seq } = seen;
+    const map = { store_id: storeId, peer_id: peerId, boot_count: bootCount, boot_id: bootId, seq };
+    this.#later(STORES + storeId, encodeValue(map));
+  }
+
+  #later(key: string, value: Uint8Array): void {
+    if (this.#closed) return;
+    this.#dirty.set(key, value);
+    if (this.#flushing) return;
+    this.#flushing = true;
+    this.#clock.after(BOOK_FLUSH_MS, () => void this.#flushSoon());
+  }
+
+  async #flushSoon(): Promise<void> {
+    this.#flushing = false;
+    if (!this.#closed) await this.flush();
+  }
+
+  async flush(): Promise<void> {
+    if (this.#dirty.size === 0) return;
+    const batch = [...this.#dirty].map(([put, value]) => ({ put, value }));
+    this.#dirty = new Map();
+    const result = await this.#store.append(batch);
+    if (!result.ok) this.#log.log('warn', 'the peer book was not written', { why: result.detail });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.flush();
+  }
+
+  // Invites, by the hash of their secret: the book lets nobody redeem.
+
+  inviteCount(): number {
+    return [...this.#maps(INVITES)].length;
+  }
+
+  inviteExpiry(secretHash: string): number | undefined {
+    return readInt(this.#read(INVITES + secretHash)?.expires_at_ms);
+  }
+
+  redeemedBy(secretHash: string): PeerId | undefined {
+    return readText(this.#read(REDEEMED + secretHash)?.peer_id);
+  }
+
+  /** Also drops those that expired before `nowWallMs`. */
+  saveInvite(secretHash: string, expiresAtMs: number, nowWallMs: number): Promise<AppendResult> {
+    const batch: StoreOp[] = [];
+    for (const { key, value } of this.#maps(INVITES)) {
+      const expires = readInt(value.expires_at_ms) ?? 0;
+      // Kept a day longer, so that a late comer hears `expired` and not `used`.
+      if (expires + 86_400_000 < nowWallMs) batch.push({ del: key });
+    }
+    const value = encodeValue({ expires_at_ms: expiresAtMs });
+    return this.#store.append([...batch, { put: INVITES + secretHash, value }]);
+  }
+
+  /** The secret is gone and the entry is there, in one write. */
+  saveRedeemed(secretHash: string, peerId: PeerId, entry: Fact): Promise<AppendResult> {
+    return this.#store.append([
+      { del: INVITES + secretHash },
+      { put: REDEEMED + secretHash, value: encodeValue({ peer_id: peerId }) },
+      factOp(entry),
+    ]);
+  }
+}
+
+export const newMeshId = (bytes: Uint8Array): string => toHex(bytes);
+
+function readSeenStore(map: WireMap): SeenStore | undefined {
+  const storeId = readText(map.store_id);
+  const peerId = readText(map.peer_id);
+  const bootCount = readInt(map.boot_count);
+  const bootId = readText(map.boot_id);
+  const seq = readInt(map.seq);
+  if (!storeId || !peerId || bootCount === undefined || !bootId || seq === undefined) return;
+  return { storeId, peerId, bootCount, bootId, seq };
+}

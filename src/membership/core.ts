@@ -1,0 +1,146 @@
+/**
+ * What the services of this room share: the view and everything that a change of it sets off. `accept` is the one
+ * way by which facts come in, whoever brought them.
+ */
+import type { PeerId } from '../ports/identity.ts';
+import type { WireValue } from '../wire/codec.ts';
+import type { Book } from './book.ts';
+import { type Fact, isKind, readFact, type SelfRecord, type Verdict } from './fact.ts';
+import { compareTurns, statusOf } from './member.ts';
+import type { OwnChange, OwnRecord } from './own-record.ts';
+import type { Roster } from './roster.ts';
+import type { MembershipDeps } from './types.ts';
+import type { MemberChange, View } from './view.ts';
+
+/** What the core asks of the other services; set once all of them exist. */
+export interface CoreHooks {
+  /** Whether this peer itself heard that one a moment ago. */
+  hears(peerId: PeerId): boolean;
+  /** A verdict was not applied because this peer hears the condemned. */
+  objected(verdict: Fact<Verdict>): void;
+  changed(change: MemberChange): void;
+  /** Our own record changed: tell everybody. */
+  announce(fact: Fact): void;
+}
+
+export class Core {
+  readonly deps: MembershipDeps;
+  readonly book: Book;
+  readonly own: OwnRecord;
+  readonly roster: Roster;
+  view: View;
+  #hooks: CoreHooks | undefined;
+
+  constructor(deps: MembershipDeps, book: Book, own: OwnRecord, roster: Roster, view: View) {
+    this.deps = deps;
+    this.book = book;
+    this.own = own;
+    this.roster = roster;
+    this.view = view;
+  }
+
+  connect(hooks: CoreHooks): void {
+    this.#hooks = hooks;
+  }
+
+  get peerId(): PeerId {
+    return this.deps.identity.peerId;
+  }
+
+  /** Facts of this mesh with a right signature; others are dropped with a word in the log. */
+  read(values: readonly WireValue[]): Fact[] {
+    const { identity, log } = this.deps;
+    const facts: Fact[] = [];
+    for (const value of values) {
+      const fact = readFact(value, this.view.meshId, (...args) => identity.verify(...args));
+      if (fact.ok) facts.push(fact.value);
+      else log.log('debug', 'a fact was dropped', { why: fact.error });
+    }
+    return facts;
+  }
+
+  /** Joins facts into the view. `evidence` explains a change of status to listeners. */
+  accept(facts: readonly Fact[], evidence?: string): void {
+    for (const fact of facts) this.#answerForSelf(fact);
+    const accepted = facts.filter((fact) => !this.#objects(fact) && !this.#isForgottenSelf(fact));
+    const { members, access } = this.view.apply(accepted);
+    if (access.length > 0) this.book.rememberFacts(access);
+    for (const change of members) {
+      const { record, verdict } = change.after;
+      this.book.rememberFacts(verdict ? [record, verdict] : [record]);
+      this.roster.changed(change, evidence);
+      this.#hooks?.changed(change);
+    }
+  }
+
+  /** What others say of us: we are here, so a verdict is answered by a higher incarnation. */
+  #answerForSelf(fact: Fact): void {
+    if (fact.statement.peerId !== this.peerId) return;
+    if (isKind(fact, 'verdict') && compareTurns(fact.statement, this.own.turn) >= 0) {
+      // Only within this epoch: one of another epoch is about a record that the next hello settles.
+      if (fact.statement.epoch === this.own.turn.epoch) this.refute(fact.statement);
+    }
+    if (isKind(fact, 'record')) this.#meetSelf(fact.statement);
+  }
+
+  #meetSelf(record: SelfRecord): void {
+    const order = compareTurns(record, this.own.turn);
+    if (order > 0 && record.epoch > this.own.turn.epoch) this.#outgrow(record.epoch);
+    else if (order > 0) this.refute(record);
+  }
+
+  /** A later record of ourselves than we remember never enters our view: it is outgrown instead. */
+  #isForgottenSelf(fact: Fact): boolean {
+    return (
+      fact.statement.peerId === this.peerId &&
+      isKind(fact, 'record') &&
+      compareTurns(fact.statement, this.own.turn) > 0
+    );
+  }
+
+  #outgrow(epoch: number): void {
+    const { log } = this.deps;
+    log.log('warn', 'others know a later start of this peer: identity/ is an old copy', { epoch });
+    const fact = this.own.moveToEpoch(epoch + 1);
+    this.book.saveEpoch(epoch + 1).then(
+      (saved) => {
+        if (!saved.ok) log.log('error', 'the epoch was not written', { why: saved.detail });
+      },
+      (thrown: unknown) => {
+        throw thrown;
+      },
+    );
+    this.#acceptOwn(fact);
+  }
+
+  refute(said: { readonly epoch: number; readonly incarnation: number }): void {
+    if (said.epoch !== this.own.turn.epoch || compareTurns(said, this.own.turn) < 0) return;
+    this.#acceptOwn(this.own.refute(said));
+  }
+
+  /** Others said at a hello how they know us. */
+  heardOfSelf(known: { epoch: number; incarnation: number; dead: boolean } | undefined): void {
+    if (!known) return;
+    if (known.epoch > this.own.turn.epoch) this.#outgrow(known.epoch);
+    else if (known.dead || compareTurns(known, this.own.turn) > 0) this.refute(known);
+  }
+
+  changeOwn(change: OwnChange): void {
+    this.#acceptOwn(this.own.change(change));
+  }
+
+  #acceptOwn(fact: Fact<SelfRecord>): void {
+    this.accept([fact]);
+    this.#hooks?.announce(fact);
+  }
+
+  #objects(fact: Fact): boolean {
+    if (!isKind(fact, 'verdict') || fact.statement.peerId === this.peerId) return false;
+    const known = this.view.get(fact.statement.peerId);
+    if (!known || statusOf(known).status !== 'alive') return false;
+    if (compareTurns(fact.statement, known.record.statement) < 0) return false;
+    if (fact.signed.by === this.peerId || !this.#hooks?.hears(fact.statement.peerId)) return false;
+    this.#hooks.objected(fact);
+    return true;
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * Keeps a link to every member that has not left: one dial at a time for each, for ever, with capped and jittered
+ * backoff. What the dials find is the detector's evidence.
+ */
+import { jitter } from '../base/random.ts';
+import type { Timer } from '../ports/clock.ts';
+import type { PeerId } from '../ports/identity.ts';
+import type { Address } from '../ports/network.ts';
+import type { Core } from './core.ts';
+import { DIAL_TIMEOUT_MS, REDIAL_HOT_FOR_MS, REDIAL_HOT_MS, REDIAL_MS_MIN } from './limits.ts';
+
+export interface DialHooks {
+  isOpen(peerId: PeerId): boolean;
+  /** A connection stands; greet it. */
+  dialled(peerId: PeerId): void;
+  /** No address answered; `refused` are those that said ECONNREFUSED. */
+  failed(peerId: PeerId, refused: readonly Address[]): void;
+}
+
+interface Target {
+  failures: number;
+  hotUntilMs: number;
+  timer: Timer | undefined;
+  dialling: boolean;
+}
+
+export class Dialer {
+  readonly #core: Core;
+  readonly #hooks: DialHooks;
+  readonly #targets = new Map<PeerId, Target>();
+  #stopped = false;
+
+  constructor(core: Core, hooks: DialHooks) {
+    this.#core = core;
+    this.#hooks = hooks;
+  }
+
+  /** Dials soon. `hot`: at short intervals for a while, for it is unclear what happened to the other. */
+  kick(peerId: PeerId, hot: boolean): void {
+    if (this.#stopped || peerId === this.#core.peerId) return;
+    const target = this.#target(peerId);
+    target.failures = 0;
+    if (hot) target.hotUntilMs = this.#core.deps.clock.nowMs() + REDIAL_HOT_FOR_MS;
+    if (!target.dialling) this.#schedule(peerId, target, 0);
+  }
+
+  /** Not soon: it refused us, or asked for quiet. */
+  rest(peerId: PeerId): void {
+    const target = this.#target(peerId);
+    target.hotUntilMs = 0;
+    target.failures = 16;
+    if (!target.dialling) this.#schedule(peerId, target, this.#delayMs(target));
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    for (const target of this.#targets.values()) target.timer?.cancel();
+  }
+
+  #target(peerId: PeerId): Target {
+    const known = this.#targets.get(peerId);
+    if (known) return known;
+    const target = { failures: 0, hotUntilMs: 0, timer: undefined, dialling: false };
+    this.#targets.set(peerId, target);
+    return target;
+  }
+
+  #schedule(peerId: PeerId, target: Target, delayMs: number): void {
+    target.timer?.cancel();
+    if (this.#stopped) return;
+    target.timer = this.#core.deps.clock.after(delayMs, () => {
+      target.timer = undefined;
+      void this.#round(peerId, target);
+    });
+  }
+
+  #delayMs(target: Target): number {
+    const { clock, random, config } = this.#core.deps;
+    const grown = REDIAL_MS_MIN * 2 ** Math.min(target.failures, 16);
+    const hot = clock.nowMs() < target.hotUntilMs;
+    return jitter(random, Math.min(grown, hot ? REDIAL_HOT_MS : config.redial_max), 0.3);
+  }
+
+  /** The record may have changed while we waited: addresses are read anew for each round. */
+  #addressesOf(peerId: PeerId): readonly Address[] {
+    const facts = this.#core.view.get(peerId);
+    if (!facts || facts.record.statement.left) return [];
+    return this.#core.view.access.isAllowed(peerId) ? facts.record.statement.addresses : [];
+  }
+
+  async #round(peerId: PeerId, target: Target): Promise<void> {
+    if (target.dialling || this.#stopped || this.#hooks.isOpen(peerId)) return;
+    const addresses = this.#addressesOf(peerId);
+    if (addresses.length === 0) return;
+    target.dialling = true;
+    const refused: Address[] = [];
+    let up = false;
+    for (const address of addresses) {
+      const result = await this.#core.deps.network.dial(peerId, address, DIAL_TIMEOUT_MS);
+      up = result.ok || this.#hooks.isOpen(peerId);
+      if (up || this.#stopped) break;
+      if (!result.ok && result.code === 'refused') refused.push(address);
+    }
+    target.dialling = false;
+    if (this.#stopped) return;
+    if (up) {
+      this.#hooks.dialled(peerId);
+      // Should the link have ended meanwhile, `closed` found us dialling and left the next round to us.
+      if (!this.#hooks.isOpen(peerId)) this.#schedule(peerId, target, this.#delayMs(target));
+      return;
+    }
+    target.failures += 1;
+    this.#hooks.failed(peerId, refused);
+    this.#schedule(peerId, target, this.#delayMs(target));
+  }
+}

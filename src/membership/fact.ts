@@ -1,0 +1,225 @@
+/**
+ * Facts: the signed statements of which the view is made. A fact is [author, payload, signature], its payload a
+ * CBOR map that names the mesh, so that nothing of one mesh can be replayed into another. It is passed on as the
+ * bytes that were signed, never encoded again: fields of later versions survive old peers.
+ *
+ *   record      by the member itself: who and what it is now
+ *   verdict     by an observer: this incarnation of a member is dead
+ *   entry       by a member: this PeerId may connect
+ *   revocation  by a member: this PeerId may not, ever
+ */
+import { err, ok, type Result } from '../base/result.ts';
+import type { Identity, PeerId } from '../ports/identity.ts';
+import type { Address } from '../ports/network.ts';
+import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
+import { isWireMap, type WireMap } from '../wire/envelope.ts';
+import { ADDRESSES_MAX, RECORD_BYTES_MAX } from './limits.ts';
+import { readInt, readText, readTextMap, readTexts } from './read.ts';
+import type { Evidence } from './types.ts';
+
+export interface Signed {
+  readonly by: PeerId;
+  readonly payload: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
+/** Orders the statements about one PeerId: epoch is its start of identity, incarnation rises within one. */
+export interface Turn {
+  readonly epoch: number;
+  readonly incarnation: number;
+}
+
+export interface SelfRecord extends Turn {
+  readonly kind: 'record';
+  readonly peerId: PeerId;
+  readonly storeId: string;
+  readonly bootCount: number;
+  readonly bootId: string;
+  readonly name: string;
+  readonly addresses: readonly Address[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly version: string;
+  readonly features: readonly string[];
+  readonly execEnabled: boolean;
+  readonly stopping: boolean;
+  readonly left: boolean;
+}
+
+export interface Verdict extends Turn {
+  readonly kind: 'verdict';
+  readonly peerId: PeerId;
+  readonly evidence: Evidence;
+}
+
+export interface Entry {
+  readonly kind: 'entry';
+  readonly peerId: PeerId;
+  readonly name: string;
+  readonly admittedAtMs: number;
+}
+
+export interface Revocation {
+  readonly kind: 'revocation';
+  readonly peerId: PeerId;
+  readonly revokedAtMs: number;
+  /** Those whom the revoked peer had admitted and the revoker knew: they stay; all others it admitted do not. */
+  readonly keeps: readonly PeerId[];
+}
+
+export type Statement = SelfRecord | Verdict | Entry | Revocation;
+export interface Fact<S extends Statement = Statement> {
+  readonly signed: Signed;
+  readonly statement: S;
+}
+export const isKind = <K extends Statement['kind']>(
+  fact: Fact,
+  kind: K,
+): fact is Fact<Extract<Statement, { kind: K }>> => fact.statement.kind === kind;
+
+function toMap(statement: Statement, meshId: string): WireMap {
+  const head = { kind: statement.kind, mesh_id: meshId, peer_id: statement.peerId };
+  switch (statement.kind) {
+    case 'record':
+      return {
+        ...head,
+        epoch: statement.epoch,
+        incarnation: statement.incarnation,
+        store_id: statement.storeId,
+        boot_count: statement.bootCount,
+        boot_id: statement.bootId,
+        name: statement.name,
+        addresses: statement.addresses,
+        labels: statement.labels,
+        version: statement.version,
+        features: statement.features,
+        exec: statement.execEnabled,
+        stopping: statement.stopping,
+        left: statement.left,
+      };
+    case 'verdict':
+      return {
+        ...head,
+        epoch: statement.epoch,
+        incarnation: statement.incarnation,
+        evidence: statement.evidence,
+      };
+    case 'entry':
+      return { ...head, name: statement.name, admitted_at_ms: statement.admittedAtMs };
+    case 'revocation':
+      return { ...head, revoked_at_ms: statement.revokedAtMs, keeps: statement.keeps };
+  }
+}
+
+export function signFact<S extends Statement>(
+  identity: Identity,
+  meshId: string,
+  statement: S,
+): Fact<S> {
+  const payload = encodeValue(toMap(statement, meshId));
+  const signed = { by: identity.peerId, payload, signature: identity.sign(payload) };
+  return { signed, statement };
+}
+
+export const toWire = (fact: Fact): WireValue => [
+  fact.signed.by,
+  fact.signed.payload,
+  fact.signed.signature,
+];
+export const factBytes = (fact: Fact): Uint8Array => encodeValue(toWire(fact));
+
+/** Reads a fact of this mesh and checks its shape and its signature; whether its author may say it is judged later. */
+export function readFact(
+  value: WireValue | undefined,
+  meshId: string,
+  verify: Identity['verify'],
+): Result<Fact, string> {
+  if (!Array.isArray(value)) return err('a fact is an array');
+  const [by, payload, signature] = value as readonly WireValue[];
+  if (typeof by !== 'string' || !(payload instanceof Uint8Array)) return err('not a fact');
+  if (!(signature instanceof Uint8Array)) return err('a fact without a signature');
+  if (payload.length > RECORD_BYTES_MAX) return err('a fact is too large');
+  const decoded = decodeValue(payload);
+  if (!decoded.ok) return decoded;
+  if (!isWireMap(decoded.value)) return err('a fact holds a map');
+  if (decoded.value.mesh_id !== meshId) return err('a fact of another mesh');
+  const statement = readStatement(decoded.value, by);
+  if (!statement.ok) return statement;
+  if (!verify(by, payload, signature)) return err('a fact with a wrong signature');
+  return ok({ signed: { by, payload, signature }, statement: statement.value });
+}
+
+export function decodeFact(
+  bytes: Uint8Array,
+  meshId: string,
+  verify: Identity['verify'],
+): Result<Fact, string> {
+  const decoded = decodeValue(bytes);
+  return decoded.ok ? readFact(decoded.value, meshId, verify) : decoded;
+}
+
+function readStatement(map: WireMap, by: PeerId): Result<Statement, string> {
+  const peerId = readText(map.peer_id);
+  if (peerId === undefined || peerId === '') return err('a fact about nobody');
+  switch (map.kind) {
+    case 'record':
+      return peerId === by ? readRecord(map, peerId) : err('a record by somebody else');
+    case 'verdict': {
+      const turn = readTurn(map);
+      const evidence = map.evidence;
+      if (!turn || (evidence !== 'crash' && evidence !== 'silence')) return err('not a verdict');
+      return ok({ kind: 'verdict', peerId, ...turn, evidence });
+    }
+    case 'entry': {
+      const admittedAtMs = readInt(map.admitted_at_ms);
+      const name = readText(map.name);
+      if (admittedAtMs === undefined || name === undefined) return err('not an entry');
+      return ok({ kind: 'entry', peerId, name, admittedAtMs });
+    }
+    case 'revocation': {
+      const revokedAtMs = readInt(map.revoked_at_ms);
+      const keeps = readTexts(map.keeps, Number.POSITIVE_INFINITY);
+      if (revokedAtMs === undefined || !keeps) return err('not a revocation');
+      return ok({ kind: 'revocation', peerId, revokedAtMs, keeps });
+    }
+    default:
+      return err('a fact of an unknown kind');
+  }
+}
+
+function readTurn(map: WireMap): Turn | undefined {
+  const epoch = readInt(map.epoch);
+  const incarnation = readInt(map.incarnation);
+  return epoch === undefined || incarnation === undefined ? undefined : { epoch, incarnation };
+}
+
+function readRecord(map: WireMap, peerId: PeerId): Result<SelfRecord, string> {
+  const turn = readTurn(map);
+  const storeId = readText(map.store_id);
+  const bootCount = readInt(map.boot_count);
+  const bootId = readText(map.boot_id);
+  const name = readText(map.name);
+  const version = readText(map.version);
+  const addresses = readTexts(map.addresses, ADDRESSES_MAX);
+  const features = readTexts(map.features, 64);
+  const labels = readTextMap(map.labels);
+  if (!turn || !storeId || bootCount === undefined || !bootId || name === undefined) {
+    return err('a record lacks its identity');
+  }
+  if (version === undefined || !addresses || !features || !labels) return err('not a record');
+  return ok({
+    kind: 'record',
+    peerId,
+    ...turn,
+    storeId,
+    bootCount,
+    bootId,
+    name,
+    addresses,
+    labels,
+    version,
+    features,
+    execEnabled: map.exec === true,
+    stopping: map.stopping === true,
+    left: map.left === true,
+  });
+}

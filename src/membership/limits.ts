@@ -1,0 +1,61 @@
+/** Every maximum and fixed time of the room, with its reason. */
+
+/** Whatever the variance says, phi is not a weapon: beyond this a larger number means nothing. */
+export const PHI_MAX = 100;
+/** Heartbeat intervals kept per member; at 500 ms ten minutes would remember a network that is gone. */
+export const PHI_WINDOW_MAX = 200;
+/** Without a floor, a very regular network makes one late packet a suspicion (Akka's 100 ms). */
+export const PHI_SIGMA_MS_MIN = 100;
+/** Without a cap, one bad minute blinds the detector for the next ten. */
+export const PHI_SIGMA_MS_MAX = 2_000;
+
+/** The watchdog of our own pauses; the granularity of every decision by time. */
+export const TICK_MS = 250;
+/** A tick that comes later than this after it was due: we were stopped, and judge nobody for a while. */
+export const PAUSE_MS = 1_000;
+/** A tick later than this is a sign of our own lag. */
+export const LAG_MS = 100;
+/** Steps of own bad health (Lifeguard): at the last one, patience is doubled. */
+export const HEALTH_STEPS = 4;
+
+/** One that is alone believes a refused port only after this much refusing. */
+export const LONE_CRASH_MS = 1_000;
+/** DESIGN §6: alone, a silence convicts after twice the patience, and never later than this. */
+export const LONE_SILENCE_MS_MAX = 16_000;
+/** An accusation or objection not renewed (they are sent each heartbeat interval) counts no more. */
+export const OPINION_TTL_MS = 2_000;
+
+export const DIAL_TIMEOUT_MS = 3_000;
+export const PROBE_TIMEOUT_MS = 2_000;
+export const ADMIT_TIMEOUT_MS = 5_000;
+/** First delay between dials of a member. */
+export const REDIAL_MS_MIN = 40;
+/** While it is unclear whether the other end crashed, redials come at least this often … */
+export const REDIAL_HOT_MS = 200;
+/** … and for so long. */
+export const REDIAL_HOT_FOR_MS = 3_000;
+/** A link that is open for so long without a finished handshake is greeted again by us. */
+export const HANDSHAKE_RETRY_MS = 1_000;
+/** Told again that it is accused, at most so often. */
+export const ACCUSED_NOTICE_MS = 500;
+
+/** Peers that are not on the allow-list and are being answered at once. */
+export const STRANGERS_MAX = 4;
+export const STRANGER_RETRY_MS = 1_000;
+/** Open invitations: a token is printed by a person. */
+export const INVITES_MAX = 256;
+/** Entries from a newcomer up to the founder; a longer chain is learned by anti-entropy instead. */
+export const CHAIN_MAX = 16;
+
+export const MEMBERS_MAX = 10_000;
+export const ADDRESSES_MAX = 8;
+export const TEXT_BYTES_MAX = 256;
+/** Facts in one delta; the next round brings the rest. */
+export const DELTA_FACTS_MAX = 512;
+/** A self-record must fit into one piece of news with room for its frame. */
+export const RECORD_BYTES_MAX = 12 * 1_024;
+export const BOOT_IDS_MAX = 64;
+/** How long a stopping peer waits for its goodbyes to be written. */
+export const GOODBYE_MS = 1_000;
+/** What was seen of members' stores is written at most so late. */
+export const BOOK_FLUSH_MS = 200;

@@ -1,0 +1,188 @@
+/** The members as other rooms see them, and the events about them: facts, own suspicion, load and links together. */
+import { messageOf } from '../base/errors.ts';
+import type { Logger } from '../base/telemetry.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { PeerId } from '../ports/identity.ts';
+import type { Address } from '../ports/network.ts';
+import { type MemberFacts, statusOf } from './member.ts';
+import {
+  type Load,
+  type Member,
+  type MemberEvent,
+  type MemberListener,
+  type MemberStatus,
+  NO_LOAD,
+} from './types.ts';
+import type { MemberChange } from './view.ts';
+
+interface Row {
+  facts: MemberFacts;
+  status: MemberStatus;
+  suspected: boolean;
+  sinceMs: number;
+  sinceWallMs: number;
+  load: Load;
+}
+
+export const hostOf = (address: Address): string => {
+  const colon = address.lastIndexOf(':');
+  return (colon < 0 ? address : address.slice(0, colon)).replace(/^\[|\]$/g, '');
+};
+
+export class Roster {
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #phiOf: (peerId: PeerId) => number;
+  readonly #rows = new Map<PeerId, Row>();
+  readonly #byStore = new Map<string, PeerId>();
+  readonly #listeners = new Set<MemberListener>();
+  #cached: Member[] | undefined;
+
+  constructor(clock: Clock, log: Logger, phiOf: (peerId: PeerId) => number) {
+    this.#clock = clock;
+    this.#log = log;
+    this.#phiOf = phiOf;
+  }
+
+  onEvent(listener: MemberListener): void {
+    this.#listeners.add(listener);
+  }
+
+  emit(type: MemberEvent['type'], peerId: PeerId, evidence?: string): void {
+    const member = this.get(peerId);
+    if (!member) return;
+    const event = evidence === undefined ? { type, member } : { type, member, evidence };
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  clear(): void {
+    this.#rows.clear();
+    this.#byStore.clear();
+    this.#cached = undefined;
+  }
+
+  /** The facts about a member changed. */
+  changed({ peerId, after }: MemberChange, evidence?: string): void {
+    const row = this.#rows.get(peerId);
+    this.#cached = undefined;
+    const record = after.record.statement;
+    this.#byStore.set(record.storeId, peerId);
+    if (!row) {
+      const { status } = statusOf(after);
+      const sinceMs = this.#clock.nowMs();
+      const sinceWallMs = this.#clock.wallMs();
+      const fresh = { facts: after, status, suspected: false, sinceMs, sinceWallMs, load: NO_LOAD };
+      this.#rows.set(peerId, fresh);
+      this.emit('joined', peerId);
+      return;
+    }
+    const before = row.facts.record.statement;
+    const booted = before.epoch !== record.epoch || before.storeId !== record.storeId;
+    if (before.storeId !== record.storeId) this.#forgetStore(before.storeId, peerId);
+    const said = row.facts.record !== after.record;
+    row.facts = after;
+    if (booted) {
+      row.load = NO_LOAD;
+      this.emit('boot', peerId);
+    }
+    const turned = this.#settle(peerId, row, evidence);
+    if (said && !turned && !booted) this.emit('updated', peerId);
+  }
+
+  #forgetStore(storeId: string, peerId: PeerId): void {
+    if (this.#byStore.get(storeId) === peerId) this.#byStore.delete(storeId);
+  }
+
+  suspect(peerId: PeerId, suspected: boolean, because: string): void {
+    const row = this.#rows.get(peerId);
+    if (!row || row.suspected === suspected) return;
+    row.suspected = suspected;
+    this.#settle(peerId, row, because);
+  }
+
+  /** Enters the status that facts and suspicion give; true when it is another than before. */
+  #settle(peerId: PeerId, row: Row, evidence: string | undefined): boolean {
+    const lasting = statusOf(row.facts).status;
+    if (lasting !== 'alive') row.suspected = false;
+    const status = lasting === 'alive' && row.suspected ? 'suspect' : lasting;
+    if (status === row.status) return false;
+    row.status = status;
+    row.sinceMs = this.#clock.nowMs();
+    row.sinceWallMs = this.#clock.wallMs();
+    this.#cached = undefined;
+    const { name } = row.facts.record.statement;
+    this.#log.log('info', `${name} is ${status}`, { peer: peerId, evidence });
+    this.emit(status, peerId, evidence);
+    return true;
+  }
+
+  load(peerId: PeerId, load: Load): void {
+    const row = this.#rows.get(peerId);
+    if (!row) return;
+    row.load = load;
+    this.#cached = undefined;
+  }
+
+  /** Phi has moved on. */
+  tick(): void {
+    this.#cached = undefined;
+  }
+
+  statusOf(peerId: PeerId): MemberStatus | undefined {
+    return this.#rows.get(peerId)?.status;
+  }
+
+  get(peerId: PeerId): Member | undefined {
+    const row = this.#rows.get(peerId);
+    return row && this.#member(peerId, row);
+  }
+
+  ofStore(storeId: string): Member | undefined {
+    const peerId = this.#byStore.get(storeId);
+    return peerId === undefined ? undefined : this.get(peerId);
+  }
+
+  list(): Member[] {
+    this.#cached ??= [...this.#rows]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([peerId, row]) => this.#member(peerId, row));
+    return this.#cached;
+  }
+
+  #member(peerId: PeerId, row: Row): Member {
+    const record = row.facts.record.statement;
+    const lasting = statusOf(row.facts);
+    const { storeId, bootCount, bootId, name, incarnation, stopping } = record;
+    const { addresses, labels, version, features, execEnabled } = record;
+    const { status, sinceMs, sinceWallMs, load } = row;
+    return {
+      peerId,
+      storeId,
+      bootCount,
+      bootId,
+      name,
+      host: hostOf(addresses[0] ?? name),
+      status,
+      ...(lasting.status === 'dead' ? { deadBy: lasting.deadBy } : {}),
+      incarnation,
+      stopping,
+      sinceMs,
+      sinceWallMs,
+      addresses,
+      labels,
+      version,
+      features,
+      execEnabled,
+      load,
+      phi: this.#phiOf(peerId),
+    };
+  }
+}
+
+/** For the one place where a promise has nobody to answer to. */
+export const logFailure =
+  (log: Logger, what: string) =>
+  (thrown: unknown): void => {
+    log.log('error', `${what} failed`, { why: messageOf(thrown) });
+    throw thrown;
+  };

@@ -1,0 +1,49 @@
+/**
+ * Is the store that a peer presents the one we saw last, further on? A rolled back or cloned store would reuse
+ * its dots, and its changes would be taken for old ones (Riak's lost updates): it is refused and starts afresh.
+ */
+import { fingerprintOf } from '../base/task-id.ts';
+import type { PeerId } from '../ports/identity.ts';
+import { BOOT_IDS_MAX } from './limits.ts';
+
+/** What was last seen of a store. */
+export interface SeenStore {
+  readonly storeId: string;
+  readonly peerId: PeerId;
+  readonly bootCount: number;
+  readonly bootId: string;
+  readonly seq: number;
+}
+export interface PresentedStore extends SeenStore {
+  readonly bootIds: readonly string[];
+}
+
+/** Undefined: it may come in; else why not. `seen` holds every store known, our own as well. */
+export function refusalOfStore(
+  seen: readonly SeenStore[],
+  presented: PresentedStore,
+): string | undefined {
+  const { storeId } = presented;
+  const fingerprint = fingerprintOf(storeId);
+  const clash = seen.find(
+    (other) => other.storeId !== storeId && fingerprintOf(other.storeId) === fingerprint,
+  );
+  if (clash) return `its fingerprint ${fingerprint} is taken by another store`;
+  const last = seen.find((other) => other.storeId === storeId);
+  if (!last) return undefined;
+  if (last.peerId !== presented.peerId) return 'the same store was seen at another peer: a copy';
+  if (presented.bootCount < last.bootCount) {
+    return `boot ${presented.bootCount} is older than boot ${last.bootCount} seen before: rolled back`;
+  }
+  if (presented.bootCount === last.bootCount && presented.bootId !== last.bootId) {
+    return `boot ${last.bootCount} was seen with another boot id: rolled back or copied`;
+  }
+  const kept = presented.bootCount - last.bootCount < BOOT_IDS_MAX;
+  if (kept && !presented.bootIds.includes(last.bootId)) {
+    return 'a boot seen before is missing from its history: rolled back or copied';
+  }
+  if (presented.seq < last.seq) {
+    return `its sequence ${presented.seq} is older than ${last.seq} seen before: rolled back`;
+  }
+  return undefined;
+}

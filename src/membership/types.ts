@@ -1,0 +1,119 @@
+/** What the other rooms see of membership: members, events, and what it needs to run. */
+import type { Config } from '../api/config.ts';
+import type { Random } from '../base/random.ts';
+import type { Logger } from '../base/telemetry.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Identity, PeerId } from '../ports/identity.ts';
+import type { Address, Network } from '../ports/network.ts';
+import type { Store } from '../ports/store.ts';
+
+export interface Load {
+  readonly slots: number;
+  readonly slotsFree: number;
+  readonly active: number;
+  readonly waiting: number;
+  readonly workers: Readonly<Record<string, { readonly total: number; readonly free: number }>>;
+}
+
+export const NO_LOAD: Load = { slots: 0, slotsFree: 0, active: 0, waiting: 0, workers: {} };
+
+export type MemberStatus = 'alive' | 'suspect' | 'dead' | 'left';
+/** crash: its process is known to have ended. silence: nobody heard it; it may still run. */
+export type Evidence = 'crash' | 'silence';
+
+export interface Member {
+  readonly peerId: PeerId;
+  readonly storeId: string;
+  readonly bootCount: number;
+  readonly bootId: string;
+  readonly name: string;
+  /** Host part of the first advertised address: stores of one host are one risk. */
+  readonly host: string;
+  readonly status: MemberStatus;
+  /** Only when dead. */
+  readonly deadBy?: Evidence;
+  readonly incarnation: number;
+  readonly stopping: boolean;
+  /** Boot time of this peer's clock when the status was entered. */
+  readonly sinceMs: number;
+  readonly sinceWallMs: number;
+  readonly addresses: readonly Address[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly version: string;
+  readonly features: readonly string[];
+  readonly execEnabled: boolean;
+  /** As the last heartbeat said. */
+  readonly load: Load;
+  /** Capped at 100; 0 for oneself and where this peer does not observe. */
+  readonly phi: number;
+}
+
+/**
+ * joined: seen for the first time. boot: the same peer with a higher boot (every attempt of the lower one has
+ * ended) or another store; comes before `alive` of the same change. updated: something else in its own record.
+ */
+export interface MemberEvent {
+  readonly type:
+    | 'joined'
+    | 'alive'
+    | 'suspect'
+    | 'dead'
+    | 'left'
+    | 'updated'
+    | 'boot'
+    | 'linked'
+    | 'unlinked';
+  readonly member: Member;
+  readonly evidence?: string;
+}
+export type MemberListener = (event: MemberEvent) => void;
+
+export interface StoreIdentity {
+  readonly storeId: string;
+  readonly bootCount: number;
+  readonly bootId: string;
+  /** The last 64, this one included. */
+  readonly bootIds: readonly string[];
+  /** The last seq that is durable. */
+  seq(): number;
+}
+
+export type MembershipConfig = Pick<
+  Config,
+  | 'heartbeat_interval'
+  | 'phi_threshold'
+  | 'heartbeat_pause'
+  | 'silence_patience'
+  | 'observers'
+  | 'anti_entropy_interval'
+  | 'redial_max'
+  | 'labels'
+  | 'exec'
+> &
+  Partial<Pick<Config, 'name' | 'dial_from'>>;
+
+export interface MembershipDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly identity: Identity;
+  readonly network: Network;
+  readonly identityStore: Store;
+  readonly store: StoreIdentity;
+  readonly config: MembershipConfig;
+  readonly log: Logger;
+  /** Of the software, for display. */
+  readonly version?: string;
+  readonly features?: readonly string[];
+  /** Frames for the other rooms, from linked members. */
+  frame(from: PeerId, frameClass: 'data' | 'bulk', bytes: Uint8Array): void;
+  /** A member refused this store as rolled back or cloned: mint another storeId and start again. */
+  onRefusedStore?(why: string): void;
+}
+
+export interface AccessEntry {
+  readonly peerId: PeerId;
+  readonly name: string;
+  readonly admittedBy: PeerId;
+  readonly admittedAtMs: number;
+  readonly revoked: boolean;
+}

@@ -1,0 +1,153 @@
+/**
+ * The view: all facts this peer has accepted, as joins. It knows no time and no network; what a batch of facts
+ * changed is returned, for others to persist, announce and act on.
+ */
+import { digestOf, fromHex, sha256Of, toHex } from '../base/hash.ts';
+import type { PeerId } from '../ports/identity.ts';
+import { AllowList, accessKey } from './allow-list.ts';
+import {
+  type Entry,
+  type Fact,
+  isKind,
+  type Revocation,
+  type SelfRecord,
+  type Verdict,
+} from './fact.ts';
+import { MEMBERS_MAX } from './limits.ts';
+import { compareTurns, joinMember, type MemberFacts } from './member.ts';
+
+export interface MemberChange {
+  readonly peerId: PeerId;
+  readonly before: MemberFacts | undefined;
+  readonly after: MemberFacts;
+}
+
+export interface ViewChange {
+  readonly members: readonly MemberChange[];
+  readonly access: readonly (Fact<Entry> | Fact<Revocation>)[];
+}
+
+const DIGEST_CHARS = 16;
+const keyOf = (fact: Fact): string =>
+  isKind(fact, 'entry') || isKind(fact, 'revocation')
+    ? accessKey(fact)
+    : `${fact.statement.kind}/${fact.statement.peerId}`;
+export const factKey = keyOf;
+
+export class View {
+  readonly meshId: string;
+  readonly access: AllowList;
+  readonly #members = new Map<PeerId, MemberFacts>();
+  /** Fact key to the digest of its payload and author; with `#sum`, the hash of the whole. */
+  readonly #digests = new Map<string, string>();
+  readonly #facts = new Map<string, Fact>();
+  /** Exclusive or of all (key, digest): order-free, and updated in constant time. */
+  readonly #sum = new Uint8Array(16);
+
+  constructor(meshId: string, root: PeerId) {
+    this.meshId = meshId;
+    this.access = new AllowList(root);
+  }
+
+  get(peerId: PeerId): MemberFacts | undefined {
+    return this.#members.get(peerId);
+  }
+
+  entries(): IterableIterator<[PeerId, MemberFacts]> {
+    return this.#members.entries();
+  }
+
+  get size(): number {
+    return this.#members.size;
+  }
+
+  /**
+   * Joins the facts in. Records of those who are not allowed are left out, and so are verdicts on a turn that the
+   * member itself never signed here: a forged one could put a member to death for all its future.
+   */
+  apply(facts: readonly Fact[]): ViewChange {
+    const accessFacts = facts.filter((fact) => isKind(fact, 'entry') || isKind(fact, 'revocation'));
+    const access = this.access.addAll(accessFacts as (Fact<Entry> | Fact<Revocation>)[]);
+    for (const fact of access) this.#index(fact);
+    const changes = new Map<PeerId, MemberChange>();
+    for (const fact of facts) if (isKind(fact, 'record')) this.#applyRecord(fact, changes);
+    for (const fact of facts) if (isKind(fact, 'verdict')) this.#applyVerdict(fact, changes);
+    return { members: [...changes.values()], access };
+  }
+
+  #applyRecord(fact: Fact<SelfRecord>, changes: Map<PeerId, MemberChange>): void {
+    const { peerId } = fact.statement;
+    if (!this.access.isAllowed(peerId)) return;
+    const before = this.#members.get(peerId);
+    if (!before && this.#members.size >= MEMBERS_MAX) return;
+    const incoming = { record: fact, verdict: undefined };
+    this.#put(peerId, before, before ? joinMember(before, incoming) : incoming, changes);
+  }
+
+  #applyVerdict(fact: Fact<Verdict>, changes: Map<PeerId, MemberChange>): void {
+    const { peerId } = fact.statement;
+    const before = this.#members.get(peerId);
+    if (!before || !this.access.isAllowed(fact.signed.by)) return;
+    if (compareTurns(fact.statement, before.record.statement) > 0) return;
+    this.#put(peerId, before, joinMember(before, { ...before, verdict: fact }), changes);
+  }
+
+  #put(
+    peerId: PeerId,
+    before: MemberFacts | undefined,
+    after: MemberFacts,
+    changes: Map<PeerId, MemberChange>,
+  ): void {
+    if (before?.record === after.record && before.verdict === after.verdict) return;
+    this.#members.set(peerId, after);
+    this.#index(after.record);
+    if (after.verdict) this.#index(after.verdict);
+    const earlier = changes.get(peerId);
+    changes.set(peerId, { peerId, before: earlier ? earlier.before : before, after });
+  }
+
+  #index(fact: Fact): void {
+    const key = keyOf(fact);
+    const digest = digestOf(fact.signed.payload).slice(0, DIGEST_CHARS);
+    const known = this.#digests.get(key);
+    const line = digest + digestOf(fact.signed.by).slice(0, DIGEST_CHARS);
+    if (known === line) return;
+    if (known !== undefined) this.#toggle(key, known);
+    this.#toggle(key, line);
+    this.#digests.set(key, line);
+    this.#facts.set(key, fact);
+  }
+
+  #toggle(key: string, line: string): void {
+    const hash = sha256Of(`${key}\n${line}`);
+    for (let i = 0; i < this.#sum.length; i++) this.#sum[i] = (this.#sum[i] ?? 0) ^ (hash[i] ?? 0);
+  }
+
+  hash(): string {
+    return toHex(this.#sum);
+  }
+
+  /** What this peer holds, to compare: [key, digest] pairs. */
+  digest(): (readonly [string, Uint8Array])[] {
+    return [...this.#digests].map(([key, line]) => [key, fromHex(line) ?? new Uint8Array()]);
+  }
+
+  /** Facts that the other lacks or has otherwise, and keys of which the other has something that we lack. */
+  compare(theirs: ReadonlyMap<string, string>): { send: Fact[]; want: string[] } {
+    const send: Fact[] = [];
+    for (const [key, line] of this.#digests) {
+      const fact = this.#facts.get(key);
+      if (fact && theirs.get(key) !== line) send.push(fact);
+    }
+    const want = [...theirs].filter(([key, line]) => this.#digests.get(key) !== line);
+    return { send, want: want.map(([key]) => key) };
+  }
+
+  fact(key: string): Fact | undefined {
+    return this.#facts.get(key);
+  }
+
+  facts(): Fact[] {
+    return [...this.#facts.values()];
+  }
+}

@@ -1,0 +1,216 @@
+/**
+ * Requests and messages between members on the data and bulk classes: matching of answers, timeouts, limits.
+ * Handlers are registered once by type; a handler's refusal travels as a code of the error table.
+ */
+import { coveyError, isErrorCode } from '../base/errors.ts';
+import { err, ok } from '../base/result.ts';
+import type { Logger } from '../base/telemetry.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import type { PeerId } from '../ports/identity.ts';
+import type { FrameClass, Network } from '../ports/network.ts';
+import type { WireMap } from '../wire/envelope.ts';
+import { decodeEnvelope, encodeEnvelope } from '../wire/envelope.ts';
+import type {
+  CallOptions,
+  CallResult,
+  MessageHandler,
+  Messaging,
+  RequestHandler,
+} from '../wire/messaging.ts';
+
+/** Requests of this peer that wait for an answer, all peers together: each holds a closure and a timer. */
+export const PENDING_CALLS_MAX = 65_536;
+/** Requests of one peer that are being handled here; more get BUSY, so that one member cannot fill the heap. */
+export const SERVING_MAX = 16_384;
+export const CALL_TIMEOUT_MS = 5_000;
+const BUSY_RETRY_MS = 200;
+
+interface PendingCall {
+  readonly to: PeerId;
+  readonly resolve: (result: CallResult) => void;
+  readonly timer: Timer;
+}
+
+export class Messenger implements Messaging {
+  readonly #network: Network;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #self: PeerId;
+  readonly #pending = new Map<number, PendingCall>();
+  readonly #serving = new Map<PeerId, number>();
+  readonly #requests = new Map<string, RequestHandler>();
+  readonly #messages = new Map<string, MessageHandler>();
+  #nextId = 1;
+  #stopped = false;
+
+  constructor(deps: { network: Network; clock: Clock; log: Logger; self: PeerId }) {
+    this.#network = deps.network;
+    this.#clock = deps.clock;
+    this.#log = deps.log;
+    this.#self = deps.self;
+  }
+
+  onRequest(type: string, handler: RequestHandler): void {
+    this.#requests.set(type, handler);
+  }
+
+  onMessage(type: string, handler: MessageHandler): void {
+    this.#messages.set(type, handler);
+  }
+
+  async call(
+    to: PeerId,
+    type: string,
+    body: WireMap,
+    options: CallOptions = {},
+  ): Promise<CallResult> {
+    if (to === this.#self) return this.#serve(to, type, body);
+    if (this.#stopped) return err(coveyError('STOPPING'));
+    if (this.#pending.size >= PENDING_CALLS_MAX) {
+      return err(
+        coveyError('BUSY', { what: 'requests to other peers', retry_after_ms: BUSY_RETRY_MS }),
+      );
+    }
+    const id = this.#nextId++;
+    const timeoutMs = options.timeoutMs ?? CALL_TIMEOUT_MS;
+    return new Promise((resolve) => {
+      const timer = this.#clock.after(timeoutMs, () =>
+        this.#settle(
+          id,
+          err(coveyError('TIMEOUT', { timeout_ms: timeoutMs, what: `${type} to ${to}` })),
+        ),
+      );
+      this.#pending.set(id, { to, resolve, timer });
+      const frame = encodeEnvelope({ kind: 'request', id, type, body });
+      const sent = this.#network.send(to, options.frameClass ?? 'data', frame);
+      if (sent === 'gone') this.#settle(id, err(coveyError('UNREACHABLE', { what: to })));
+      if (sent === 'full') {
+        this.#settle(
+          id,
+          err(coveyError('BUSY', { what: `frames to ${to}`, retry_after_ms: BUSY_RETRY_MS })),
+        );
+      }
+    });
+  }
+
+  cast(to: PeerId, type: string, body: WireMap): boolean {
+    if (to === this.#self) {
+      // In a later turn, as from the network: a handler never runs inside its caller.
+      this.#clock.after(0, () => this.#messages.get(type)?.(to, body));
+      return true;
+    }
+    const frame = encodeEnvelope({ kind: 'message', type, body });
+    return !this.#stopped && this.#network.send(to, 'data', frame) === 'sent';
+  }
+
+  /** A frame of the data or bulk class arrived. */
+  receive(from: PeerId, frameClass: FrameClass, bytes: Uint8Array): void {
+    const decoded = decodeEnvelope(bytes);
+    if (!decoded.ok) {
+      this.#log.log('warn', 'a member sent an unreadable frame', { from, why: decoded.error });
+      return;
+    }
+    const envelope = decoded.value;
+    switch (envelope.kind) {
+      case 'message': {
+        const handler = this.#messages.get(envelope.type);
+        if (handler === undefined) {
+          this.#log.log('debug', 'a message of an unknown type was ignored', {
+            from,
+            type: envelope.type,
+          });
+          return;
+        }
+        handler(from, envelope.body);
+        return;
+      }
+      case 'request':
+        void this.#answer(from, frameClass, envelope.id, envelope.type, envelope.body);
+        return;
+      case 'reply':
+        if (this.#pending.get(envelope.id)?.to === from)
+          this.#settle(envelope.id, ok(envelope.body));
+        return;
+      case 'refusal': {
+        if (this.#pending.get(envelope.id)?.to !== from) return;
+        const code = isErrorCode(envelope.code) ? envelope.code : 'INTERNAL';
+        const details = scalarDetails(envelope.body);
+        const built = coveyError(code, details);
+        const message =
+          typeof envelope.body.message === 'string' ? envelope.body.message : built.message;
+        this.#settle(envelope.id, err({ code, message, details }));
+      }
+    }
+  }
+
+  /** The link to this peer ended: its answers will not come. */
+  unlinked(peer: PeerId): void {
+    this.#serving.delete(peer);
+    for (const [id, call] of this.#pending) {
+      if (call.to === peer) this.#settle(id, err(coveyError('UNREACHABLE', { what: peer })));
+    }
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    for (const id of [...this.#pending.keys()]) this.#settle(id, err(coveyError('STOPPING')));
+  }
+
+  #settle(id: number, result: CallResult): void {
+    const call = this.#pending.get(id);
+    if (call === undefined) return;
+    this.#pending.delete(id);
+    call.timer.cancel();
+    call.resolve(result);
+  }
+
+  async #serve(from: PeerId, type: string, body: WireMap): Promise<CallResult> {
+    const handler = this.#requests.get(type);
+    if (handler === undefined) return err(coveyError('METHOD_NOT_FOUND', { method: type }));
+    return handler(from, body);
+  }
+
+  async #answer(
+    from: PeerId,
+    frameClass: FrameClass,
+    id: number,
+    type: string,
+    body: WireMap,
+  ): Promise<void> {
+    const serving = this.#serving.get(from) ?? 0;
+    let result: CallResult;
+    if (serving >= SERVING_MAX) {
+      result = err(
+        coveyError('BUSY', { what: 'requests of this peer', retry_after_ms: BUSY_RETRY_MS }),
+      );
+    } else {
+      this.#serving.set(from, serving + 1);
+      result = await this.#serve(from, type, body);
+      const left = (this.#serving.get(from) ?? 1) - 1;
+      if (left > 0) this.#serving.set(from, left);
+      else this.#serving.delete(from);
+    }
+    if (this.#stopped) return;
+    const frame = result.ok
+      ? encodeEnvelope({ kind: 'reply', id, body: result.value })
+      : encodeEnvelope({
+          kind: 'refusal',
+          id,
+          code: result.error.code,
+          body: { ...result.error.details, message: result.error.message } as WireMap,
+        });
+    const sent = this.#network.send(from, frameClass, frame);
+    if (sent === 'full')
+      this.#log.log('warn', 'an answer was dropped: the peer does not read', { from, type });
+  }
+}
+
+function scalarDetails(body: WireMap): Record<string, string | number | boolean> {
+  const details: Record<string, string | number | boolean> = {};
+  for (const [key, value] of Object.entries(body)) {
+    if (key === 'message') continue;
+    if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean')
+      details[key] = value;
+  }
+  return details;
+}

@@ -1,0 +1,216 @@
+/**
+ * A record of the available path, and its join.
+ *
+ * A record is an immutable header, a grow-only home and a grow-only set of *facts*. A fact is written once by one
+ * home store under that store's next dot (storeId, seq) and never changes: an attempt, its end, a cancel intent, a
+ * final. What a record *means* is derived from the set by pure functions of its kind; nothing is ever replaced.
+ *
+ * The clock is a version vector derived from the dots: per store the highest seq among the facts (dotted version
+ * vectors, Preguiça et al. 2010, where every event keeps its own dot). States travel whole, or as all facts that
+ * the receiver's clock does not cover, so "seq at or below the clock" always means "has it".
+ *
+ * Do not let a fact be edited in place, not even by its author: two copies of one dot with different values have
+ * no order, and the join below then only promises that all replicas pick the same one.
+ */
+import { bytesEqual, digestOf } from '../base/hash.ts';
+import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
+import { isWireMap, type WireMap } from '../wire/envelope.ts';
+
+export type StoreId = string;
+export type RecordKind = 'task' | 'key';
+
+export interface Fact {
+  readonly store: StoreId;
+  readonly seq: number;
+  /** `t` names the type of the fact; the rest belongs to the kind of the record. */
+  readonly value: WireMap;
+}
+
+/** Per store the highest seq seen. */
+export type VersionVector = Readonly<Record<StoreId, number>>;
+
+export interface RecordState {
+  readonly id: string;
+  readonly kind: RecordKind;
+  /** Orders concurrent creations of one id: the smaller stamp wins, whatever else differs. */
+  readonly stamp: number;
+  /** Immutable, in the encoding of the kind. */
+  readonly header: Uint8Array;
+  /** Large immutable part (payload, stdin), kept apart so that a change never rewrites it; empty if none. */
+  readonly blobDigest: string;
+  /** The home chosen at creation; later additions are facts. Sorted. */
+  readonly firstHome: readonly StoreId[];
+  /** Sorted by (store, seq). */
+  readonly facts: readonly Fact[];
+}
+
+/** A record may have so many facts: attempts and losses at their limits, three facts each, and room. */
+export const FACTS_MAX = 1_000;
+
+const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+const compareDots = (a: Fact, b: Fact): number => compareText(a.store, b.store) || a.seq - b.seq;
+
+function unionFacts(a: readonly Fact[], b: readonly Fact[]): readonly Fact[] {
+  const out: Fact[] = [];
+  let added = false;
+  let i = 0;
+  let j = 0;
+  while (i < a.length || j < b.length) {
+    const left = a[i];
+    const right = b[j];
+    const order = left === undefined ? 1 : right === undefined ? -1 : compareDots(left, right);
+    if (order < 0 && left !== undefined) {
+      out.push(left);
+      i += 1;
+    } else if (order > 0 && right !== undefined) {
+      out.push(right);
+      added = true;
+      j += 1;
+    } else if (left !== undefined && right !== undefined) {
+      const chosen = smallerFact(left, right);
+      if (chosen !== left) added = true;
+      out.push(chosen);
+      i += 1;
+      j += 1;
+    }
+  }
+  return added ? out : a;
+}
+
+/** One dot, one value: only a store that reused a dot breaks that, and then all replicas must agree all the same. */
+function smallerFact(a: Fact, b: Fact): Fact {
+  if (a === b) return a;
+  const left = encodeValue(a.value);
+  const right = encodeValue(b.value);
+  return bytesEqual(left, right) || compareBytes(left, right) < 0 ? a : b;
+}
+
+export function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    const difference = (a[i] ?? 0) - (b[i] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return a.length - b.length;
+}
+
+/** The creation that stands: smaller stamp, then smaller header, then smaller blob digest. */
+function creationOrder(a: RecordState, b: RecordState): number {
+  return (
+    a.stamp - b.stamp || compareBytes(a.header, b.header) || compareText(a.blobDigest, b.blobDigest)
+  );
+}
+
+/**
+ * The one join of the available path: total, commutative, associative, idempotent. Answers `a` itself when `b`
+ * adds nothing, so that callers can tell by identity whether anything must be written.
+ */
+export function joinRecords(a: RecordState, b: RecordState): RecordState {
+  if (a === b) return a;
+  const facts = unionFacts(a.facts, b.facts);
+  const base = creationOrder(a, b) <= 0 ? a : b;
+  const home = unionSorted(a.firstHome, b.firstHome);
+  if (base === a && facts === a.facts && home === a.firstHome) return a;
+  return { ...base, firstHome: home, facts };
+}
+
+function unionSorted(a: readonly string[], b: readonly string[]): readonly string[] {
+  if (b.every((item) => a.includes(item))) return a;
+  return [...new Set([...a, ...b])].sort(compareText);
+}
+
+export function clockOf(record: RecordState): VersionVector {
+  const clock: Record<StoreId, number> = {};
+  for (const fact of record.facts) {
+    if (fact.seq > (clock[fact.store] ?? 0)) clock[fact.store] = fact.seq;
+  }
+  return clock;
+}
+
+/** Whether everything that `theirs` has seen, `ours` has seen too. */
+export const covers = (ours: VersionVector, theirs: VersionVector): boolean =>
+  Object.entries(theirs).every(([store, seq]) => (ours[store] ?? 0) >= seq);
+
+/** The facts that a copy with this clock lacks. */
+export const factsBeyond = (record: RecordState, clock: VersionVector): readonly Fact[] =>
+  record.facts.filter((fact) => fact.seq > (clock[fact.store] ?? 0));
+
+export function withFact(record: RecordState, fact: Fact): RecordState {
+  return { ...record, facts: [...record.facts, fact].sort(compareDots) };
+}
+
+/** All stores that hold the record by right: the first home and those added since. */
+export function homeOf(record: RecordState): StoreId[] {
+  const home = new Set(record.firstHome);
+  for (const fact of record.facts) {
+    if (fact.value.t === 'home' && typeof fact.value.store === 'string') home.add(fact.value.store);
+  }
+  return [...home];
+}
+
+const hashes = new WeakMap<RecordState, string>();
+
+/** Equal for equal content, whatever the order in which it was learned. */
+export function contentHash(record: RecordState): string {
+  const known = hashes.get(record);
+  if (known !== undefined) return known;
+  const hash = digestOf(
+    encodeValue([
+      record.kind,
+      record.stamp,
+      digestOf(record.header),
+      record.blobDigest,
+      record.firstHome,
+      record.facts.map((fact) => [fact.store, fact.seq]),
+    ]),
+  );
+  hashes.set(record, hash);
+  return hash;
+}
+
+// ---- bytes ----------------------------------------------------------------------------------------------
+
+export const encodeFacts = (facts: readonly Fact[]): WireValue =>
+  facts.map((fact) => [fact.store, fact.seq, fact.value]);
+
+export function decodeFacts(value: WireValue | undefined): Fact[] | undefined {
+  if (!Array.isArray(value) || value.length > FACTS_MAX) return undefined;
+  const facts: Fact[] = [];
+  for (const item of value as readonly WireValue[]) {
+    if (!Array.isArray(item)) return undefined;
+    const [store, seq, body] = item as readonly WireValue[];
+    if (typeof store !== 'string' || !Number.isSafeInteger(seq) || !isWireMap(body))
+      return undefined;
+    facts.push({ store, seq: seq as number, value: body });
+  }
+  return facts.sort(compareDots);
+}
+
+/** A record without its blob, as it lies in the store and travels between peers. */
+export const encodeRecord = (record: RecordState): WireMap => ({
+  id: record.id,
+  kind: record.kind,
+  stamp: record.stamp,
+  header: record.header,
+  blob_digest: record.blobDigest,
+  home: record.firstHome,
+  facts: encodeFacts(record.facts),
+});
+
+export function decodeRecord(value: WireValue | undefined): RecordState | undefined {
+  if (!isWireMap(value)) return undefined;
+  const { id, kind, stamp, header, blob_digest: blobDigest, home } = value;
+  const facts = decodeFacts(value.facts);
+  if (typeof id !== 'string' || id.length > 64 || (kind !== 'task' && kind !== 'key'))
+    return undefined;
+  if (!Number.isSafeInteger(stamp) || !(header instanceof Uint8Array)) return undefined;
+  if (typeof blobDigest !== 'string' || facts === undefined) return undefined;
+  if (!Array.isArray(home) || !home.every((item) => typeof item === 'string')) return undefined;
+  const firstHome = [...new Set(home as string[])].sort(compareText);
+  return { id, kind, stamp: stamp as number, header, blobDigest, firstHome, facts };
+}
+
+export function decodeRecordBytes(bytes: Uint8Array): RecordState | undefined {
+  const value = decodeValue(bytes);
+  return value.ok ? decodeRecord(value.value) : undefined;
+}

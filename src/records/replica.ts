@@ -1,0 +1,339 @@
+/**
+ * The records of this store: one queue per record, durable before visible.
+ *
+ * Every change of a record passes `change`: its decision runs on the newest durable version, alone, and what it
+ * decides is synced before anybody sees it. Nothing may be decided outside from a version read earlier.
+ *
+ * Keys:  r/ID record   b/ID blob   u/ID marks the unfinished   d/MS/ID final records by drop time
+ *        t/ID tombstone   s/ID marks a counted stand-in copy
+ */
+import { type CoveyError, coveyError, invariant } from '../base/errors.ts';
+import { err, ok, type Result } from '../base/result.ts';
+import { prefixEnd, type Store, type StoreOp } from '../ports/store.ts';
+import { decodeValue, encodeValue } from '../wire/codec.ts';
+import { isWireMap, type WireMap } from '../wire/envelope.ts';
+import {
+  contentHash,
+  decodeRecordBytes,
+  encodeRecord,
+  FACTS_MAX,
+  type Fact,
+  type RecordKind,
+  type RecordState,
+} from './record.ts';
+import type { StoreIdentity } from './store-identity.ts';
+
+/** Changes of one record that wait for the disk; a client that repeats itself faster gets BUSY. */
+export const RECORD_QUEUE_MAX = 512;
+/** Unfinished records of one store: each is held in memory (about 2 KiB without its payload). */
+export const UNFINISHED_MAX = 1_000_000;
+
+export interface Tombstone {
+  readonly final: string;
+  readonly digest: string;
+  readonly droppedWallMs: number;
+}
+
+/** What the replica must know of a kind. */
+export interface KindRules {
+  isFinal(record: RecordState): boolean;
+  /** Wall milliseconds from which a final record may be dropped. */
+  dropAtMs(record: RecordState): number | undefined;
+}
+
+export interface Change {
+  readonly current: RecordState | undefined;
+  readonly tombstone: Tombstone | undefined;
+  /** A fact under this store's next dot; it must go into the record that the decision returns. */
+  fact(value: WireMap): Fact;
+}
+
+export interface Decision<T> {
+  readonly value: T;
+  /** The new version; absent: nothing changes. */
+  readonly next?: RecordState;
+  readonly blob?: Uint8Array;
+  readonly extra?: readonly StoreOp[];
+}
+
+export type VisibleListener = (after: RecordState, before: RecordState | undefined) => void;
+
+export class Replica {
+  readonly #store: Store;
+  readonly #identity: StoreIdentity;
+  readonly #rules: Readonly<Record<RecordKind, KindRules>>;
+  readonly #onFailed: (detail: string) => void;
+  readonly #unfinished = new Map<string, RecordState>();
+  readonly #queues = new Map<string, { tail: Promise<void>; length: number }>();
+  readonly #listeners: VisibleListener[] = [];
+  #held = 0;
+  #full = false;
+
+  constructor(deps: {
+    store: Store;
+    identity: StoreIdentity;
+    rules: Readonly<Record<RecordKind, KindRules>>;
+    /** The disk failed: nothing may be acknowledged any more. */
+    onFailed: (detail: string) => void;
+  }) {
+    this.#store = deps.store;
+    this.#identity = deps.identity;
+    this.#rules = deps.rules;
+    this.#onFailed = deps.onFailed;
+  }
+
+  /** Reads the unfinished records into memory. Once, before anything else. */
+  load(): Result<void, string> {
+    for (const id of this.#keys('u/')) {
+      const record = this.#read(id);
+      if (record === undefined) return err(`record ${id} is marked unfinished and cannot be read`);
+      this.#unfinished.set(id, record);
+    }
+    for (const _ of this.#keys('r/')) this.#held += 1;
+    return ok(undefined);
+  }
+
+  get storeId(): string {
+    return this.#identity.storeId;
+  }
+
+  /** Records held here, final ones included. */
+  get heldCount(): number {
+    return this.#held;
+  }
+
+  /** The last append met a full disk. */
+  get isFull(): boolean {
+    return this.#full;
+  }
+
+  onVisible(listener: VisibleListener): void {
+    this.#listeners.push(listener);
+  }
+
+  /** The durable version. */
+  get(id: string): RecordState | undefined {
+    return this.#unfinished.get(id) ?? this.#read(id);
+  }
+
+  unfinished(): IterableIterator<RecordState> {
+    return this.#unfinished.values();
+  }
+
+  get unfinishedCount(): number {
+    return this.#unfinished.size;
+  }
+
+  blob(id: string): Uint8Array | undefined {
+    return this.#store.get(`b/${id}`);
+  }
+
+  isStandIn(id: string): boolean {
+    return this.#store.get(`s/${id}`) !== undefined;
+  }
+
+  tombstone(id: string): Tombstone | undefined {
+    const bytes = this.#store.get(`t/${id}`);
+    if (bytes === undefined) return undefined;
+    const decoded = decodeValue(bytes);
+    if (!decoded.ok || !isWireMap(decoded.value)) return undefined;
+    const { final, digest, at } = decoded.value;
+    return { final: String(final), digest: String(digest), droppedWallMs: Number(at) };
+  }
+
+  /** Ids of held records in order; `before` and `after` are exclusive. */
+  ids(query: { after?: string; before?: string; limit: number; newestFirst?: boolean }): string[] {
+    return this.#store
+      .range({
+        from: query.after === undefined ? 'r/' : `r/${query.after}\x00`,
+        to: query.before === undefined ? prefixEnd('r/') : `r/${query.before}`,
+        limit: query.limit,
+        reverse: query.newestFirst ?? false,
+      })
+      .map((entry) => entry.key.slice(2));
+  }
+
+  /** Ids of final records whose drop time has passed, oldest first. */
+  droppable(nowWallMs: number, limit: number): string[] {
+    return this.#store
+      .range({ from: 'd/', to: `d/${padMs(nowWallMs)}/`, limit })
+      .map((entry) => entry.key.slice(entry.key.lastIndexOf('/') + 1));
+  }
+
+  /** Resolves when no change of the record is under way. */
+  async settled(id: string): Promise<void> {
+    await this.#queues.get(id)?.tail;
+  }
+
+  /** Runs the decision when it is the record's turn; resolves when what it decided is durable and visible. */
+  async change<T>(
+    id: string,
+    decide: (change: Change) => Decision<T>,
+  ): Promise<Result<T, CoveyError>> {
+    const queue = this.#queues.get(id) ?? { tail: Promise.resolve(), length: 0 };
+    if (queue.length >= RECORD_QUEUE_MAX) {
+      return err(coveyError('BUSY', { what: `changes of ${id}`, retry_after_ms: 100 }));
+    }
+    this.#queues.set(id, queue);
+    queue.length += 1;
+    const run =
+      queue.length === 1 ? this.#apply(id, decide) : queue.tail.then(() => this.#apply(id, decide));
+    queue.tail = run.then(
+      () => this.#leave(id, queue),
+      () => this.#leave(id, queue),
+    );
+    return run;
+  }
+
+  #leave(id: string, queue: { length: number }): void {
+    queue.length -= 1;
+    if (queue.length === 0) this.#queues.delete(id);
+  }
+
+  async #apply<T>(
+    id: string,
+    decide: (change: Change) => Decision<T>,
+  ): Promise<Result<T, CoveyError>> {
+    const current = this.get(id);
+    const tombstone = current === undefined ? this.tombstone(id) : undefined;
+    const decision = decide({
+      current,
+      tombstone,
+      fact: (value) => ({ store: this.#identity.storeId, seq: this.#identity.nextSeq(), value }),
+    });
+    const { next } = decision;
+    if (next === undefined || next === current) {
+      // Extra operations alone (a marker) are written too.
+      if (decision.extra === undefined || decision.extra.length === 0) return ok(decision.value);
+    }
+    invariant(
+      (next?.facts.length ?? 0) <= FACTS_MAX,
+      `record ${id} has more than ${FACTS_MAX} facts`,
+    );
+    const batch = [...this.#opsFor(current, next, decision.blob), ...(decision.extra ?? [])];
+    const written = await this.#store.append(batch);
+    if (!written.ok) {
+      this.#full = written.code === 'full';
+      if (written.code === 'failed') this.#onFailed(written.detail);
+      return err(
+        coveyError(written.code === 'full' ? 'STORE_FULL' : 'STORE_FAILED', {
+          peer: 'this peer',
+          why: written.detail,
+        }),
+      );
+    }
+    this.#full = false;
+    if (next !== undefined && next !== current) this.#show(next, current);
+    return ok(decision.value);
+  }
+
+  #opsFor(
+    current: RecordState | undefined,
+    next: RecordState | undefined,
+    blob: Uint8Array | undefined,
+  ): StoreOp[] {
+    if (next === undefined || next === current) return [];
+    const { id } = next;
+    const rules = this.#rules[next.kind];
+    const ops: StoreOp[] = [
+      this.#identity.seqOp(),
+      { put: `r/${id}`, value: encodeValue(encodeRecord(next)) },
+    ];
+    if (blob !== undefined && blob.length > 0) ops.push({ put: `b/${id}`, value: blob });
+    const dropBefore = current === undefined ? undefined : rules.dropAtMs(current);
+    if (!rules.isFinal(next)) {
+      ops.push({ put: `u/${id}`, value: new Uint8Array(0) });
+      return ops;
+    }
+    const dropAt = rules.dropAtMs(next);
+    ops.push({ del: `u/${id}` });
+    if (dropBefore !== undefined && dropBefore !== dropAt)
+      ops.push({ del: dropKey(dropBefore, id) });
+    if (dropAt !== undefined) ops.push({ put: dropKey(dropAt, id), value: new Uint8Array(0) });
+    return ops;
+  }
+
+  #show(next: RecordState, before: RecordState | undefined): void {
+    if (before === undefined) this.#held += 1;
+    if (this.#rules[next.kind].isFinal(next)) this.#unfinished.delete(next.id);
+    else this.#unfinished.set(next.id, next);
+    for (const listener of this.#listeners) listener(next, before);
+  }
+
+  /** Forgets a final record and leaves a tombstone. */
+  async drop(id: string, tombstone: Tombstone): Promise<Result<boolean, CoveyError>> {
+    return this.change(id, ({ current }) => {
+      if (current === undefined || !this.#rules[current.kind].isFinal(current))
+        return { value: false };
+      const dropAt = this.#rules[current.kind].dropAtMs(current);
+      this.#held -= 1;
+      const stone = {
+        final: tombstone.final,
+        digest: tombstone.digest,
+        at: tombstone.droppedWallMs,
+      };
+      const extra: StoreOp[] = [
+        { del: `r/${id}` },
+        { del: `b/${id}` },
+        { del: `s/${id}` },
+        { put: `t/${id}`, value: encodeValue(stone) },
+      ];
+      if (dropAt !== undefined) extra.push({ del: dropKey(dropAt, id) });
+      return { value: true, extra };
+    });
+  }
+
+  /** Ids of stand-in copies held here. */
+  standIns(limit: number): string[] {
+    return this.#store
+      .range({ from: 's/', to: prefixEnd('s/'), limit })
+      .map((entry) => entry.key.slice(2));
+  }
+
+  /** Deletes a stand-in copy if it is still the version that its home confirmed; keeps it, unmarked, in the home. */
+  async releaseStandIn(
+    confirmed: RecordState,
+    inHome: boolean,
+  ): Promise<Result<boolean, CoveyError>> {
+    const { id } = confirmed;
+    return this.change(id, ({ current }) => {
+      if (current === undefined || contentHash(current) !== contentHash(confirmed))
+        return { value: false };
+      if (inHome) return { value: true, extra: [{ del: `s/${id}` }] };
+      const dropAt = this.#rules[current.kind].dropAtMs(current);
+      const extra: StoreOp[] = ['r', 'b', 'u', 's'].map((kind) => ({ del: `${kind}/${id}` }));
+      if (dropAt !== undefined) extra.push({ del: dropKey(dropAt, id) });
+      this.#held -= 1;
+      this.#unfinished.delete(id);
+      return { value: true, extra };
+    });
+  }
+
+  /** Tombstones older than `beforeWallMs` are forgotten; answers how many. */
+  async sweepTombstones(beforeWallMs: number, limit: number): Promise<number> {
+    const old = this.#store
+      .range({ from: 't/', to: prefixEnd('t/'), limit })
+      .filter((entry) => (this.tombstone(entry.key.slice(2))?.droppedWallMs ?? 0) < beforeWallMs);
+    if (old.length > 0) await this.#store.append(old.map((entry) => ({ del: entry.key })));
+    return old.length;
+  }
+
+  *#keys(prefix: string): Generator<string> {
+    let from = prefix;
+    for (;;) {
+      const page = this.#store.range({ from, to: prefixEnd(prefix), limit: 1_000 });
+      for (const entry of page) yield entry.key.slice(prefix.length);
+      const last = page.at(-1);
+      if (last === undefined || page.length < 1_000) return;
+      from = `${last.key}\x00`;
+    }
+  }
+
+  #read(id: string): RecordState | undefined {
+    const bytes = this.#store.get(`r/${id}`);
+    return bytes === undefined ? undefined : decodeRecordBytes(bytes);
+  }
+}
+
+const padMs = (ms: number): string => String(Math.max(0, Math.floor(ms))).padStart(15, '0');
+const dropKey = (dropAtMs: number, id: string): string => `d/${padMs(dropAtMs)}/${id}`;

@@ -1,0 +1,410 @@
+/**
+ * Copies of records on other stores: how a change reaches the stores of its home and their stand-ins, and how a
+ * store answers what it holds. Messages: `rec.put` (a record or its newest facts), `rec.ask` (what do you hold).
+ *
+ * A copy counts when the other store said that it is durable there. Nothing here decides what a record means.
+ */
+import { type CoveyError, coveyError } from '../base/errors.ts';
+import { digestOf } from '../base/hash.ts';
+import { err, ok, type Result } from '../base/result.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { StoreOp } from '../ports/store.ts';
+import { encodeValue, type WireValue } from '../wire/codec.ts';
+import { isWireMap, type WireMap } from '../wire/envelope.ts';
+import type { CallResult, Messaging } from '../wire/messaging.ts';
+import type { StoreDirectory } from './directory.ts';
+import {
+  clockOf,
+  covers,
+  decodeFacts,
+  decodeRecord,
+  decodeRecordBytes,
+  encodeFacts,
+  encodeRecord,
+  factsBeyond,
+  homeOf,
+  joinRecords,
+  type RecordState,
+  type StoreId,
+  type VersionVector,
+} from './record.ts';
+import { type Decision, type Replica, UNFINISHED_MAX } from './replica.ts';
+
+/** A home store that has not answered by then is stood in for; it may still answer, and then counts too. */
+export const STAND_IN_AFTER_MS = 1_000;
+/** How long copies are waited for before the outcome is called unknown. */
+export const SPREAD_TIMEOUT_MS = 5_000;
+/** Ids in one `rec.ask`: the answer carries whole records. */
+export const ASK_IDS_MAX = 64;
+/** An answer to `rec.ask` ends with the record that passes this; the rest is asked for again. */
+const ASK_BYTES_MAX = 2 * 1_024 * 1_024;
+/** Records whose partners' clocks are remembered, to send only what is new to them. */
+const KNOWN_CLOCKS_MAX = 200_000;
+
+export interface Incoming {
+  readonly record: RecordState;
+  readonly blob: Uint8Array | undefined;
+  /** A client's creation, not a copy: another request under the same id is refused. */
+  readonly fresh: boolean;
+  readonly standIn: boolean;
+}
+
+export type Accepted =
+  | { readonly outcome: 'stored'; readonly record: RecordState; readonly existed: boolean }
+  | { readonly outcome: 'tombstone'; readonly final: string; readonly digest: string };
+
+export interface Copy {
+  readonly record: RecordState;
+  readonly blob: Uint8Array | undefined;
+}
+
+export interface Spread {
+  readonly storedOn: readonly StoreId[];
+  readonly standIns: readonly StoreId[];
+  readonly existed: boolean;
+  readonly refusal: CoveyError | undefined;
+  readonly unreachable: readonly StoreId[];
+}
+
+export interface SharingDeps {
+  readonly replica: Replica;
+  readonly messaging: Messaging;
+  readonly clock: Clock;
+  readonly directory: StoreDirectory;
+  /** Equal for two creations that are the same request. */
+  readonly requestDigest: (record: RecordState) => string;
+  /** May add facts to a creation in the very write that first stores it (the owner's first attempt). */
+  readonly enrich: (
+    record: RecordState,
+    fact: (value: WireMap) => RecordState['facts'][number],
+  ) => RecordState;
+}
+
+export class Sharing {
+  readonly #deps: SharingDeps;
+  readonly #known = new Map<string, Map<StoreId, VersionVector>>();
+
+  constructor(deps: SharingDeps) {
+    this.#deps = deps;
+    deps.messaging.onRequest('rec.put', (from, body) => this.#onPut(from, body));
+    deps.messaging.onRequest('rec.ask', (_from, body) => this.#onAsk(body));
+  }
+
+  /** Joins what came from elsewhere into this store, durably. */
+  async accept(incoming: Incoming): Promise<Result<Accepted, CoveyError>> {
+    const { record, blob, fresh, standIn } = incoming;
+    const { replica, requestDigest, enrich } = this.#deps;
+    const extra: StoreOp[] = standIn ? [{ put: `s/${record.id}`, value: new Uint8Array(0) }] : [];
+    const done = await replica.change<Result<Accepted, CoveyError>>(record.id, (change) => {
+      const { current, tombstone } = change;
+      if (tombstone !== undefined) {
+        return {
+          value: ok({ outcome: 'tombstone', final: tombstone.final, digest: tombstone.digest }),
+        };
+      }
+      if (current === undefined && replica.unfinishedCount >= UNFINISHED_MAX) {
+        return {
+          value: err(coveyError('BUSY', { what: 'unfinished tasks', retry_after_ms: 1_000 })),
+        };
+      }
+      if (fresh && current !== undefined && requestDigest(current) !== requestDigest(record)) {
+        return { value: err(coveyError('ID_CONFLICT', { id: record.id })) };
+      }
+      if (current === undefined && record.blobDigest !== '' && blob === undefined) {
+        // Half a task is no copy: whoever counts us would count on a payload that is not here.
+        return {
+          value: err(
+            coveyError('INVALID_PARAMS', { why: `the payload of ${record.id} is missing` }),
+          ),
+        };
+      }
+      const joined = current === undefined ? record : joinRecords(current, record);
+      const next = fresh && current === undefined ? enrich(joined, change.fact) : joined;
+      const stored: Accepted = { outcome: 'stored', record: next, existed: current !== undefined };
+      const decision: Decision<Result<Accepted, CoveyError>> = { value: ok(stored), next, extra };
+      return blob !== undefined && current === undefined ? { ...decision, blob } : decision;
+    });
+    return done.ok ? done.value : done;
+  }
+
+  /**
+   * Sends a record to `home` and, where one of those is dead, gone or slow, to stand-ins; resolves as soon as
+   * `required` stores have it, or when no more can be had.
+   */
+  async spread(
+    incoming: Omit<Incoming, 'standIn'>,
+    plan: { readonly home: readonly StoreId[]; readonly required: number },
+  ): Promise<Spread> {
+    const { record, blob, fresh } = incoming;
+    const self = this.#deps.replica.storeId;
+    return this.#gather(plan, record.id, [], async (store, standIn) => {
+      if (store !== self) return this.#push(store, record, { blob, fresh, standIn });
+      const accepted = await this.accept({ ...incoming, standIn });
+      if (!accepted.ok) return accepted;
+      return ok(accepted.value.outcome === 'stored' && accepted.value.existed);
+    });
+  }
+
+  /**
+   * Brings the other stores of its home up to this store's durable version of the record; this store counts.
+   * Undefined: the record is not here.
+   */
+  async share(id: string, required: number): Promise<Spread | undefined> {
+    const { replica } = this.#deps;
+    const record = replica.get(id);
+    if (record === undefined) return undefined;
+    const plan = { home: homeOf(record), required };
+    return this.#gather(plan, id, [replica.storeId], (store, standIn) => {
+      const blob = (): Uint8Array | undefined =>
+        record.blobDigest === '' ? undefined : replica.blob(id);
+      return this.#push(store, record, { blob, fresh: false, standIn });
+    });
+  }
+
+  /** Brings one store up to this store's version of the record. */
+  async shareWith(id: string, store: StoreId): Promise<boolean> {
+    const record = this.#deps.replica.get(id);
+    if (record === undefined) return false;
+    const standIn = !homeOf(record).includes(store);
+    const blob = (): Uint8Array | undefined =>
+      record.blobDigest === '' ? undefined : this.#deps.replica.blob(id);
+    return (await this.#push(store, record, { blob, fresh: false, standIn })).ok;
+  }
+
+  /**
+   * What another member holds of these records, stand-in copies included. With `blobs`, payloads too: for a copy
+   * that is to be kept here.
+   */
+  async ask(
+    peer: string,
+    ids: readonly string[],
+    blobs: boolean,
+  ): Promise<Result<Copy[], CoveyError>> {
+    const copies: Copy[] = [];
+    let left: readonly string[] = ids;
+    while (left.length > 0) {
+      const page = left.slice(0, ASK_IDS_MAX);
+      const answer = await this.#deps.messaging.call(
+        peer,
+        'rec.ask',
+        { ids: page, blobs },
+        { frameClass: 'bulk' },
+      );
+      if (!answer.ok) return answer;
+      const items = Array.isArray(answer.value.copies) ? (answer.value.copies as WireValue[]) : [];
+      for (const item of items) {
+        if (!isWireMap(item) || !(item.record instanceof Uint8Array)) continue;
+        const record = decodeRecordBytes(item.record);
+        const blob = item.blob instanceof Uint8Array ? item.blob : undefined;
+        if (record !== undefined) copies.push({ record, blob });
+      }
+      const answered =
+        typeof answer.value.answered === 'number' ? answer.value.answered : page.length;
+      left = left.slice(Math.max(1, answered));
+    }
+    return ok(copies);
+  }
+
+  /** Nothing more will be shared of this record soon. */
+  forget(id: string): void {
+    this.#known.delete(id);
+  }
+
+  #gather(
+    plan: { readonly home: readonly StoreId[]; readonly required: number },
+    id: string,
+    already: readonly StoreId[],
+    put: (store: StoreId, standIn: boolean) => Promise<Result<boolean, CoveyError>>,
+  ): Promise<Spread> {
+    const { clock, directory, replica } = this.#deps;
+    const storedOn: StoreId[] = [...already];
+    const standIns: StoreId[] = [];
+    const unreachable: StoreId[] = [];
+    const used = new Set([...plan.home, ...already]);
+    const reserve = directory
+      .preference(id, used.size + plan.home.length + 2)
+      .filter((store) => !used.has(store));
+    let existed = false;
+    let refusal: CoveyError | undefined;
+    return new Promise((resolve) => {
+      let open = 0;
+      let over = false;
+      const finish = (): void => {
+        if (over) return;
+        over = true;
+        timeout.cancel();
+        slow.cancel();
+        resolve({ storedOn, standIns, existed, refusal, unreachable });
+      };
+      const check = (): void => {
+        if (storedOn.length >= plan.required || open === 0 || refusal !== undefined) finish();
+      };
+      const standInFor = (): void => {
+        if (over || storedOn.length + open >= plan.home.length) return;
+        const next = reserve.shift();
+        if (next !== undefined) launch(next, true);
+      };
+      const launch = (store: StoreId, standIn: boolean): void => {
+        open += 1;
+        void put(store, standIn).then((result) => {
+          open -= 1;
+          waiting.delete(store);
+          if (result.ok) {
+            storedOn.push(store);
+            if (standIn) standIns.push(store);
+            existed ||= result.value;
+          } else if (result.error.code === 'ID_CONFLICT') {
+            refusal = result.error;
+          } else {
+            unreachable.push(store);
+            standInFor();
+          }
+          check();
+        });
+      };
+      const waiting = new Set<StoreId>();
+      const timeout = clock.after(SPREAD_TIMEOUT_MS, finish);
+      const slow = clock.after(STAND_IN_AFTER_MS, () => {
+        for (const _ of waiting) {
+          open -= 1;
+          standInFor();
+          open += 1;
+        }
+      });
+      for (const store of plan.home) {
+        if (already.includes(store)) continue;
+        const reachable = store === replica.storeId || directory.peerOf(store) !== undefined;
+        const status = directory.statusOf(store);
+        if (reachable && status !== 'dead' && status !== 'left') {
+          waiting.add(store);
+          launch(store, false);
+        } else unreachable.push(store);
+      }
+      for (const _ of [...unreachable]) standInFor();
+      check();
+    });
+  }
+
+  async #push(
+    store: StoreId,
+    record: RecordState,
+    options: {
+      readonly blob: Uint8Array | undefined | (() => Uint8Array | undefined);
+      readonly fresh: boolean;
+      readonly standIn: boolean;
+    },
+  ): Promise<Result<boolean, CoveyError>> {
+    const { directory, messaging } = this.#deps;
+    const peer = directory.peerOf(store);
+    if (peer === undefined) return err(coveyError('UNREACHABLE', { what: `store ${store}` }));
+    const clock = clockOf(record);
+    const base = this.#known.get(record.id)?.get(store);
+    if (base !== undefined && covers(base, clock)) return ok(true);
+    let answer: CallResult | undefined;
+    if (base !== undefined) {
+      const facts = encodeFacts(factsBeyond(record, base));
+      answer = await messaging.call(peer, 'rec.put', { id: record.id, base, facts });
+    }
+    if (answer === undefined || (answer.ok && answer.value.need_full === true)) {
+      const blob = typeof options.blob === 'function' ? options.blob() : options.blob;
+      answer = await messaging.call(peer, 'rec.put', {
+        record: encodeRecord(record),
+        ...(blob === undefined ? {} : { blob }),
+        fresh: options.fresh,
+        stand_in: options.standIn,
+      });
+    }
+    if (!answer.ok) return answer;
+    this.#learn(record.id, store, clock);
+    return ok(answer.value.existed === true);
+  }
+
+  #learn(id: string, store: StoreId, clock: VersionVector): void {
+    let stores = this.#known.get(id);
+    if (stores === undefined) {
+      const oldest = this.#known.keys().next();
+      if (this.#known.size >= KNOWN_CLOCKS_MAX && !oldest.done) this.#known.delete(oldest.value);
+      stores = new Map();
+      this.#known.set(id, stores);
+    }
+    stores.set(store, clock);
+  }
+
+  async #onPut(from: string, body: WireMap): Promise<CallResult> {
+    if (typeof body.id === 'string') return this.#onDelta(from, body.id, body);
+    const record = decodeRecord(body.record);
+    if (record === undefined)
+      return err(coveyError('INVALID_PARAMS', { why: 'rec.put without a record' }));
+    const blob = body.blob instanceof Uint8Array ? body.blob : undefined;
+    if (blob !== undefined && digestOf(blob) !== record.blobDigest) {
+      return err(
+        coveyError('INVALID_PARAMS', {
+          why: `the payload of ${record.id} does not match its digest`,
+        }),
+      );
+    }
+    const accepted = await this.accept({
+      record,
+      blob,
+      fresh: body.fresh === true,
+      standIn: body.stand_in === true,
+    });
+    if (!accepted.ok) return accepted;
+    if (accepted.value.outcome === 'tombstone')
+      return ok({ tombstone: accepted.value.final, existed: true });
+    this.#learnFrom(from, accepted.value.record);
+    return ok({ existed: accepted.value.existed });
+  }
+
+  async #onDelta(from: string, id: string, body: WireMap): Promise<CallResult> {
+    const facts = decodeFacts(body.facts);
+    const base = isWireMap(body.base) ? (body.base as Record<string, number>) : undefined;
+    if (facts === undefined || base === undefined) {
+      return err(coveyError('INVALID_PARAMS', { why: `rec.put of ${id} is malformed` }));
+    }
+    const done = await this.#deps.replica.change<RecordState | 'need_full' | 'tombstone'>(
+      id,
+      (change) => {
+        const { current, tombstone } = change;
+        if (tombstone !== undefined) return { value: 'tombstone' };
+        if (current === undefined || !covers(clockOf(current), base)) return { value: 'need_full' };
+        const next = joinRecords(current, { ...current, facts });
+        return { value: next, next };
+      },
+    );
+    if (!done.ok) return done;
+    if (done.value === 'need_full') return ok({ need_full: true });
+    if (done.value !== 'tombstone') this.#learnFrom(from, done.value);
+    return ok({ existed: true });
+  }
+
+  /** Who sent a record has it: remember that, so that our next change travels as its facts alone. */
+  #learnFrom(peer: string, record: RecordState): void {
+    const store = this.#deps.directory.storeOfPeer(peer);
+    if (store !== undefined && homeOf(record).includes(store)) this.#learn(record.id, store, {});
+  }
+
+  async #onAsk(body: WireMap): Promise<CallResult> {
+    const ids = Array.isArray(body.ids) ? (body.ids as WireValue[]) : [];
+    if (ids.length > ASK_IDS_MAX || !ids.every((id) => typeof id === 'string')) {
+      return err(coveyError('INVALID_PARAMS', { why: `rec.ask takes ${ASK_IDS_MAX} ids at most` }));
+    }
+    const { replica } = this.#deps;
+    const copies: WireValue[] = [];
+    let bytes = 0;
+    let answered = 0;
+    for (const id of ids as string[]) {
+      if (bytes > ASK_BYTES_MAX) break;
+      answered += 1;
+      // A change under way may become durable after this answer: the asker must not miss it.
+      await replica.settled(id);
+      const record = replica.get(id);
+      if (record === undefined) continue;
+      const encoded = encodeValue(encodeRecord(record));
+      const blob = body.blobs === true && record.blobDigest !== '' ? replica.blob(id) : undefined;
+      bytes += encoded.length + (blob?.length ?? 0);
+      copies.push({ record: encoded, blob });
+    }
+    return ok({ copies, answered });
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * Who this store is: storeId, boots, the counter behind every dot, and the version of what lies in it.
+ *
+ * Two things must hold after any crash: a boot count is never used twice (it is synced before the first packet),
+ * and a dot is never used twice (the counter is written in the same batch as what carries the dot).
+ */
+import { toHex } from '../base/hash.ts';
+import { err, ok, type Result } from '../base/result.ts';
+import type { Random } from '../ports/random.ts';
+import type { Store, StoreOp } from '../ports/store.ts';
+import { decodeValue, encodeValue } from '../wire/codec.ts';
+import { isWireMap } from '../wire/envelope.ts';
+
+/** Version of the key layout and the encodings of `store/`. */
+export const SCHEMA_VERSION = 1;
+export const BOOT_IDS_KEPT = 64;
+
+const META_KEY = 'm/store';
+const SEQ_KEY = 'm/seq';
+
+/** Migrations from version n to n+1: pure, from all entries under a prefix to a batch. None yet. */
+const MIGRATIONS: Readonly<Record<number, (store: Store) => StoreOp[]>> = {};
+
+export class StoreIdentity {
+  readonly storeId: string;
+  readonly bootCount: number;
+  readonly bootId: string;
+  readonly bootIds: readonly string[];
+  #seq: number;
+
+  private constructor(
+    meta: { storeId: string; bootCount: number; bootIds: readonly string[] },
+    seq: number,
+  ) {
+    this.storeId = meta.storeId;
+    this.bootCount = meta.bootCount;
+    this.bootIds = meta.bootIds;
+    this.bootId = meta.bootIds.at(-1) ?? '';
+    this.#seq = seq;
+  }
+
+  /** Reads or mints the identity and counts this boot, durably. */
+  static async load(store: Store, random: Random): Promise<Result<StoreIdentity, string>> {
+    const metaBytes = store.get(META_KEY);
+    let storeId = toHex(random.bytes(16));
+    let bootCount = 0;
+    let bootIds: string[] = [];
+    const batch: StoreOp[] = [];
+    if (metaBytes !== undefined) {
+      const decoded = decodeValue(metaBytes);
+      if (!decoded.ok || !isWireMap(decoded.value))
+        return err('the identity of the store is unreadable');
+      const meta = decoded.value;
+      const version = Number(meta.schema_version);
+      if (version > SCHEMA_VERSION) {
+        return err(
+          `the store was written by a newer Covey (layout ${version}, this one knows ${SCHEMA_VERSION}); upgrade this daemon`,
+        );
+      }
+      for (let from = version; from < SCHEMA_VERSION; from++) {
+        const migrate = MIGRATIONS[from];
+        if (migrate === undefined)
+          return err(`there is no way from store layout ${from} to ${from + 1}`);
+        batch.push(...migrate(store));
+      }
+      storeId = String(meta.store_id);
+      bootCount = Number(meta.boot_count);
+      bootIds = Array.isArray(meta.boot_ids) ? meta.boot_ids.map(String) : [];
+    }
+    bootCount += 1;
+    bootIds = [...bootIds, toHex(random.bytes(8))].slice(-BOOT_IDS_KEPT);
+    batch.push({
+      put: META_KEY,
+      value: encodeValue({
+        schema_version: SCHEMA_VERSION,
+        store_id: storeId,
+        boot_count: bootCount,
+        boot_ids: bootIds,
+      }),
+    });
+    const written = await store.append(batch);
+    if (!written.ok) return err(`the boot could not be counted on disk: ${written.detail}`);
+    return ok(new StoreIdentity({ storeId, bootCount, bootIds }, readSeq(store)));
+  }
+
+  /** The highest seq handed out. */
+  seq(): number {
+    return this.#seq;
+  }
+
+  /** The next dot's seq. It is only safe to use with `seqOp` in the batch that writes what carries it. */
+  nextSeq(): number {
+    this.#seq += 1;
+    return this.#seq;
+  }
+
+  seqOp(): StoreOp {
+    return { put: SEQ_KEY, value: encodeValue(this.#seq) };
+  }
+}
+
+function readSeq(store: Store): number {
+  const bytes = store.get(SEQ_KEY);
+  if (bytes === undefined) return 0;
+  const decoded = decodeValue(bytes);
+  return decoded.ok && typeof decoded.value === 'number' ? decoded.value : 0;
+}

@@ -1,0 +1,218 @@
+/**
+ * A simulated disk: the Store port for one incarnation of a peer after another.
+ *
+ * What was appended becomes durable, group by group and in order, when its simulated sync ends, as
+ * in the real store. A crash forgets the rest; the one group whose sync was under way is *either*
+ * kept or lost, by a draw when the disk is opened again: a write that nobody acknowledged may well
+ * be there after a restart.
+ */
+import { type Random, randomBelow, randomFloat } from '../base/random.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { StoreOp } from '../ports/store.ts';
+import { type AppendResult, checkBatch, type RangeQuery, type Store } from '../ports/store.ts';
+import type { Trace } from './clock.ts';
+import { SortedMap } from './sorted-map.ts';
+
+/** As in the real store: a disk that takes longer has failed. */
+const DISK_DEADLINE_MS = 30_000;
+
+export interface SimDiskOptions {
+  /** The world's clock, not a peer's: the disk outlives its peers. */
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly trace?: Trace;
+  readonly syncMsMin?: number;
+  readonly syncMsMax?: number;
+}
+
+/** All that a disk holds, for a restart with old data. */
+export type DiskImage = readonly (readonly [string, Uint8Array])[];
+
+export class SimDisk {
+  readonly #options: SimDiskOptions;
+  #durable = new SortedMap<Uint8Array>();
+  /** The group whose sync was cut off: there or not, nobody knows before the next start. */
+  #limbo: readonly StoreOp[] = [];
+  #current: SimStore | undefined;
+  /** Appends answer `full`. */
+  full = false;
+  /** The next sync fails: the store is `failed` until it is opened again. */
+  failNextSync = false;
+  /** Added to the duration of every sync that starts. */
+  stallMs = 0;
+
+  constructor(options: SimDiskOptions) {
+    this.#options = options;
+  }
+
+  /** The store for a new incarnation; the one before must have crashed or been closed. */
+  openStore(): Store {
+    if (this.#current?.isOpen) throw new Error('this disk is in use');
+    if (this.#limbo.length > 0 && randomBelow(this.#options.random, 2) === 1) {
+      this.#apply(this.#limbo);
+    }
+    this.#limbo = [];
+    this.#current = new SimStore(this, this.#options);
+    return this.#current;
+  }
+
+  /** The host or the daemon is gone: calls of this incarnation never settle. */
+  crash(): void {
+    const syncing = this.#current?.crash();
+    if (syncing) this.#limbo = syncing;
+    this.#current = undefined;
+  }
+
+  snapshot(): DiskImage {
+    return this.#durable.entries().map(([key, value]) => [key, value.slice()] as const);
+  }
+
+  /** Puts other contents in place: an old backup, a copy of another disk, or nothing. */
+  restore(image: DiskImage): void {
+    if (this.#current?.isOpen) throw new Error('this disk is in use');
+    this.#limbo = [];
+    this.#durable = new SortedMap();
+    for (const [key, value] of image) this.#durable.set(key, value.slice());
+  }
+
+  wipe(): void {
+    this.restore([]);
+  }
+
+  /** For the store alone. */
+  read(): SortedMap<Uint8Array> {
+    return this.#durable;
+  }
+
+  /** For the store alone: how the sync of this group ends, and what it leaves on the disk. */
+  finishSync(ops: readonly StoreOp[], delayMs: number): AppendResult {
+    if (this.full) return { ok: false, code: 'full', detail: 'the disk is full' };
+    if (this.failNextSync || delayMs >= DISK_DEADLINE_MS) {
+      this.failNextSync = false;
+      this.#limbo = ops;
+      return { ok: false, code: 'failed', detail: 'the disk failed' };
+    }
+    this.#apply(ops);
+    return { ok: true };
+  }
+
+  #apply(ops: readonly StoreOp[]): void {
+    for (const op of ops) {
+      if ('put' in op) this.#durable.set(op.put, op.value);
+      else this.#durable.delete(op.del);
+    }
+  }
+}
+
+interface Waiting {
+  readonly ops: readonly StoreOp[];
+  readonly resolve: (result: AppendResult) => void;
+}
+
+class SimStore implements Store {
+  readonly #disk: SimDisk;
+  readonly #options: SimDiskOptions;
+  #state: 'open' | 'failed' | 'closed' | 'crashed' = 'open';
+  #queue: Waiting[] = [];
+  #syncing: Waiting[] = [];
+  #scheduled = false;
+  #onIdle: (() => void)[] = [];
+
+  constructor(disk: SimDisk, options: SimDiskOptions) {
+    this.#disk = disk;
+    this.#options = options;
+  }
+
+  get isOpen(): boolean {
+    return this.#state === 'open' || this.#state === 'failed';
+  }
+
+  get(key: string): Uint8Array | undefined {
+    this.#options.trace?.('store.get', key);
+    return this.#disk.read().get(key)?.slice();
+  }
+
+  range(query: RangeQuery): { key: string; value: Uint8Array }[] {
+    this.#options.trace?.('store.range', query);
+    const { from, to, limit, reverse } = query;
+    return this.#disk
+      .read()
+      .range(from, to, Math.max(0, limit), reverse ?? false)
+      .map(([key, value]) => ({ key, value: value.slice() }));
+  }
+
+  usedBytes(): number {
+    return this.#disk
+      .read()
+      .entries()
+      .reduce((sum, [key, value]) => sum + key.length + value.length, 0);
+  }
+
+  append(batch: readonly StoreOp[]): Promise<AppendResult> {
+    this.#options.trace?.('store.append', batch);
+    if (this.#state === 'crashed') return never();
+    if (this.#state === 'closed') throw new Error('the store is closed');
+    checkBatch(batch);
+    if (this.#state === 'failed') {
+      return Promise.resolve({ ok: false, code: 'failed', detail: 'the disk failed' });
+    }
+    const ops = batch.map((op) => ('put' in op ? { put: op.put, value: op.value.slice() } : op));
+    return new Promise((resolve) => {
+      this.#queue.push({ ops, resolve });
+      this.#schedule();
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === 'crashed') return never();
+    this.#options.trace?.('store.close');
+    if (this.#scheduled) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
+    this.#state = 'closed';
+  }
+
+  /** Stops this incarnation; the group whose sync was under way, if any. */
+  crash(): readonly StoreOp[] | undefined {
+    const wasOpen = this.#state === 'open';
+    this.#state = 'crashed';
+    this.#queue = [];
+    return wasOpen ? this.#syncing.flatMap((waiting) => waiting.ops) : undefined;
+  }
+
+  /** Like the real store: one sync at a time; what the same turn appends joins the group. */
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    void Promise.resolve().then(() => this.#startSync());
+  }
+
+  #startSync(): void {
+    if (this.#state === 'crashed') return;
+    this.#syncing = this.#queue;
+    this.#queue = [];
+    const { clock, random, syncMsMin = 0.2, syncMsMax = 3 } = this.#options;
+    const delayMs = syncMsMin + (syncMsMax - syncMsMin) * randomFloat(random) + this.#disk.stallMs;
+    clock.after(Math.min(delayMs, DISK_DEADLINE_MS), () => this.#endSync(delayMs));
+  }
+
+  #endSync(delayMs: number): void {
+    if (this.#state === 'crashed') return;
+    const group = this.#syncing;
+    this.#syncing = [];
+    const ops = group.flatMap((waiting) => waiting.ops);
+    const result: AppendResult =
+      ops.length === 0 ? { ok: true } : this.#disk.finishSync(ops, delayMs);
+    this.#options.trace?.('store.synced', group.length, result);
+    if (!result.ok && result.code === 'failed') this.#state = 'failed';
+    for (const waiting of group) waiting.resolve(result);
+    if (!result.ok) {
+      for (const waiting of this.#queue) waiting.resolve(result);
+      this.#queue = [];
+    }
+    this.#scheduled = false;
+    if (this.#queue.length > 0) this.#schedule();
+    else for (const resolve of this.#onIdle.splice(0)) resolve();
+  }
+}
+
+/** What a crashed incarnation waits for does not come. */
+const never = <T>(): Promise<T> => new Promise(() => undefined);

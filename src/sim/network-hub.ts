@@ -1,0 +1,265 @@
+/** What all simulated networks of a world share: addresses, delays, partitions, crashes. */
+import { type Random, randomBelow, randomFloat } from '../base/random.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Identity, PeerId } from '../ports/identity.ts';
+import type { Address, DialResult, FrameClass, ListenResult } from '../ports/network.ts';
+import type { Trace } from './clock.ts';
+import { SimNetwork } from './network.ts';
+import { End } from './network-wire.ts';
+
+export type ProbeResult = 'accepted' | 'refused' | 'timeout' | 'unreachable';
+export type FrameMatch = (
+  from: PeerId,
+  to: PeerId,
+  frameClass: FrameClass,
+  bytes: Uint8Array,
+) => boolean;
+
+export interface SimNetworkHubOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** One way, drawn evenly for each frame. */
+  readonly delayMs?: { readonly min: number; readonly max: number };
+  readonly trace?: Trace;
+  /** Whether a host exists here, for `start`. */
+  readonly isLocalHost?: (host: string) => boolean;
+}
+
+const DELAY_MS = { min: 0.2, max: 2 };
+const FIRST_PORT = 20_000;
+
+type Listening =
+  | { readonly ok: true; readonly port: number; readonly address: Address }
+  | Extract<ListenResult, { ok: false }>;
+
+/** An attempt to reach an address, held up by a partition or not. */
+export interface Attempt {
+  /** The caller does not wait any more. */
+  giveUp(): void;
+}
+
+const hostPort = (host: string, port: number): Address =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+
+export class SimNetworkHub {
+  readonly clock: Clock;
+  readonly #random: Random;
+  readonly #delayMs: { readonly min: number; readonly max: number };
+  readonly #trace: Trace | undefined;
+  readonly #isLocalHost: (host: string) => boolean;
+  readonly #listeners = new Map<Address, SimNetwork>();
+  /** Whose an address was last: a partition hides the dead as well. */
+  readonly #owners = new Map<Address, PeerId>();
+  readonly #nodes = new Map<PeerId, SimNetwork>();
+  /** Ends that are open or whose end has not yet been heard of. */
+  readonly #ends = new Set<End>();
+  readonly #groupOf = new Map<PeerId, number>();
+  #held: (() => void)[] = [];
+  #corrupt: FrameMatch | undefined;
+  #nextPort = FIRST_PORT;
+
+  constructor(options: SimNetworkHubOptions) {
+    this.clock = options.clock;
+    this.#random = options.random;
+    this.#delayMs = options.delayMs ?? DELAY_MS;
+    this.#trace = options.trace;
+    this.#isLocalHost = options.isLocalHost ?? (() => true);
+  }
+
+  /** A network for one run of one peer; `clock` is that peer's own, the hub's when not given. */
+  createNetwork(identity: Identity, clock: Clock = this.clock): SimNetwork {
+    const network = new SimNetwork(this, clock, identity);
+    this.#nodes.set(identity.peerId, network);
+    return network;
+  }
+
+  trace(event: string, ...args: unknown[]): void {
+    this.#trace?.(event, ...args);
+  }
+
+  drawDelayMs(): number {
+    const { min, max } = this.#delayMs;
+    return min + (max - min) * randomFloat(this.#random);
+  }
+
+  // Faults
+
+  /** Bytes between peers of different groups stop; nothing is closed. Peers in no group reach everybody. */
+  partition(groups: readonly (readonly PeerId[])[]): void {
+    this.heal();
+    groups.forEach((group, index) => {
+      for (const peerId of group) this.#groupOf.set(peerId, index);
+    });
+  }
+
+  /** What was held up arrives, each class of each link in the order sent. */
+  heal(): void {
+    this.#groupOf.clear();
+    for (const end of this.#ends) end.resume();
+    const held = this.#held;
+    this.#held = [];
+    for (const resume of held) this.clock.after(this.drawDelayMs(), resume);
+  }
+
+  separated(a: PeerId, b: PeerId): boolean {
+    const groupA = this.#groupOf.get(a);
+    const groupB = this.#groupOf.get(b);
+    return groupA !== undefined && groupB !== undefined && groupA !== groupB;
+  }
+
+  /**
+   * The process is killed: its handlers are never called again, its address refuses, and the other ends see
+   * their connections end after a delay. What it had sent may or may not arrive before that.
+   */
+  crash(peerId: PeerId): void {
+    this.trace('network.crash', peerId);
+    const node = this.#nodes.get(peerId);
+    if (!node) return;
+    this.forget(node);
+    node.crash(randomBelow(this.#random, 2) === 0 ? 'abrupt' : 'graceful');
+  }
+
+  /** One bit of the next frame that matches is flipped on its way. */
+  corruptNext(matches: FrameMatch): void {
+    this.#corrupt = matches;
+  }
+
+  maybeCorrupt(from: PeerId, to: PeerId, frameClass: FrameClass, bytes: Uint8Array): Uint8Array {
+    if (bytes.length === 0 || !this.#corrupt?.(from, to, frameClass, bytes)) return bytes;
+    this.#corrupt = undefined;
+    const at = randomBelow(this.#random, bytes.length);
+    bytes[at] = (bytes[at] ?? 0) ^ 1;
+    return bytes;
+  }
+
+  // For the networks
+
+  listen(node: SimNetwork, listen: { readonly host: string; readonly port: number }): Listening {
+    const { host } = listen;
+    const port = listen.port === 0 ? this.#nextPort++ : listen.port;
+    const address = hostPort(host, port);
+    if (!this.#isLocalHost(host)) {
+      return {
+        ok: false,
+        code: 'no_such_address',
+        detail: `${host} is not an address of this host`,
+      };
+    }
+    if (this.#listeners.has(address)) {
+      return { ok: false, code: 'in_use', detail: `${address} is in use` };
+    }
+    this.#listeners.set(address, node);
+    this.#owners.set(address, node.peerId);
+    return { ok: true, port, address };
+  }
+
+  /** Nobody listens there any more. */
+  forget(node: SimNetwork): void {
+    if (this.#listeners.get(node.address) === node) this.#listeners.delete(node.address);
+  }
+
+  closed(end: End): void {
+    this.#ends.delete(end);
+    this.#ends.delete(end.other);
+  }
+
+  /** Calls `arrived` when a packet of `node` reaches the address, after the heal if need be. */
+  #reach(node: SimNetwork, address: Address, isWanted: () => boolean, arrived: () => void): void {
+    const arrive = (): void => {
+      if (!isWanted()) return;
+      const owner = this.#listeners.get(address)?.peerId ?? this.#owners.get(address);
+      if (owner !== undefined && this.separated(node.peerId, owner)) this.#held.push(arrive);
+      else arrived();
+    };
+    this.clock.after(this.drawDelayMs(), arrive);
+  }
+
+  connect(
+    node: SimNetwork,
+    peerId: PeerId,
+    address: Address,
+    finish: (result: DialResult) => void,
+  ): Attempt {
+    let wanted = true;
+    let dialling: End | undefined;
+    const answer = (result: DialResult): void => {
+      this.clock.after(this.drawDelayMs(), () => {
+        if (wanted) finish(result);
+      });
+    };
+    this.#reach(
+      node,
+      address,
+      () => wanted && node.running,
+      () => {
+        const target = this.#listeners.get(address);
+        if (!target) {
+          answer({ ok: false, code: 'refused', detail: `${address} refused the connection` });
+        } else if (target.peerId !== peerId || target === node) {
+          answer({ ok: false, code: 'wrong_peer', detail: `${target.peerId} is at ${address}` });
+        } else {
+          dialling = this.#accept(node, target, (end) => {
+            if (!wanted) return;
+            end.open = true;
+            if (node.running) node.onOpened(end);
+            else end.close('connection reset', 'abrupt');
+            finish({ ok: true, peerId });
+          });
+          dialling.onClose.add(() => {
+            if (wanted) finish({ ok: false, code: 'unreachable', detail: 'closed at once' });
+          });
+        }
+      },
+    );
+    return {
+      giveUp: () => {
+        wanted = false;
+        if (!dialling) return;
+        // The other end is up already: it hears that this one gave up.
+        dialling.open = true;
+        dialling.close('given up', 'abrupt');
+      },
+    };
+  }
+
+  #accept(from: SimNetwork, target: SimNetwork, opened: (end: End) => void): End {
+    const [dialling, accepting] = End.pair(this, from, hostPort(hostOf(from.address), 0), target);
+    this.#ends.add(dialling).add(accepting);
+    accepting.open = true;
+    accepting.announce(() => {
+      if (accepting.open) opened(dialling);
+    });
+    target.onOpened(accepting);
+    return dialling;
+  }
+
+  probe(node: SimNetwork, address: Address, finish: (result: ProbeResult) => void): Attempt {
+    let wanted = true;
+    this.#reach(
+      node,
+      address,
+      () => wanted,
+      () => {
+        const result = this.#listeners.has(address) ? 'accepted' : 'refused';
+        this.clock.after(this.drawDelayMs(), () => {
+          if (wanted) finish(result);
+        });
+      },
+    );
+    return {
+      giveUp: () => {
+        wanted = false;
+      },
+    };
+  }
+
+  /** Gossip: no order, and lost in a partition. */
+  sendLossy(end: End, deliver: () => void): void {
+    this.clock.after(this.drawDelayMs(), () => {
+      if (end.other.open && !this.separated(end.node.peerId, end.other.node.peerId)) deliver();
+    });
+  }
+}
+
+const hostOf = (address: Address): string =>
+  address.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');

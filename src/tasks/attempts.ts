@@ -1,0 +1,289 @@
+/**
+ * What an owner writes about attempts: their start, their end, their loss, the final. Every write decides anew on
+ * the version it finds, in the record's queue, so that no decision rests on an older reading.
+ */
+import type { CoveyError } from '../base/errors.ts';
+import { coveyError, invariant } from '../base/errors.ts';
+import { toHex } from '../base/hash.ts';
+import type { Random } from '../base/random.ts';
+import { err, ok, type Result } from '../base/result.ts';
+import type { Clock } from '../ports/clock.ts';
+import { sleep } from '../ports/clock.ts';
+import {
+  decodeFacts,
+  type Fact,
+  joinRecords,
+  type RecordState,
+  withFact,
+} from '../records/record.ts';
+import type { Replica } from '../records/replica.ts';
+import type { Sharing } from '../records/sharing.ts';
+import type { WireValue } from '../wire/codec.ts';
+import { backoffMs, nextStep } from './decide.ts';
+import { type EndFact, type FinalFact, type StartFact, toWire } from './facts.ts';
+import type { MeshView, PeerSight } from './mesh-view.ts';
+import { inMinority, requiredNow } from './mesh-view.ts';
+import {
+  type Attempt,
+  attemptByRun,
+  currentAttempt,
+  digestOfEnd,
+  failureCount,
+  isOpen,
+  nextAttemptNumber,
+  type Task,
+  taskOf,
+} from './task.ts';
+import type { Visibility } from './visibility.ts';
+
+/** After crash evidence the dead daemon's guardian has this long to end its commands before they run elsewhere. */
+export const GUARDIAN_GRACE_MS = 250;
+const CONFIRM_RETRY_MS = 500;
+const RUN_ID_BYTES = 8;
+
+export interface AttemptDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly replica: Replica;
+  readonly sharing: Sharing;
+  readonly view: MeshView;
+  readonly visibility: Visibility;
+  readonly copiesRequired: number;
+  readonly retentionAgeMs: number;
+}
+
+export interface Placed {
+  readonly record: RecordState;
+  readonly start: StartFact;
+  readonly fact: Fact;
+}
+
+export class Attempts {
+  readonly #deps: AttemptDeps;
+  #stopped = false;
+
+  constructor(deps: AttemptDeps) {
+    this.#deps = deps;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** The start of the next attempt on `runner`, if the task may start now. Pure; for use inside a change. */
+  startFact(task: Task, runner: PeerSight): StartFact {
+    const { clock, random } = this.#deps;
+    const lastEnd = task.attempts.at(-1)?.ends[0];
+    return {
+      t: 'start',
+      n: nextAttemptNumber(task),
+      run_id: toHex(random.bytes(RUN_ID_BYTES)),
+      runner: runner.peerId,
+      runner_store: runner.storeId,
+      runner_boot: runner.bootCount,
+      runner_name: runner.name,
+      at: clock.wallMs(),
+      dbl: lastEnd?.out === 'lost' && lastEnd.proven !== true,
+    };
+  }
+
+  /** Writes the start of the next attempt and brings it to W stores. `no`: the task may not start now. */
+  async place(id: string, runner: PeerSight): Promise<Placed | 'no' | 'not_enough_copies'> {
+    const { replica, clock } = this.#deps;
+    const written = await replica.change<Placed | 'no'>(id, ({ current, fact }) => {
+      if (current === undefined) return { value: 'no' };
+      const task = taskOf(current);
+      if (nextStep(task, clock.wallMs()).step !== 'start') return { value: 'no' };
+      const start = this.startFact(task, runner);
+      const dotted = fact(toWire(start));
+      const next = withFact(current, dotted);
+      return { value: { record: next, start, fact: dotted }, next };
+    });
+    if (!written.ok || written.value === 'no') return 'no';
+    return (await this.secure(id, written.value.start)) ? written.value : 'not_enough_copies';
+  }
+
+  /** Brings a placed attempt to W stores; if that fails it is taken back, since it was never started. */
+  async secure(id: string, start: StartFact): Promise<boolean> {
+    if (await this.#isShared(id)) return true;
+    await this.end(id, {
+      ...this.#endOf(start, 'interrupted'),
+      code: 'not_enough_copies',
+      err: 'the attempt could not be stored on enough peers before its start',
+      next_at: this.#deps.clock.wallMs() + 1_000,
+    });
+    return false;
+  }
+
+  #endOf(start: StartFact, out: EndFact['out']): EndFact {
+    return { t: 'end', n: start.n, run_id: start.run_id, out, at: this.#deps.clock.wallMs() };
+  }
+
+  async #isShared(id: string): Promise<boolean> {
+    const required = requiredNow(this.#deps.view, this.#deps.copiesRequired);
+    const spread = await this.#deps.sharing.share(id, required);
+    return spread !== undefined && spread.storedOn.length >= required;
+  }
+
+  /** The runner refused the attempt: it did not run, and counts as nothing. */
+  async refused(id: string, start: StartFact, code: string): Promise<void> {
+    await this.end(id, { ...this.#endOf(start, 'refused'), code });
+  }
+
+  /**
+   * An end from a runner or a worker, at whatever home store it reached. True when enough stores have it, or have
+   * it as an orphan: then the runner may forget it.
+   */
+  async take(
+    id: string,
+    end: EndFact,
+    startFacts: WireValue | undefined,
+  ): Promise<Result<boolean, CoveyError>> {
+    const extra = decodeFacts(startFacts) ?? [];
+    const { replica, visibility } = this.#deps;
+    if (replica.get(id) === undefined) return err(coveyError('NOT_FOUND', { what: `task ${id}` }));
+    visibility.hide(id);
+    const written = await replica.change<void>(id, ({ current, fact }) => {
+      if (current === undefined) return { value: undefined };
+      const known = joinRecords(current, { ...current, facts: extra });
+      const task = taskOf(known);
+      const attempt = attemptByRun(task, end.run_id);
+      const isRepeated =
+        attempt?.ends.some((other) => digestOfEnd(other) === digestOfEnd(end)) ?? false;
+      const isKept = task.orphans.some((orphan) => orphan.run_id === end.run_id);
+      if (attempt === undefined || isRepeated || isKept) return { value: undefined, next: known };
+      if (!isOpen(attempt) || task.final !== undefined) {
+        const orphan = {
+          t: 'orphan',
+          n: end.n,
+          run_id: end.run_id,
+          out: end.out,
+          digest: digestOfEnd(end),
+          at: end.at,
+        } as const;
+        return { value: undefined, next: withFact(known, fact(toWire(orphan))) };
+      }
+      const ended = withFact(known, fact(toWire(this.#withBackoff(task, end))));
+      return { value: undefined, next: this.#finishIfDue(ended, fact, end.out === 'completed') };
+    });
+    const shared = written.ok && (await this.#isShared(id));
+    if (shared) visibility.reveal(id);
+    else void this.#confirm(id);
+    return written.ok ? ok(shared) : written;
+  }
+
+  /** An end that this owner concluded by itself. */
+  async end(id: string, end: EndFact): Promise<void> {
+    const { replica, visibility } = this.#deps;
+    visibility.hide(id);
+    await replica.change<void>(id, ({ current, fact }) => {
+      if (current === undefined) return { value: undefined };
+      const task = taskOf(current);
+      const attempt = attemptByRun(task, end.run_id);
+      if (attempt === undefined || !isOpen(attempt) || task.final !== undefined)
+        return { value: undefined };
+      const ended = withFact(current, fact(toWire(this.#withBackoff(task, end))));
+      return { value: undefined, next: this.#finishIfDue(ended, fact, true) };
+    });
+    await this.#confirm(id);
+  }
+
+  /** The attempt is lost with its runner, unless this may be the small side of a partition. */
+  async lose(
+    task: Task,
+    attempt: Attempt,
+    loss: { weight: number; proven: boolean; why: string },
+  ): Promise<boolean> {
+    const mayRestart =
+      loss.proven || task.header.on_partition === 'available' || !inMinority(this.#deps.view);
+    if (!mayRestart) return false;
+    const isCommand = task.header.argv !== undefined;
+    await this.end(task.id, {
+      ...this.#endOf(attempt.start, 'lost'),
+      loss: loss.weight,
+      proven: loss.proven,
+      err: loss.why,
+      ...(isCommand ? { next_at: this.#deps.clock.wallMs() + GUARDIAN_GRACE_MS } : {}),
+    });
+    return true;
+  }
+
+  /** Writes the final if the task has come to it. */
+  async finish(id: string): Promise<void> {
+    const { replica, visibility } = this.#deps;
+    visibility.hide(id);
+    await replica.change<void>(id, ({ current, fact }) => {
+      if (current === undefined) return { value: undefined };
+      return { value: undefined, next: this.#finishIfDue(current, fact, true) };
+    });
+    await this.#confirm(id);
+  }
+
+  /** Any fact of an intent: cancel, adopt, hand, hold, home. True when enough stores have it. */
+  async note(
+    id: string,
+    build: (task: Task) => Parameters<typeof toWire>[0] | undefined,
+  ): Promise<boolean> {
+    const written = await this.#deps.replica.change<boolean>(id, ({ current, fact }) => {
+      if (current === undefined) return { value: false };
+      const value = build(taskOf(current));
+      if (value === undefined) return { value: true };
+      return { value: true, next: withFact(current, fact(toWire(value))) };
+    });
+    return written.ok && written.value && (await this.#isShared(id));
+  }
+
+  /** Shows a hidden change as soon as enough stores have it, for as long as that takes. */
+  async #confirm(id: string): Promise<void> {
+    while (!this.#stopped && !(await this.#isShared(id))) {
+      if (this.#deps.replica.get(id) === undefined) break;
+      await sleep(this.#deps.clock, CONFIRM_RETRY_MS);
+    }
+    this.#deps.visibility.reveal(id);
+  }
+
+  #withBackoff(task: Task, end: EndFact): EndFact {
+    if (end.out !== 'failed' && end.out !== 'timeout') return end;
+    const wait = backoffMs(task.header, failureCount(task) + 1, this.#deps.random);
+    return wait === 0 ? end : { ...end, next_at: this.#deps.clock.wallMs() + wait };
+  }
+
+  /** Adds the final when the facts call for one. A mere home store may do so only for a result. */
+  #finishIfDue(
+    record: RecordState,
+    fact: (value: ReturnType<typeof toWire>) => Fact,
+    mayDecide: boolean,
+  ): RecordState {
+    const now = this.#deps.clock.wallMs();
+    const step = nextStep(taskOf(record), now);
+    if (step.step !== 'finish' || !mayDecide) return record;
+    const final: FinalFact = {
+      t: 'final',
+      ...step.final,
+      at: now,
+      drop_at: now + this.#deps.retentionAgeMs,
+    };
+    const finished = withFact(record, fact(toWire(final)));
+    invariant(taskOf(finished).final !== undefined, `task ${record.id} did not become final`);
+    return finished;
+  }
+}
+
+/** The runner of an open attempt is gone for good, or undefined while it may still answer. */
+export function lossOf(
+  attempt: Attempt,
+  runner: PeerSight | undefined,
+): { proven: boolean; why: string } | undefined {
+  const name = attempt.start.runner_name;
+  if (runner === undefined) return undefined;
+  if (runner.storeId !== attempt.start.runner_store || runner.bootCount > attempt.runnerBoot) {
+    return { proven: true, why: `${name} started again` };
+  }
+  if (runner.status === 'dead') {
+    const how = runner.crashed ? 'crashed' : 'fell silent';
+    return { proven: runner.crashed, why: `${name} ${how}` };
+  }
+  return runner.status === 'left' ? { proven: true, why: `${name} left` } : undefined;
+}
+
+export { currentAttempt };

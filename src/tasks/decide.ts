@@ -1,0 +1,107 @@
+/** What becomes of a task next: pure decisions of its owner, from the record and the wall clock. */
+import type { Random } from '../base/random.ts';
+import { jitter } from '../base/random.ts';
+import type { EndFact, FinalFact, FinalState, TaskHeader } from './facts.ts';
+import { currentAttempt, digestOfEnd, failureCount, lossWeight, type Task } from './task.ts';
+
+export type NextStep =
+  | { readonly step: 'done' }
+  /** An attempt is open: nothing to decide but its timeouts. */
+  | { readonly step: 'running' }
+  | { readonly step: 'finish'; readonly final: Omit<FinalFact, 't' | 'at' | 'drop_at'> }
+  | { readonly step: 'start' }
+  | { readonly step: 'wait'; readonly untilWallMs: number; readonly why: 'run_at' | 'backoff' };
+
+const finish = (state: FinalState, reason: string, end?: EndFact): NextStep => ({
+  step: 'finish',
+  final: {
+    state,
+    reason,
+    run_id: end?.run_id ?? '',
+    n: end?.n ?? 0,
+    digest: end === undefined ? '' : digestOfEnd(end),
+  },
+});
+
+/** The reason a failed command gives: `exit`, or what the executor said. */
+const failureReason = (end: EndFact): string =>
+  end.out === 'timeout'
+    ? 'timeout'
+    : end.exit !== undefined || end.sig !== undefined
+      ? 'exit'
+      : 'error';
+
+/** When the task first becomes due. */
+export const dueAt = (task: Task): number => task.submittedAt + task.header.delay_ms;
+
+export function nextStep(task: Task, nowWallMs: number): NextStep {
+  if (task.final !== undefined) return { step: 'done' };
+  const { header, attempts } = task;
+  const ends = attempts.map((attempt) => attempt.ends[0]).filter((end) => end !== undefined);
+  const completed = ends.find((end) => end.out === 'completed');
+  if (completed !== undefined) return finish('completed', '', completed);
+  if (currentAttempt(task) !== undefined) return { step: 'running' };
+  if (task.cancel !== undefined)
+    return finish(
+      'canceled',
+      task.cancel.reason,
+      ends.find((end) => end.out === 'canceled'),
+    );
+  const lastFailure = ends.findLast((end) => end.out === 'failed' || end.out === 'timeout');
+  if (lastFailure !== undefined) {
+    const spent = failureCount(task) >= header.attempts || lastFailure.retryable === false;
+    if (spent) return finish('failed', failureReason(lastFailure), lastFailure);
+  }
+  const lost = lossWeight(task);
+  if (lost > header.losses_max || (lost > 0 && header.on_lost === 'fail')) {
+    return finish(
+      'failed',
+      'losses',
+      ends.findLast((end) => end.out === 'lost'),
+    );
+  }
+  if (
+    header.total_timeout_ms !== undefined &&
+    nowWallMs >= task.submittedAt + header.total_timeout_ms
+  ) {
+    return finish('failed', 'timeout', lastFailure);
+  }
+  if (
+    header.queue_timeout_ms !== undefined &&
+    attempts.length === 0 &&
+    nowWallMs >= dueAt(task) + header.queue_timeout_ms
+  ) {
+    return finish('expired', 'queue_timeout');
+  }
+  if (nowWallMs < dueAt(task)) return { step: 'wait', untilWallMs: dueAt(task), why: 'run_at' };
+  const backoffUntil = ends.reduce((latest, end) => Math.max(latest, end.next_at ?? 0), 0);
+  if (nowWallMs < backoffUntil) return { step: 'wait', untilWallMs: backoffUntil, why: 'backoff' };
+  return { step: 'start' };
+}
+
+/** The next wall time at which `nextStep` may answer otherwise without any new fact. */
+export function nextDeadline(task: Task, nowWallMs: number): number | undefined {
+  const { header } = task;
+  const times: number[] = [];
+  const step = nextStep(task, nowWallMs);
+  if (step.step === 'done') return undefined;
+  if (step.step === 'wait') times.push(step.untilWallMs);
+  if (header.total_timeout_ms !== undefined) times.push(task.submittedAt + header.total_timeout_ms);
+  if (header.queue_timeout_ms !== undefined && task.attempts.length === 0) {
+    times.push(dueAt(task) + header.queue_timeout_ms);
+  }
+  const later = times.filter((time) => time > nowWallMs);
+  return later.length === 0 ? undefined : Math.min(...later);
+}
+
+/** Exponential backoff with jitter of a quarter; the n-th failure waits delay·2^(n−1), at most `max_ms`. */
+export function backoffMs(header: TaskHeader, failures: number, random: Random): number {
+  const { backoff } = header;
+  if (backoff === undefined) return 0;
+  const plain =
+    backoff.type === 'fixed'
+      ? backoff.delay_ms
+      : backoff.delay_ms * 2 ** Math.min(failures - 1, 40);
+  const capped = Math.min(plain, backoff.max_ms ?? Number.MAX_SAFE_INTEGER, 30 * 86_400_000);
+  return Math.round(jitter(random, capped, 0.25));
+}

@@ -1,0 +1,219 @@
+/**
+ * Waiting tasks of this owner, and the slots they get: at once on this peer if it has room, else on a peer that
+ * grants a credit. Nothing is bound to a peer before a slot is there for it.
+ */
+import { Heap } from '../base/heap.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import type { WireValue } from '../wire/codec.ts';
+import type { Messaging } from '../wire/messaging.ts';
+import type { Demand } from './demand.ts';
+import type { MeshView } from './mesh-view.ts';
+import { type Placement, place } from './place.ts';
+import { type Slots, WANT_TTL_MS } from './slots.ts';
+
+/** How long a peer that refused a demand is not asked again. */
+export const REFUSAL_TTL_MS = 5_000;
+/** Wants are repeated before they expire at the other side. */
+const WANT_REPEAT_MS = WANT_TTL_MS / 3;
+/** Asked of one peer at once: more would only be returned. */
+const WANT_MAX = 256;
+
+export interface ReadyTask {
+  readonly id: string;
+  readonly priority: number;
+}
+
+interface DemandState {
+  readonly ready: Heap<ReadyTask>;
+  readonly refused: Map<string, { code: string; detail: string; untilMs: number }>;
+  readonly asked: Set<string>;
+  localUsableUntilMs: number;
+  checking: boolean;
+  askedAtMs: number;
+}
+
+export interface Credit {
+  readonly peerId: string;
+  readonly credit: string;
+}
+
+export interface DispatcherDeps {
+  readonly clock: Clock;
+  readonly messaging: Messaging;
+  readonly view: MeshView;
+  readonly slots: Slots;
+  readonly closed: () => boolean;
+  /** Whether the task still waits to be started. */
+  readonly stillReady: (id: string) => boolean;
+  readonly start: (id: string, credit: Credit) => void;
+}
+
+/** By priority (0 first), then by age: ids sort by the time they were minted. */
+const before = (a: ReadyTask, b: ReadyTask): boolean =>
+  a.priority !== b.priority ? a.priority < b.priority : a.id < b.id;
+
+export class Dispatcher {
+  readonly #deps: DispatcherDeps;
+  readonly #demands = new Map<Demand, DemandState>();
+  #timer: Timer | undefined;
+
+  constructor(deps: DispatcherDeps) {
+    this.#deps = deps;
+    deps.messaging.onMessage('slot.grant', (from, body) => {
+      const credits = Array.isArray(body.credits) ? (body.credits as WireValue[]).map(String) : [];
+      if (typeof body.demand === 'string') this.#granted(from, body.demand, credits);
+    });
+    deps.messaging.onMessage('slot.refuse', (from, body) => {
+      const state = this.#demands.get(String(body.demand));
+      const code = String(body.code);
+      const untilMs = deps.clock.nowMs() + REFUSAL_TTL_MS;
+      state?.refused.set(from, { code, detail: String(body.detail), untilMs });
+    });
+  }
+
+  startTimers(): void {
+    const tick = (): void => {
+      for (const demand of [...this.#demands.keys()]) this.pump(demand);
+      this.#timer = this.#deps.clock.after(WANT_REPEAT_MS, tick);
+    };
+    this.#timer = this.#deps.clock.after(WANT_REPEAT_MS, tick);
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+  }
+
+  add(demand: Demand, task: ReadyTask): void {
+    this.#stateOf(demand).ready.push(task);
+    this.pump(demand);
+  }
+
+  /** Capacity was freed here, or the members changed. */
+  pumpAll(): void {
+    for (const demand of [...this.#demands.keys()]) this.pump(demand);
+  }
+
+  /** Where a task with this demand may run, and why not elsewhere. */
+  placement(demand: Demand): Placement {
+    return place(demand, this.#deps.view.peers(), this.#refusals(demand));
+  }
+
+  /** A local slot for a task that was only just created, if one is free and none of its kind waits before it. */
+  reserveNow(demand: Demand): string | undefined {
+    const state = this.#stateOf(demand);
+    if (this.#deps.closed() || state.ready.size > 0) return undefined;
+    if (!this.#locallyUsable(demand, state)) return undefined;
+    return this.#deps.slots.reserve(demand);
+  }
+
+  pump(demand: Demand): void {
+    const state = this.#demands.get(demand);
+    if (state === undefined || this.#deps.closed()) return;
+    this.#skipStale(state);
+    if (this.#locallyUsable(demand, state)) {
+      const self = this.#deps.view.self().peerId;
+      while (state.ready.size > 0) {
+        const credit = this.#deps.slots.reserve(demand);
+        if (credit === undefined) break;
+        if (!this.#startNext(state, { peerId: self, credit })) this.#deps.slots.release(credit);
+      }
+    }
+    if (state.ready.size > 0) this.#askOthers(demand, state);
+    else this.#withdraw(demand, state);
+  }
+
+  #stateOf(demand: Demand): DemandState {
+    let state = this.#demands.get(demand);
+    if (state === undefined) {
+      state = {
+        ready: new Heap(before),
+        refused: new Map(),
+        asked: new Set(),
+        localUsableUntilMs: 0,
+        checking: false,
+        askedAtMs: Number.NEGATIVE_INFINITY,
+      };
+      this.#demands.set(demand, state);
+    }
+    return state;
+  }
+
+  /** Whether this peer can do it at all (its directory exists); asked of the disk now and then. */
+  #locallyUsable(demand: Demand, state: DemandState): boolean {
+    const now = this.#deps.clock.nowMs();
+    if (now < state.localUsableUntilMs) return true;
+    if (state.checking) return false;
+    state.checking = true;
+    void this.#deps.slots.refusalOf(demand).then((refusal) => {
+      state.checking = false;
+      const untilMs = this.#deps.clock.nowMs() + REFUSAL_TTL_MS;
+      const self = this.#deps.view.self().peerId;
+      if (refusal === undefined) {
+        state.refused.delete(self);
+        state.localUsableUntilMs = untilMs;
+        this.pump(demand);
+      } else state.refused.set(self, { ...refusal, untilMs });
+    });
+    return false;
+  }
+
+  #skipStale(state: DemandState): void {
+    for (let top = state.ready.peek(); top !== undefined; top = state.ready.peek()) {
+      if (this.#deps.stillReady(top.id)) return;
+      state.ready.pop();
+    }
+  }
+
+  #startNext(state: DemandState, credit: Credit): boolean {
+    this.#skipStale(state);
+    const task = state.ready.pop();
+    if (task === undefined) return false;
+    this.#deps.start(task.id, credit);
+    return true;
+  }
+
+  #refusals(demand: Demand): Map<string, { code: string; detail: string }> {
+    const now = this.#deps.clock.nowMs();
+    const refused = this.#demands.get(demand)?.refused ?? new Map();
+    for (const [peer, refusal] of refused) if (refusal.untilMs <= now) refused.delete(peer);
+    return refused;
+  }
+
+  #askOthers(demand: Demand, state: DemandState): void {
+    const now = this.#deps.clock.nowMs();
+    const refused = this.#refusals(demand);
+    const repeat = now - state.askedAtMs >= WANT_REPEAT_MS;
+    if (repeat) state.askedAtMs = now;
+    const n = Math.min(state.ready.size, WANT_MAX);
+    for (const peer of this.#deps.view.peers()) {
+      if (peer.self || !peer.linked || peer.status !== 'alive' || peer.stopping) continue;
+      if (refused.has(peer.peerId) || (!repeat && state.asked.has(peer.peerId))) continue;
+      const isWorker = demand.startsWith('worker:');
+      if (isWorker && (peer.load.workers[demand.slice(7)]?.total ?? 0) === 0) continue;
+      if (!isWorker && !peer.execEnabled) continue;
+      state.asked.add(peer.peerId);
+      this.#deps.messaging.cast(peer.peerId, 'slot.want', { demand, n });
+    }
+  }
+
+  #withdraw(demand: Demand, state: DemandState): void {
+    for (const peer of state.asked) this.#deps.messaging.cast(peer, 'slot.want', { demand, n: 0 });
+    state.asked.clear();
+    state.askedAtMs = Number.NEGATIVE_INFINITY;
+    const idle = this.#deps.clock.nowMs() > state.localUsableUntilMs && !state.checking;
+    if (idle) this.#demands.delete(demand);
+  }
+
+  #granted(from: string, demand: Demand, credits: readonly string[]): void {
+    const state = this.#demands.get(demand);
+    const unused: string[] = [];
+    for (const credit of credits) {
+      const started =
+        state !== undefined &&
+        !this.#deps.closed() &&
+        this.#startNext(state, { peerId: from, credit });
+      if (!started) unused.push(credit);
+    }
+    if (unused.length > 0) this.#deps.messaging.cast(from, 'slot.return', { credits: unused });
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * The facts of a task record, and the header: what is written, never changed, and joined by union.
+ *
+ *   start   an attempt was placed (by its author, the owner) on a runner
+ *   adopt   its author took over the ownership of a running attempt
+ *   hand    its author handed a running attempt to another owner
+ *   hold    the runner stops in an orderly way; its worker may resume the attempt within `ms`
+ *   resume  a worker goes on with the attempt after its daemon's restart
+ *   end     an attempt ended: completed, failed, lost, interrupted, refused, canceled, timeout
+ *   orphan  a result of an attempt that was no longer current
+ *   cancel  somebody wants the end of the task
+ *   final   the task is final: written once by an owner; concurrent ones are conflicts
+ *   home    a store was added to the home
+ *   drop    retention made `drop_at` earlier
+ */
+import type { AttemptOutcome, TaskState } from '../api/task.ts';
+import type { Fact } from '../records/record.ts';
+import { decodeValue, encodeValue } from '../wire/codec.ts';
+import { isWireMap, type WireMap } from '../wire/envelope.ts';
+
+export type FinalState = Extract<TaskState, 'completed' | 'failed' | 'canceled' | 'expired'>;
+
+export interface StartFact {
+  readonly t: 'start';
+  readonly n: number;
+  readonly run_id: string;
+  readonly runner: string;
+  readonly runner_store: string;
+  readonly runner_boot: number;
+  readonly runner_name: string;
+  readonly at: number;
+  /** An earlier attempt may have run at the same time. */
+  readonly dbl: boolean;
+}
+
+export interface EndFact {
+  readonly t: 'end';
+  readonly n: number;
+  readonly run_id: string;
+  readonly out: AttemptOutcome;
+  readonly at: number;
+  /** How much it counts towards losses_max: 2 when its daemon died, 1 when its worker did. */
+  readonly loss?: number;
+  /** The attempt is known to have ended: crash evidence, a higher boot, or the runner's own word. */
+  readonly proven?: boolean;
+  /** Wall milliseconds before which no new attempt starts: the backoff as the owner drew it. */
+  readonly next_at?: number;
+  readonly exit?: number;
+  readonly sig?: string;
+  readonly err?: string;
+  readonly code?: string;
+  readonly retryable?: boolean;
+  /** JSON text of a worker's result. */
+  readonly res?: string;
+  readonly stdout?: Uint8Array;
+  readonly stderr?: Uint8Array;
+  readonly trunc?: boolean;
+}
+
+export interface FinalFact {
+  readonly t: 'final';
+  readonly state: FinalState;
+  readonly reason: string;
+  readonly run_id: string;
+  readonly n: number;
+  readonly digest: string;
+  readonly at: number;
+  readonly drop_at: number;
+  readonly dup?: string;
+}
+
+export type TaskFactValue =
+  | StartFact
+  | EndFact
+  | FinalFact
+  | { readonly t: 'adopt'; readonly run_id: string; readonly at: number }
+  | { readonly t: 'hand'; readonly run_id: string; readonly to: string; readonly at: number }
+  | { readonly t: 'hold'; readonly run_id: string; readonly ms: number; readonly at: number }
+  | {
+      readonly t: 'orphan';
+      readonly n: number;
+      readonly run_id: string;
+      readonly out: string;
+      readonly digest: string;
+      readonly at: number;
+    }
+  | { readonly t: 'resume'; readonly run_id: string; readonly boot: number; readonly at: number }
+  | { readonly t: 'cancel'; readonly reason: string; readonly by: string; readonly at: number }
+  | { readonly t: 'home'; readonly store: string; readonly at: number }
+  | { readonly t: 'drop'; readonly drop_at: number };
+
+export const toWire = (value: TaskFactValue): WireMap => value as unknown as WireMap;
+
+/** A fact as its type says; members of later versions are kept and ignored. Trusts its author, a member. */
+export const fromWire = (fact: Fact): TaskFactValue => fact.value as unknown as TaskFactValue;
+
+/** What a task is, as submitted; payload, stdin and environment lie in the blob. */
+export interface TaskHeader {
+  readonly queue: string;
+  readonly type: string;
+  readonly argv?: readonly string[];
+  readonly cwd?: string;
+  readonly shell?: boolean;
+  readonly priority: number;
+  readonly delay_ms: number;
+  readonly attempts: number;
+  readonly losses_max: number;
+  readonly on_lost: 'retry' | 'fail';
+  readonly backoff?: {
+    readonly type: 'fixed' | 'exponential';
+    readonly delay_ms: number;
+    readonly max_ms?: number;
+  };
+  readonly queue_timeout_ms?: number;
+  readonly run_timeout_ms?: number;
+  readonly total_timeout_ms?: number;
+  readonly dedupe_key?: string;
+  readonly durability: 'auto' | 'one' | 'quorum' | 'all';
+  readonly on_partition: 'wait' | 'available';
+  readonly output: 'full' | 'tail';
+  readonly labels: Readonly<Record<string, string>>;
+  readonly retry_of?: string;
+  /** Digest of the request as the client sent it. */
+  readonly digest: string;
+}
+
+export const EXEC_TYPE = 'exec';
+
+export const encodeHeader = (header: TaskHeader): Uint8Array =>
+  encodeValue(header as unknown as WireMap);
+
+export function decodeHeader(bytes: Uint8Array): TaskHeader | undefined {
+  const value = decodeValue(bytes);
+  return value.ok && isWireMap(value.value) ? (value.value as unknown as TaskHeader) : undefined;
+}
+
+/** The large part of a task. */
+export interface TaskBlob {
+  /** JSON text. */
+  readonly payload?: string;
+  readonly stdin?: Uint8Array;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export function encodeBlob(blob: TaskBlob): Uint8Array {
+  const empty = blob.payload === undefined && blob.stdin === undefined && blob.env === undefined;
+  return empty ? new Uint8Array(0) : encodeValue(blob as unknown as WireMap);
+}
+
+export function decodeBlob(bytes: Uint8Array | undefined): TaskBlob {
+  if (bytes === undefined || bytes.length === 0) return {};
+  const value = decodeValue(bytes);
+  return value.ok && isWireMap(value.value) ? (value.value as unknown as TaskBlob) : {};
+}

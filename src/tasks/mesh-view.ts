@@ -1,0 +1,40 @@
+/** What the tasks room needs to see of the members; given by the peer, built on membership. */
+import type { Load } from '../membership/types.ts';
+import type { StoreDirectory } from '../records/directory.ts';
+import type { OwnerView } from './ownership.ts';
+
+export interface PeerSight {
+  readonly peerId: string;
+  readonly storeId: string;
+  readonly name: string;
+  readonly bootCount: number;
+  readonly status: 'alive' | 'suspect' | 'dead' | 'left';
+  /** The death is proven: its process ended (refused redials after a reset), it did not merely fall silent. */
+  readonly crashed: boolean;
+  readonly stopping: boolean;
+  readonly linked: boolean;
+  readonly self: boolean;
+  readonly execEnabled: boolean;
+  readonly load: Load;
+}
+
+export interface MeshView extends OwnerView {
+  readonly directory: StoreDirectory;
+  peers(): PeerSight[];
+  peer(peerId: string): PeerSight | undefined;
+  self(): PeerSight;
+}
+
+/** Members neither dead nor left. */
+export const presentPeers = (view: MeshView): PeerSight[] =>
+  view.peers().filter((peer) => peer.status === 'alive' || peer.status === 'suspect');
+
+/** W as it is now: never more than there are members, oneself included; never lowered by the merely unreachable. */
+export const requiredNow = (view: MeshView, copiesRequired: number): number =>
+  Math.max(1, Math.min(copiesRequired, presentPeers(view).length));
+
+/** Fewer than half of the last known members are in sight: this may be the small side of a partition. */
+export function inMinority(view: MeshView): boolean {
+  const known = view.peers().filter((peer) => peer.status !== 'left').length;
+  return presentPeers(view).length * 2 < known;
+}

@@ -1,0 +1,474 @@
+/**
+ * The owner: coordinates the tasks whose home order puts this store first. It reads before it owns (takeover),
+ * starts what is due, watches what runs, restarts what was lost, and finishes what is over.
+ *
+ * `evaluate` is the one place where anything is set in motion; it is called whenever something that matters to a
+ * task may have changed, and is harmless when nothing has.
+ */
+import type { WaitingReason } from '../api/task.ts';
+import type { Logger } from '../base/telemetry.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import { encodeRecord, homeOf, type RecordState } from '../records/record.ts';
+import type { Replica } from '../records/replica.ts';
+import type { WireMap } from '../wire/envelope.ts';
+import type { Messaging } from '../wire/messaging.ts';
+import { type Attempts, lossOf, type Placed } from './attempts.ts';
+import { nextDeadline, nextStep } from './decide.ts';
+import { demandOf } from './demand.ts';
+import type { Credit, Dispatcher } from './dispatcher.ts';
+import { decodeBlob, type StartFact, toWire } from './facts.ts';
+import type { MeshView } from './mesh-view.ts';
+import { presentPeers } from './mesh-view.ts';
+import { ownerOf, ownerOrder } from './ownership.ts';
+import type { Runner, RunOrder, StartAnswer } from './runner.ts';
+import type { Takeover } from './takeover.ts';
+import {
+  type Attempt,
+  attemptByRun,
+  currentAttempt,
+  isOpen,
+  openAttempts,
+  type Task,
+  taskOf,
+} from './task.ts';
+
+/** An open attempt that was not heard of for this long is asked about. */
+export const QUERY_AFTER_MS = 6_000;
+const WATCH_INTERVAL_MS = 500;
+/** A runner that does not answer a start or a cancel is asked again this often. */
+const REPEAT_MS = 2_000;
+const START_TIMEOUT_MS = 4_000;
+
+interface Entry {
+  readonly id: string;
+  phase: 'syncing' | 'owned';
+  /** Everybody was heard when this store took over. */
+  complete: boolean;
+  queued: boolean;
+  starting: boolean;
+  timer: Timer | undefined;
+  /** When the current attempt was last heard of. */
+  heardMs: number;
+  askedMs: number;
+}
+
+export interface OwnerDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly messaging: Messaging;
+  readonly replica: Replica;
+  readonly view: MeshView;
+  readonly attempts: Attempts;
+  readonly dispatcher: Dispatcher;
+  readonly runner: Runner;
+  readonly takeover: Takeover;
+  readonly copies: number;
+  readonly killGraceMs: number;
+}
+
+export class Owner {
+  readonly #deps: OwnerDeps;
+  readonly #entries = new Map<string, Entry>();
+  /** Created here just now: nobody can know more of them. */
+  readonly #fresh = new Set<string>();
+  /** Placed in the write that created the task; they go on as soon as that write is visible. */
+  readonly #fused = new Map<string, { start: StartFact; credit: string }>();
+  #timer: Timer | undefined;
+  #closed = false;
+
+  constructor(deps: OwnerDeps) {
+    this.#deps = deps;
+    deps.replica.onVisible((record) => {
+      if (record.kind === 'task') this.evaluate(record.id);
+    });
+  }
+
+  start(): void {
+    const tick = (): void => {
+      for (const entry of [...this.#entries.values()]) this.#watch(entry);
+      this.#timer = this.#deps.clock.after(WATCH_INTERVAL_MS, tick);
+    };
+    this.#timer = this.#deps.clock.after(WATCH_INTERVAL_MS, tick);
+    this.evaluateAll();
+  }
+
+  /** Starts nothing more. */
+  close(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
+    for (const entry of this.#entries.values()) entry.timer?.cancel();
+  }
+
+  get ownedCount(): number {
+    return this.#entries.size;
+  }
+
+  owns(id: string): boolean {
+    return this.#entries.get(id)?.phase === 'owned';
+  }
+
+  /** Members changed: any unfinished task may have a new owner. */
+  evaluateAll(): void {
+    for (const record of [...this.#deps.replica.unfinished()]) {
+      if (record.kind === 'task') this.evaluate(record.id);
+    }
+  }
+
+  /**
+   * For the creation of a record at this store: adds attempt 1 to that very write when the task can start at
+   * once here. No other store ever writes an attempt in this one's name.
+   */
+  enrich(
+    record: RecordState,
+    fact: Parameters<Parameters<Replica['change']>[1]>[0]['fact'],
+  ): RecordState {
+    if (record.kind !== 'task' || this.#closed) return record;
+    this.#fresh.add(record.id);
+    const task = taskOf(record);
+    const { view, clock, dispatcher, attempts, replica } = this.#deps;
+    const isOwner = ownerOf(task, view) === replica.storeId;
+    if (!isOwner || nextStep(task, clock.wallMs()).step !== 'start') return record;
+    const credit = dispatcher.reserveNow(demandOf(task.header));
+    if (credit === undefined) return record;
+    const start = attempts.startFact(task, view.self());
+    this.#fused.set(record.id, { start, credit });
+    const dotted = fact(toWire(start));
+    return { ...record, facts: [dotted] };
+  }
+
+  evaluate(id: string): void {
+    const { replica, view } = this.#deps;
+    const record = replica.get(id);
+    const task = record === undefined ? undefined : taskOf(record);
+    if (task === undefined || task.final !== undefined) {
+      this.#forget(id);
+      if (task !== undefined) this.#endStrays(task);
+      return;
+    }
+    if (this.#closed || ownerOf(task, view) !== replica.storeId) {
+      this.#forget(id);
+      return;
+    }
+    let entry = this.#entries.get(id);
+    if (entry === undefined) {
+      entry = this.#enter(task);
+      if (entry.phase === 'syncing') this.#deps.takeover.request(id);
+    }
+    if (entry.phase === 'owned') this.#act(entry, task);
+  }
+
+  #enter(task: Task): Entry {
+    const now = this.#deps.clock.nowMs();
+    const isFresh = this.#fresh.delete(task.id) && this.#homeInSight(task);
+    const entry: Entry = {
+      id: task.id,
+      phase: isFresh ? 'owned' : 'syncing',
+      complete: isFresh,
+      queued: false,
+      starting: false,
+      timer: undefined,
+      heardMs: now,
+      askedMs: Number.NEGATIVE_INFINITY,
+    };
+    this.#entries.set(task.id, entry);
+    return entry;
+  }
+
+  #homeInSight(task: Task): boolean {
+    const { directory } = this.#deps.view;
+    return homeOf(task.record).every(
+      (store) => store === this.#deps.replica.storeId || directory.peerOf(store) !== undefined,
+    );
+  }
+
+  /** The takeover read what others hold. */
+  synced(ids: readonly string[], complete: (id: string) => boolean): void {
+    for (const id of ids) {
+      const entry = this.#entries.get(id);
+      if (entry === undefined || entry.phase === 'owned') continue;
+      entry.phase = 'owned';
+      entry.complete = complete(id);
+      entry.heardMs = Number.NEGATIVE_INFINITY;
+      this.evaluate(id);
+    }
+  }
+
+  #forget(id: string): void {
+    this.#fresh.delete(id);
+    const entry = this.#entries.get(id);
+    entry?.timer?.cancel();
+    this.#entries.delete(id);
+  }
+
+  #act(entry: Entry, task: Task): void {
+    const { clock, attempts, dispatcher } = this.#deps;
+    const fused = this.#fused.get(task.id);
+    if (fused !== undefined) {
+      this.#fused.delete(task.id);
+      entry.starting = true;
+      void this.#secureFused(entry, fused);
+      return;
+    }
+    this.#growHome(entry, task);
+    const now = clock.wallMs();
+    this.#setTimer(entry, nextDeadline(task, now), now);
+    const step = nextStep(task, now);
+    if (step.step === 'finish') void attempts.finish(task.id);
+    else if (step.step === 'running') this.#watch(entry);
+    else if (step.step === 'start' && !entry.queued && !entry.starting) {
+      entry.queued = true;
+      dispatcher.add(demandOf(task.header), { id: task.id, priority: task.header.priority });
+    }
+  }
+
+  #setTimer(entry: Entry, atWallMs: number | undefined, nowWallMs: number): void {
+    entry.timer?.cancel();
+    entry.timer =
+      atWallMs === undefined
+        ? undefined
+        : this.#deps.clock.after(atWallMs - nowWallMs, () => this.evaluate(entry.id));
+  }
+
+  /** Whether the dispatcher's entry for the task still stands. */
+  stillReady(id: string): boolean {
+    const entry = this.#entries.get(id);
+    return entry !== undefined && entry.queued && entry.phase === 'owned';
+  }
+
+  /** The dispatcher found a slot. */
+  async startOn(id: string, credit: Credit): Promise<void> {
+    const { view, attempts } = this.#deps;
+    const entry = this.#entries.get(id);
+    const runner = view.peer(credit.peerId);
+    if (entry === undefined || runner === undefined || entry.starting) {
+      this.#giveBack(credit);
+      return;
+    }
+    entry.queued = false;
+    entry.starting = true;
+    const placed = await attempts.place(id, runner);
+    if (placed === 'no' || placed === 'not_enough_copies') this.#giveBack(credit);
+    else await this.#order(placed, credit);
+    entry.starting = false;
+    this.evaluate(id);
+  }
+
+  async #secureFused(entry: Entry, fused: { start: StartFact; credit: string }): Promise<void> {
+    const credit = { peerId: this.#deps.view.self().peerId, credit: fused.credit };
+    const secured = await this.#deps.attempts.secure(entry.id, fused.start);
+    const record = this.#deps.replica.get(entry.id);
+    const fact = record?.facts.find((item) => item.value.run_id === fused.start.run_id);
+    if (secured && record !== undefined && fact !== undefined) {
+      await this.#order({ record, start: fused.start, fact }, credit);
+    } else this.#giveBack(credit);
+    entry.starting = false;
+    this.evaluate(entry.id);
+  }
+
+  #giveBack(credit: Credit): void {
+    this.#deps.messaging.cast(credit.peerId, 'slot.return', { credits: [credit.credit] });
+  }
+
+  /** Tells the runner to start. No answer is not a refusal: the watch asks again. */
+  async #order(placed: Placed, credit: Credit): Promise<void> {
+    const { record, start } = placed;
+    const answer = await this.#sendStart(placed, credit);
+    const entry = this.#entries.get(record.id);
+    if (answer === undefined) return;
+    if (answer.taken) {
+      if (entry !== undefined) entry.heardMs = this.#deps.clock.nowMs();
+      return;
+    }
+    await this.#deps.attempts.refused(record.id, start, answer.code);
+  }
+
+  async #sendStart(placed: Placed, credit: Credit): Promise<StartAnswer | undefined> {
+    const { view, runner, messaging, replica } = this.#deps;
+    const { record, fact } = placed;
+    if (credit.peerId === view.self().peerId) {
+      return runner.start(orderOf(placed, replica.storeId, replica.blob(record.id)), credit.credit);
+    }
+    const isHome = homeOf(record).includes(placed.start.runner_store);
+    const body: WireMap = {
+      record: encodeRecord({ ...record, facts: [fact] }),
+      run_id: placed.start.run_id,
+      owner: replica.storeId,
+      credit: credit.credit,
+      ...(isHome ? {} : { blob: replica.blob(record.id) ?? new Uint8Array(0) }),
+    };
+    let answer = await messaging.call(credit.peerId, 'run.start', body, {
+      timeoutMs: START_TIMEOUT_MS,
+    });
+    if (answer.ok && answer.value.code === 'need_blob') {
+      const withBlob = { ...body, blob: replica.blob(record.id) ?? new Uint8Array(0) };
+      answer = await messaging.call(credit.peerId, 'run.start', withBlob, {
+        timeoutMs: START_TIMEOUT_MS,
+      });
+    }
+    if (!answer.ok) return undefined;
+    return answer.value.taken === true
+      ? { taken: true }
+      : { taken: false, code: String(answer.value.code) };
+  }
+
+  /** A sign of life of a running attempt. */
+  heard(id: string, runId: string): void {
+    const entry = this.#entries.get(id);
+    const record = this.#deps.replica.get(id);
+    if (entry === undefined || record === undefined) return;
+    if (currentAttempt(taskOf(record))?.start.run_id === runId)
+      entry.heardMs = this.#deps.clock.nowMs();
+  }
+
+  #watch(entry: Entry): void {
+    if (entry.phase !== 'owned' || entry.starting || this.#closed) return;
+    const record = this.#deps.replica.get(entry.id);
+    if (record === undefined) return;
+    const task = taskOf(record);
+    for (const attempt of openAttempts(task)) this.#watchAttempt(entry, task, attempt);
+  }
+
+  #watchAttempt(entry: Entry, task: Task, attempt: Attempt): void {
+    const { view, clock, attempts } = this.#deps;
+    const now = clock.nowMs();
+    const runner = view.peer(attempt.start.runner);
+    const loss = lossOf(attempt, runner);
+    if (loss !== undefined) {
+      if (this.#isHeld(attempt)) return;
+      entry.starting = true;
+      const proven = loss.proven && entry.complete;
+      const weight = attempt.hold === undefined ? 2 : 1;
+      void attempts.lose(task, attempt, { ...loss, proven, weight }).then((lost) => {
+        entry.starting = false;
+        if (lost) this.evaluate(entry.id);
+      });
+      return;
+    }
+    if (now - entry.askedMs < REPEAT_MS || runner === undefined) return;
+    if (task.cancel !== undefined) {
+      entry.askedMs = now;
+      this.#cancelRun(task, attempt, 'cancel');
+      return;
+    }
+    if (now - entry.heardMs < QUERY_AFTER_MS || (!runner.linked && !runner.self)) return;
+    entry.askedMs = now;
+    void this.#query(entry, task, attempt);
+  }
+
+  /** A worker may resume it, within the time its daemon announced when it stopped. */
+  #isHeld(attempt: Attempt): boolean {
+    if (attempt.hold === undefined) return false;
+    return this.#deps.clock.wallMs() < attempt.hold.at + attempt.hold.ms;
+  }
+
+  #cancelRun(task: Task, attempt: Attempt, reason: 'cancel' | 'stale'): void {
+    const { start } = attempt;
+    const body = { id: task.id, run_id: start.run_id, reason, grace_ms: this.#deps.killGraceMs };
+    this.#deps.messaging.cast(start.runner, 'run.cancel', body);
+  }
+
+  /** Attempts that still run although the task is final. */
+  #endStrays(task: Task): void {
+    if (ownerOf(task, this.#deps.view) !== this.#deps.replica.storeId) return;
+    for (const attempt of openAttempts(task)) this.#cancelRun(task, attempt, 'stale');
+  }
+
+  /** Asks the runner about an attempt that was silent; a new owner adopts it that way. */
+  async #query(entry: Entry, task: Task, attempt: Attempt): Promise<void> {
+    const { replica, clock, attempts, messaging } = this.#deps;
+    const { start } = attempt;
+    const answer = await messaging.call(start.runner, 'run.query', {
+      run_id: start.run_id,
+      owner: replica.storeId,
+    });
+    if (!answer.ok || this.#entries.get(entry.id) !== entry || entry.starting) return;
+    if (answer.value.state === 'running') {
+      entry.heardMs = clock.nowMs();
+      if (attempt.owner === replica.storeId) return;
+      await attempts.note(task.id, (now) => {
+        const current = attemptByRun(now, start.run_id);
+        if (current === undefined || !isOpen(current) || current.owner === replica.storeId)
+          return undefined;
+        return { t: 'adopt', run_id: start.run_id, at: clock.wallMs() };
+      });
+    } else if (answer.value.state === 'ended') {
+      // Its end lies at another home store: read what they hold, and let the join decide.
+      entry.heardMs = clock.nowMs();
+      entry.phase = 'syncing';
+      this.#deps.takeover.request(entry.id);
+    } else await attempts.refused(task.id, start, 'never_started');
+  }
+
+  /** Adds live stores to the home when fewer than N of it are not dead. */
+  #growHome(entry: Entry, task: Task): void {
+    const { view, copies, attempts, clock, replica } = this.#deps;
+    const home = homeOf(task.record);
+    const live = home.filter((store) => view.status(store) !== 'dead').length;
+    if (
+      live >= Math.min(copies, presentPeers(view).length) ||
+      clock.nowMs() - entry.askedMs < REPEAT_MS
+    )
+      return;
+    const next = view.directory
+      .preference(task.id, home.length + copies)
+      .find((store) => !home.includes(store));
+    if (next === undefined) return;
+    entry.askedMs = clock.nowMs();
+    void attempts.note(task.id, (now) =>
+      homeOf(now.record).includes(next)
+        ? undefined
+        : { t: 'home', store: next, at: clock.wallMs() },
+    );
+    this.#deps.log.log('debug', 'a store was added to the home of a task', {
+      id: task.id,
+      store: next,
+      by: replica.storeId,
+    });
+  }
+
+  /** Before an orderly stop: attempts that this store owns go to the next live home store. Answers who got what. */
+  async handOver(): Promise<Map<string, string[]>> {
+    const { replica, view, attempts, clock } = this.#deps;
+    const byStore = new Map<string, string[]>();
+    await Promise.all(
+      [...this.#entries.keys()].map(async (id) => {
+        const record = replica.get(id);
+        if (record === undefined) return;
+        const next = ownerOrder(id, homeOf(record)).find(
+          (store) => store !== replica.storeId && view.status(store) === 'alive',
+        );
+        if (next === undefined) return;
+        await attempts.note(id, (task) => {
+          const open = currentAttempt(task);
+          if (open === undefined || open.owner !== replica.storeId) return undefined;
+          return { t: 'hand', run_id: open.start.run_id, to: next, at: clock.wallMs() };
+        });
+        byStore.set(next, [...(byStore.get(next) ?? []), id]);
+      }),
+    );
+    return byStore;
+  }
+
+  /** Why a task that this store owns waits. */
+  waitingReason(task: Task): WaitingReason {
+    return this.#deps.dispatcher.placement(demandOf(task.header)).reason ?? 'no_free_slot';
+  }
+}
+
+export function orderOf(
+  placed: Placed,
+  ownerStore: string,
+  blob: Uint8Array | undefined,
+): RunOrder {
+  const { record, start, fact } = placed;
+  return {
+    id: record.id,
+    n: start.n,
+    runId: start.run_id,
+    header: taskOf(record).header,
+    blob: decodeBlob(blob),
+    home: homeOf(record),
+    ownerStore,
+    startFact: fact,
+  };
+}

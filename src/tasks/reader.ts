@@ -1,0 +1,283 @@
+/**
+ * Reading tasks from anywhere: one, many, all; and waiting for their ends. Finding is liveness: whoever is asked
+ * answers what it may tell, and the answers are joined.
+ *
+ * Messages: `task.read {ids, blobs}`, `task.scan {…}` (requests), `task.watch {ids}` (cast), `task.final {record}`
+ * (cast back to the watcher).
+ */
+import type { TaskState, TaskSummary } from '../api/task.ts';
+import { coveyError } from '../base/errors.ts';
+import { err, ok } from '../base/result.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import {
+  decodeRecordBytes,
+  encodeRecord,
+  homeOf,
+  joinRecords,
+  type RecordState,
+} from '../records/record.ts';
+import type { Replica } from '../records/replica.ts';
+import { encodeValue, type WireValue } from '../wire/codec.ts';
+import { isWireMap, type WireMap } from '../wire/envelope.ts';
+import type { CallResult, Messaging } from '../wire/messaging.ts';
+import { decodeBlob, type TaskBlob } from './facts.ts';
+import { type MeshView, presentPeers } from './mesh-view.ts';
+import type { Tails } from './tails.ts';
+import { taskOf } from './task.ts';
+import type { ViewExtras } from './view.ts';
+import type { Visibility } from './visibility.ts';
+
+/** Ids of one `task.read` or `task.watch`. */
+const IDS_MAX = 1_000;
+const READ_BYTES_MAX = 4 * 1_024 * 1_024;
+/** A watch that is not renewed by then is forgotten. */
+export const WATCH_TTL_MS = 15_000;
+/** Waits are asked about again this often: news is lossy, and homes grow. */
+export const WATCH_RENEW_MS = 2_000;
+/** Records watched here for other peers. */
+const WATCHED_MAX = 200_000;
+
+export interface Found {
+  readonly record: RecordState;
+  readonly extras: ViewExtras;
+}
+
+export interface ReaderDeps {
+  readonly clock: Clock;
+  readonly messaging: Messaging;
+  readonly replica: Replica;
+  readonly visibility: Visibility;
+  readonly view: MeshView;
+  readonly tails: Tails;
+  readonly homeOfId: (id: string) => string[];
+  /** Why a task that this store owns waits; undefined when it does not own it. */
+  readonly waitingReason: (id: string) => string | undefined;
+}
+
+export class Reader {
+  readonly #deps: ReaderDeps;
+  /** Here, for others: id → peers that wait, until when. */
+  readonly #watched = new Map<string, Map<string, number>>();
+  /** Waits of this peer's own clients. */
+  readonly #waiting = new Map<string, Set<(found: RecordState) => void>>();
+  #timer: Timer | undefined;
+
+  constructor(deps: ReaderDeps) {
+    this.#deps = deps;
+    deps.messaging.onRequest('task.read', (_from, body) => this.#onRead(body));
+    deps.messaging.onMessage('task.watch', (from, body) => this.#onWatch(from, body));
+    deps.messaging.onMessage('task.final', (_from, body) => {
+      const record = body.record instanceof Uint8Array ? decodeRecordBytes(body.record) : undefined;
+      if (record !== undefined) this.#settle(record);
+    });
+    deps.visibility.onTold((id) => this.#told(id));
+  }
+
+  startTimers(): void {
+    const tick = (): void => {
+      this.#renew();
+      this.#timer = this.#deps.clock.after(WATCH_RENEW_MS, tick);
+    };
+    this.#timer = this.#deps.clock.after(WATCH_RENEW_MS, tick);
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+  }
+
+  /** One task as the mesh knows it; undefined when nobody who answered does. */
+  async find(id: string, blobs: boolean): Promise<Found | undefined> {
+    const local = this.#tell(id, blobs);
+    if (local !== undefined && taskOf(local.record).final !== undefined) return local;
+    const home = local === undefined ? this.#deps.homeOfId(id) : homeOf(local.record);
+    const first = await this.#ask(id, blobs, home, local);
+    if (first !== undefined) return first;
+    const others = presentPeers(this.#deps.view).map((peer) => peer.storeId);
+    return this.#ask(id, blobs, others, undefined);
+  }
+
+  async #ask(
+    id: string,
+    blobs: boolean,
+    stores: readonly string[],
+    local: Found | undefined,
+  ): Promise<Found | undefined> {
+    const { view, messaging } = this.#deps;
+    const peers = view
+      .peers()
+      .filter((peer) => stores.includes(peer.storeId) && peer.linked && !peer.self);
+    const answers = await Promise.all(
+      peers.map((peer) =>
+        messaging.call(peer.peerId, 'task.read', { ids: [id], blobs }, { timeoutMs: 2_000 }),
+      ),
+    );
+    let found = local;
+    for (const answer of answers) {
+      const item =
+        answer.ok && Array.isArray(answer.value.items)
+          ? (answer.value.items as WireValue[])[0]
+          : undefined;
+      const other = isWireMap(item) ? readFound(item) : undefined;
+      if (other === undefined) continue;
+      found =
+        found === undefined
+          ? other
+          : {
+              record: joinRecords(found.record, other.record),
+              extras: { ...found.extras, ...other.extras },
+            };
+    }
+    return found;
+  }
+
+  /** What this store may tell of a task. */
+  #tell(id: string, blobs: boolean): Found | undefined {
+    const { visibility, tails, replica, waitingReason } = this.#deps;
+    const record = visibility.get(id);
+    if (record === undefined || record.kind !== 'task') return undefined;
+    const reason = waitingReason(id);
+    const progress = taskOf(record).final === undefined ? tails.get(id)?.progress : undefined;
+    return {
+      record,
+      extras: {
+        ...(reason === undefined ? {} : { waitingReason: reason, owner: replica.storeId }),
+        ...(progress === undefined ? {} : { progress }),
+        ...(blobs && record.blobDigest !== '' ? { blob: decodeBlob(replica.blob(id)) } : {}),
+      },
+    };
+  }
+
+  #onRead(body: WireMap): CallResult {
+    const ids = Array.isArray(body.ids) ? (body.ids as WireValue[]) : [];
+    if (ids.length > IDS_MAX)
+      return err(coveyError('INVALID_PARAMS', { why: `at most ${IDS_MAX} ids` }));
+    const items: WireValue[] = [];
+    let bytes = 0;
+    for (const id of ids) {
+      const found = typeof id === 'string' ? this.#tell(id, body.blobs === true) : undefined;
+      if (found === undefined || bytes > READ_BYTES_MAX) continue;
+      const encoded = encodeValue(encodeRecord(found.record));
+      bytes += encoded.length;
+      items.push({
+        ...found.extras,
+        record: encoded,
+        blob: (found.extras.blob ?? undefined) as WireMap | undefined,
+      });
+    }
+    return ok({ items });
+  }
+
+  // ---- waiting ------------------------------------------------------------------------------------------
+
+  /** Calls `done` once with the final record of each id; answers the function that gives up. */
+  watch(ids: readonly string[], done: (record: RecordState) => void): () => void {
+    for (const id of ids) {
+      const waiters = this.#waiting.get(id) ?? new Set();
+      waiters.add(done);
+      this.#waiting.set(id, waiters);
+    }
+    this.#askFor(ids);
+    return () => {
+      for (const id of ids) {
+        const waiters = this.#waiting.get(id);
+        waiters?.delete(done);
+        if (waiters?.size === 0) this.#waiting.delete(id);
+      }
+    };
+  }
+
+  #renew(): void {
+    const now = this.#deps.clock.nowMs();
+    for (const [id, peers] of this.#watched) {
+      for (const [peer, untilMs] of peers) if (untilMs < now) peers.delete(peer);
+      if (peers.size === 0) this.#watched.delete(id);
+    }
+    this.#askFor([...this.#waiting.keys()]);
+  }
+
+  /** Registers the ids at their homes; a home that knows the end answers it at once. */
+  #askFor(ids: readonly string[]): void {
+    const { view, messaging, visibility, homeOfId } = this.#deps;
+    const byPeer = new Map<string, string[]>();
+    for (const id of ids) {
+      const local = visibility.get(id);
+      if (local !== undefined && taskOf(local).final !== undefined) {
+        this.#deps.clock.after(0, () => this.#settle(local));
+        continue;
+      }
+      const home = new Set([...homeOfId(id), ...(local === undefined ? [] : homeOf(local))]);
+      const peers = view.peers().filter((peer) => peer.linked && !peer.self);
+      const at = peers.filter((peer) => home.has(peer.storeId));
+      // A home out of reach may be stood in for by anybody.
+      for (const peer of at.length === 0 && local === undefined ? peers : at) {
+        const list = byPeer.get(peer.peerId) ?? [];
+        list.push(id);
+        byPeer.set(peer.peerId, list);
+      }
+    }
+    for (const [peer, list] of byPeer) {
+      for (let i = 0; i < list.length; i += IDS_MAX) {
+        messaging.cast(peer, 'task.watch', { ids: list.slice(i, i + IDS_MAX) });
+      }
+    }
+  }
+
+  #onWatch(from: string, body: WireMap): void {
+    const { visibility, clock } = this.#deps;
+    const ids = Array.isArray(body.ids) ? (body.ids as WireValue[]).slice(0, IDS_MAX) : [];
+    for (const id of ids) {
+      if (typeof id !== 'string') continue;
+      const record = visibility.get(id);
+      if (record !== undefined && record.kind === 'task' && taskOf(record).final !== undefined) {
+        this.#sendFinal(from, record);
+        continue;
+      }
+      if (!this.#watched.has(id) && this.#watched.size >= WATCHED_MAX) continue;
+      const peers = this.#watched.get(id) ?? new Map<string, number>();
+      peers.set(from, clock.nowMs() + WATCH_TTL_MS);
+      this.#watched.set(id, peers);
+    }
+  }
+
+  #told(id: string): void {
+    const record = this.#deps.visibility.get(id);
+    if (record === undefined || record.kind !== 'task' || taskOf(record).final === undefined)
+      return;
+    this.#settle(record);
+    for (const peer of this.#watched.get(id)?.keys() ?? []) this.#sendFinal(peer, record);
+    this.#watched.delete(id);
+  }
+
+  #sendFinal(peer: string, record: RecordState): void {
+    this.#deps.messaging.cast(peer, 'task.final', { record: encodeValue(encodeRecord(record)) });
+  }
+
+  #settle(record: RecordState): void {
+    const waiters = this.#waiting.get(record.id);
+    if (waiters === undefined || taskOf(record).final === undefined) return;
+    this.#waiting.delete(record.id);
+    for (const waiter of waiters) waiter(record);
+  }
+}
+
+function readFound(item: WireMap): Found | undefined {
+  const record = item.record instanceof Uint8Array ? decodeRecordBytes(item.record) : undefined;
+  if (record === undefined) return undefined;
+  const { waitingReason, owner, progress, blob } = item;
+  return {
+    record,
+    extras: {
+      ...(typeof waitingReason === 'string' ? { waitingReason } : {}),
+      ...(typeof owner === 'string' ? { owner } : {}),
+      ...(progress === undefined ? {} : { progress }),
+      ...(isWireMap(blob) ? { blob: blob as unknown as TaskBlob } : {}),
+    },
+  };
+}
+
+export type ScanFilter = {
+  readonly state?: TaskState;
+  readonly queue?: string;
+  readonly type?: string;
+};
+export type ScanItem = TaskSummary & { readonly rank: number };

@@ -1,0 +1,127 @@
+/** The messages between owners, runners and home stores about running attempts: reading them, answering them. */
+import { coveyError } from '../base/errors.ts';
+import { err, ok } from '../base/result.ts';
+import type { Clock } from '../ports/clock.ts';
+import { sleep } from '../ports/clock.ts';
+import type { OutputStream, Spool } from '../ports/processes.ts';
+import { decodeRecord } from '../records/record.ts';
+import type { Replica } from '../records/replica.ts';
+import type { WireValue } from '../wire/codec.ts';
+import { isWireMap, type WireMap } from '../wire/envelope.ts';
+import type { CallResult, Messaging } from '../wire/messaging.ts';
+import type { Attempts } from './attempts.ts';
+import type { EndFact, StartFact } from './facts.ts';
+import { type Owner, orderOf } from './owner.ts';
+import type { Runner } from './runner.ts';
+import type { Tails } from './tails.ts';
+import { attemptByRun, isOpen, taskOf } from './task.ts';
+
+/** One `log.read` answers so many bytes, and waits so long for the first of them. */
+export const LOG_READ_BYTES_MAX = 256 * 1_024;
+export const LOG_WAIT_MS_MAX = 3_000;
+const LOG_POLL_MS = 50;
+/** Runs in one report: all that a peer can run. */
+const REPORT_MAX = 8_192;
+
+export interface RunMessagesDeps {
+  readonly clock: Clock;
+  readonly messaging: Messaging;
+  readonly replica: Replica;
+  readonly runner: Runner;
+  readonly owner: Owner;
+  readonly attempts: Attempts;
+  readonly tails: Tails;
+  readonly spool: Spool;
+}
+
+export function serveRuns(deps: RunMessagesDeps): void {
+  const { messaging, runner } = deps;
+  messaging.onRequest('run.start', (_from, body) => onStart(deps, body));
+  messaging.onRequest('run.query', (_from, body) => {
+    const state = runner.query(String(body.run_id), String(body.owner));
+    return ok({ state });
+  });
+  messaging.onMessage('run.cancel', (_from, body) => {
+    const graceMs = typeof body.grace_ms === 'number' ? body.grace_ms : 0;
+    runner.stopRun(String(body.run_id), body.reason === 'stale' ? 'stale' : 'cancel', graceMs);
+  });
+  messaging.onRequest('run.done', (_from, body) => onDone(deps, body));
+  messaging.onRequest('run.report', (_from, body) => onReport(deps, body));
+  messaging.onMessage('run.tail', (_from, body) => {
+    if (typeof body.id !== 'string' || deps.replica.get(body.id) === undefined) return;
+    deps.owner.heard(body.id, String(body.run_id));
+    void deps.tails.put(body.id, body);
+  });
+  messaging.onRequest('log.tail', (_from, body) => {
+    const tail = deps.tails.get(String(body.id));
+    return tail === undefined ? err(coveyError('NOT_FOUND', { what: 'a tail' })) : ok({ ...tail });
+  });
+  messaging.onRequest('log.read', (_from, body) => onLogRead(deps, body));
+}
+
+function onStart(deps: RunMessagesDeps, body: WireMap): CallResult {
+  const record = decodeRecord(body.record);
+  const fact = record?.facts.find((item) => item.value.run_id === body.run_id);
+  if (record === undefined || fact === undefined) {
+    return err(coveyError('INVALID_PARAMS', { why: 'run.start without its attempt' }));
+  }
+  const blob = body.blob instanceof Uint8Array ? body.blob : deps.replica.blob(record.id);
+  if (blob === undefined && record.blobDigest !== '')
+    return ok({ taken: false, code: 'need_blob' });
+  const start = fact.value as unknown as StartFact;
+  const answer = deps.runner.start(
+    orderOf({ record, start, fact }, String(body.owner), blob),
+    String(body.credit),
+  );
+  return ok({ ...answer });
+}
+
+async function onDone(deps: RunMessagesDeps, body: WireMap): Promise<CallResult> {
+  if (typeof body.id !== 'string' || !isWireMap(body.end) || typeof body.end.run_id !== 'string') {
+    return err(coveyError('INVALID_PARAMS', { why: 'run.done is malformed' }));
+  }
+  const taken = await deps.attempts.take(body.id, body.end as unknown as EndFact, body.start);
+  return taken.ok ? ok({ taken: taken.value }) : taken;
+}
+
+/** Answers which of the reported runs are over for this store. */
+function onReport(deps: RunMessagesDeps, body: WireMap): CallResult {
+  const stale: string[] = [];
+  const runs = Array.isArray(body.runs) ? (body.runs as WireValue[]).slice(0, REPORT_MAX) : [];
+  for (const run of runs) {
+    if (!isWireMap(run) || typeof run.id !== 'string' || typeof run.run_id !== 'string') continue;
+    const record = deps.replica.get(run.id);
+    if (record === undefined) continue;
+    const task = taskOf(record);
+    const attempt = attemptByRun(task, run.run_id);
+    if (attempt === undefined) continue;
+    if (isOpen(attempt) && task.final === undefined) deps.owner.heard(run.id, run.run_id);
+    else stale.push(run.run_id);
+  }
+  return ok({ stale });
+}
+
+/** A piece of a run's output from this host's spool; waits a little for more while the run goes on. */
+async function onLogRead(deps: RunMessagesDeps, body: WireMap): Promise<CallResult> {
+  const { spool, clock, runner } = deps;
+  const runId = String(body.run_id);
+  const stream: OutputStream = body.stream === 'stderr' ? 'stderr' : 'stdout';
+  const offset = typeof body.offset === 'number' ? Math.max(0, body.offset) : 0;
+  const limit = Math.min(
+    typeof body.limit === 'number' ? body.limit : LOG_READ_BYTES_MAX,
+    LOG_READ_BYTES_MAX,
+  );
+  const until =
+    clock.nowMs() + Math.min(typeof body.wait_ms === 'number' ? body.wait_ms : 0, LOG_WAIT_MS_MAX);
+  for (;;) {
+    const running = runner.runs().some((run) => run.runId === runId);
+    const read = await spool.read(runId, stream, offset, limit);
+    if (read === undefined && !running)
+      return err(coveyError('NOT_FOUND', { what: `output of run ${runId}` }));
+    const bytes = read?.bytes ?? new Uint8Array(0);
+    if (bytes.length > 0 || !running || clock.nowMs() >= until) {
+      return ok({ bytes, end: read?.endBytes ?? 0, truncated: read?.truncated ?? false, running });
+    }
+    await sleep(clock, LOG_POLL_MS);
+  }
+}

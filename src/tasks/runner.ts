@@ -1,0 +1,333 @@
+/**
+ * The runner: carries attempts out for their owners, and gets their ends to the home.
+ *
+ * An end is kept until a home store has it: the owner if it can be reached, else any other. The runner never
+ * decides what an end means. A run id that ended, or that an owner declared void, is remembered for a while, so
+ * that a start delayed in the network does not run it.
+ *
+ * Messages here: `run.start`, `run.query`, `log.read` (requests), `run.cancel` (cast).
+ * Messages from here to home stores: `run.done`, `run.report` (requests), `run.tail` (cast).
+ */
+import { LOG_TAIL_BYTES } from '../api/limits.ts';
+import type { Logger } from '../base/telemetry.ts';
+import type {
+  Execution,
+  RunHandlers,
+  RunOutcome,
+  RunRequest,
+  StopReason,
+} from '../executors/executor.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import { sleep } from '../ports/clock.ts';
+import type { OutputStream } from '../ports/processes.ts';
+import { encodeFacts, type Fact } from '../records/record.ts';
+import type { WireValue } from '../wire/codec.ts';
+import type { Messaging } from '../wire/messaging.ts';
+import { type Demand, demandOf } from './demand.ts';
+import type { EndFact } from './facts.ts';
+import type { Slots } from './slots.ts';
+
+/** Run ids remembered after their end. */
+export const ENDED_KEPT_MAX = 16_384;
+/** Ends waiting for a home store; each may hold 1 MiB of output. More: no new attempt is taken. */
+export const UNDELIVERED_MAX = 256;
+export const REPORT_INTERVAL_MS = 2_000;
+export const TAIL_INTERVAL_MS = 1_000;
+const DELIVER_RETRY_MS = 300;
+const DELIVER_RETRY_MS_MAX = 3_000;
+
+export interface RunOrder extends RunRequest {
+  /** Stores of the record's home, for reports and ends. */
+  readonly home: readonly string[];
+  readonly ownerStore: string;
+  /** The fact that placed the attempt: whoever takes its end may not have heard of its start. */
+  readonly startFact: Fact;
+}
+
+interface LocalRun {
+  readonly order: RunOrder;
+  readonly demand: Demand;
+  ownerStore: string;
+  execution: Execution | undefined;
+  state: 'running' | 'delivering';
+  readonly tails: Record<OutputStream, Uint8Array>;
+  progress: WireValue | undefined;
+  tailSeq: number;
+  tailSent: number;
+  timeout: Timer | undefined;
+}
+
+export interface RunnerDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly messaging: Messaging;
+  readonly slots: Slots;
+  readonly killGraceMs: number;
+  readonly peerOfStore: (store: string) => string | undefined;
+  /** Starts the executor of the demand; undefined: it could not take the attempt after all. */
+  readonly execute: (
+    request: RunRequest,
+    demand: Demand,
+    handlers: RunHandlers,
+  ) => Execution | undefined;
+}
+
+export type StartAnswer =
+  | { readonly taken: true }
+  | { readonly taken: false; readonly code: string };
+
+export class Runner {
+  readonly #deps: RunnerDeps;
+  readonly #runs = new Map<string, LocalRun>();
+  /** Run ids that are over here: ended, or void. */
+  readonly #over = new Map<string, 'ended' | 'void'>();
+  #undelivered = 0;
+  #timer: Timer | undefined;
+  #stopped = false;
+
+  constructor(deps: RunnerDeps) {
+    this.#deps = deps;
+  }
+
+  startTimers(): void {
+    const tick = (): void => {
+      this.#sendTails();
+      this.#timer = this.#deps.clock.after(TAIL_INTERVAL_MS, tick);
+    };
+    this.#timer = this.#deps.clock.after(TAIL_INTERVAL_MS, tick);
+  }
+
+  /** Attempts here that have not been delivered yet. */
+  get activeCount(): number {
+    return this.#runs.size;
+  }
+
+  get isChoked(): boolean {
+    return this.#undelivered >= UNDELIVERED_MAX;
+  }
+
+  runs(): {
+    id: string;
+    n: number;
+    runId: string;
+    worker: boolean;
+    home: readonly string[];
+    ownerStore: string;
+  }[] {
+    return [...this.#runs.values()].map((run) => ({
+      id: run.order.id,
+      n: run.order.n,
+      runId: run.order.runId,
+      worker: run.demand.startsWith('worker:'),
+      home: run.order.home,
+      ownerStore: run.ownerStore,
+    }));
+  }
+
+  /** Idempotent by run id: an owner that lost the answer asks again. */
+  start(order: RunOrder, credit: string): StartAnswer {
+    if (this.#runs.has(order.runId)) return { taken: true };
+    const over = this.#over.get(order.runId);
+    if (over !== undefined)
+      return over === 'ended' ? { taken: true } : { taken: false, code: 'void' };
+    if (this.#stopped) return { taken: false, code: 'stopping' };
+    const demand = demandOf(order.header);
+    if (!this.#deps.slots.occupy(credit, demand)) return { taken: false, code: 'no_free_slot' };
+    const run = this.#add(order, demand);
+    const execution = this.#deps.execute(order, demand, this.#handlersOf(run));
+    if (execution === undefined) {
+      this.#runs.delete(order.runId);
+      this.#remember(order.runId, 'void');
+      this.#deps.slots.vacate(demand);
+      return { taken: false, code: 'no_worker' };
+    }
+    run.execution = execution;
+    const timeoutMs = order.header.run_timeout_ms;
+    if (timeoutMs !== undefined) {
+      run.timeout = this.#deps.clock.after(timeoutMs, () => this.#stop(run, 'timeout'));
+    }
+    return { taken: true };
+  }
+
+  /** A worker goes on with an attempt of an earlier boot of this daemon. */
+  resume(order: RunOrder, attach: (handlers: RunHandlers) => Execution | undefined): boolean {
+    const demand = demandOf(order.header);
+    const run = this.#add(order, demand);
+    const execution = attach(this.#handlersOf(run));
+    if (execution === undefined) {
+      this.#runs.delete(order.runId);
+      return false;
+    }
+    run.execution = execution;
+    return true;
+  }
+
+  #add(order: RunOrder, demand: Demand): LocalRun {
+    const run: LocalRun = {
+      order,
+      demand,
+      ownerStore: order.ownerStore,
+      execution: undefined,
+      state: 'running',
+      tails: { stdout: new Uint8Array(0), stderr: new Uint8Array(0) },
+      progress: undefined,
+      tailSeq: 0,
+      tailSent: 0,
+      timeout: undefined,
+    };
+    this.#runs.set(order.runId, run);
+    return run;
+  }
+
+  #handlersOf(run: LocalRun): RunHandlers {
+    return {
+      output: (stream, bytes) => {
+        run.tails[stream] = appendTail(run.tails[stream], bytes);
+        run.tailSeq += 1;
+      },
+      progress: (value) => {
+        run.progress = value;
+        run.tailSeq += 1;
+      },
+      ended: (outcome) => this.#ended(run, outcome),
+      lost: () => this.#ended(run, { out: 'lost', err: 'the worker program is gone' }, 1),
+    };
+  }
+
+  /** Ends attempts; `grace` between the request and the insistence. */
+  stopRun(runId: string, reason: StopReason, graceMs = this.#deps.killGraceMs): void {
+    const run = this.#runs.get(runId);
+    if (run !== undefined) this.#stop(run, reason, graceMs);
+  }
+
+  #stop(run: LocalRun, reason: StopReason, graceMs = this.#deps.killGraceMs): void {
+    if (run.state === 'running') run.execution?.stop(reason, graceMs);
+  }
+
+  /** What became of a run id, asked by its owner or a new one. `void`: never to be started here. */
+  query(runId: string, asker: string): 'running' | 'ended' | 'unknown' {
+    const run = this.#runs.get(runId);
+    if (run !== undefined) {
+      run.ownerStore = asker;
+      return 'running';
+    }
+    if (this.#over.get(runId) === 'ended') return 'ended';
+    this.#remember(runId, 'void');
+    return 'unknown';
+  }
+
+  #ended(run: LocalRun, outcome: RunOutcome, loss?: number): void {
+    run.timeout?.cancel();
+    run.state = 'delivering';
+    this.#undelivered += 1;
+    this.#deps.slots.vacate(run.demand);
+    void this.#deliver(run, {
+      t: 'end',
+      n: run.order.n,
+      run_id: run.order.runId,
+      at: this.#deps.clock.wallMs(),
+      ...outcome,
+      ...(loss === undefined ? {} : { loss, proven: true }),
+    });
+  }
+
+  async #deliver(run: LocalRun, end: EndFact): Promise<void> {
+    let retryMs = DELIVER_RETRY_MS;
+    while (!(await this.#deliverOnce(run, end))) {
+      if (this.#stopped) return;
+      await sleep(this.#deps.clock, retryMs);
+      retryMs = Math.min(retryMs * 2, DELIVER_RETRY_MS_MAX);
+    }
+    this.#undelivered -= 1;
+    this.#runs.delete(run.order.runId);
+    this.#remember(run.order.runId, 'ended');
+    this.#deps.slots.pump();
+  }
+
+  /** The owner first; any other home store if it cannot be reached. */
+  async #deliverOnce(run: LocalRun, end: EndFact): Promise<boolean> {
+    const { id } = run.order;
+    const stores = [run.ownerStore, ...run.order.home.filter((store) => store !== run.ownerStore)];
+    for (const store of stores) {
+      const peer = this.#deps.peerOfStore(store);
+      if (peer === undefined) continue;
+      const answer = await this.#deps.messaging.call(peer, 'run.done', {
+        id,
+        end: { ...end },
+        start: encodeFacts([run.order.startFact]),
+      });
+      if (answer.ok && answer.value.taken === true) return true;
+      if (!answer.ok) {
+        const why = answer.error.message;
+        this.#deps.log.log('debug', 'an end was not taken', { id, run_id: end.run_id, store, why });
+      }
+    }
+    return false;
+  }
+
+  #sendTails(): void {
+    for (const run of this.#runs.values()) {
+      if (run.tailSeq === run.tailSent || run.state !== 'running') continue;
+      run.tailSent = run.tailSeq;
+      const body = {
+        id: run.order.id,
+        n: run.order.n,
+        run_id: run.order.runId,
+        seq: run.tailSeq,
+        stdout: run.tails.stdout,
+        stderr: run.tails.stderr,
+        ...(run.progress === undefined ? {} : { progress: run.progress }),
+      };
+      for (const store of run.order.home) {
+        const peer = this.#deps.peerOfStore(store);
+        if (peer !== undefined) this.#deps.messaging.cast(peer, 'run.tail', body);
+      }
+    }
+  }
+
+  /** Tells every home store what runs here; what one of them knows to be over is ended. */
+  async report(): Promise<void> {
+    const byPeer = new Map<string, { id: string; run_id: string }[]>();
+    for (const run of this.#runs.values()) {
+      if (run.state !== 'running') continue;
+      for (const store of run.order.home) {
+        const peer = this.#deps.peerOfStore(store);
+        if (peer === undefined) continue;
+        const list = byPeer.get(peer) ?? [];
+        list.push({ id: run.order.id, run_id: run.order.runId });
+        byPeer.set(peer, list);
+      }
+    }
+    await Promise.all(
+      [...byPeer].map(async ([peer, runs]) => {
+        const answer = await this.#deps.messaging.call(peer, 'run.report', { runs });
+        const stale =
+          answer.ok && Array.isArray(answer.value.stale) ? (answer.value.stale as WireValue[]) : [];
+        for (const runId of stale) this.stopRun(String(runId), 'stale');
+      }),
+    );
+  }
+
+  /** No new attempts; the timers end. */
+  close(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    for (const run of this.#runs.values()) run.timeout?.cancel();
+  }
+
+  #remember(runId: string, how: 'ended' | 'void'): void {
+    this.#over.set(runId, how);
+    const oldest = this.#over.keys().next();
+    if (this.#over.size > ENDED_KEPT_MAX && !oldest.done) this.#over.delete(oldest.value);
+  }
+}
+
+/** The last LOG_TAIL_BYTES of what was written so far. */
+function appendTail(tail: Uint8Array, bytes: Uint8Array): Uint8Array {
+  const kept = tail.subarray(Math.max(0, tail.length + bytes.length - LOG_TAIL_BYTES));
+  const added = bytes.subarray(Math.max(0, bytes.length - LOG_TAIL_BYTES));
+  const joined = new Uint8Array(kept.length + added.length);
+  joined.set(kept);
+  joined.set(added, kept.length);
+  return joined;
+}

@@ -1,0 +1,219 @@
+/** Taking tasks in: ids, homes, the record of a request, and the receipt. */
+import * as limits from '../api/limits.ts';
+import type { Receipt, SubmitParams } from '../api/task.ts';
+import { type CoveyError, coveyError } from '../base/errors.ts';
+import { digestOf, toHex, utf8 } from '../base/hash.ts';
+import type { Random } from '../base/random.ts';
+import { err, ok, type Result } from '../base/result.ts';
+import { parseRfc3339, toRfc3339 } from '../base/rfc3339.ts';
+import {
+  canonicalTaskId,
+  encodeTaskId,
+  fingerprintOf,
+  ID_TTL_MS,
+  parseTaskId,
+} from '../base/task-id.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { RecordState, StoreId } from '../records/record.ts';
+import type { Replica } from '../records/replica.ts';
+import type { Sharing } from '../records/sharing.ts';
+import { encodeValue, type WireValue } from '../wire/codec.ts';
+import { EXEC_TYPE, encodeBlob, encodeHeader, type TaskBlob, type TaskHeader } from './facts.ts';
+import { type MeshView, presentPeers, requiredNow } from './mesh-view.ts';
+import { fromBase64 } from './view.ts';
+
+export interface SubmitDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly replica: Replica;
+  readonly sharing: Sharing;
+  readonly view: MeshView;
+  readonly copies: number;
+  readonly copiesRequired: number;
+  /** Whether any peer holds this id. */
+  readonly isKnown: (id: string) => Promise<boolean>;
+}
+
+interface Prepared {
+  readonly header: TaskHeader;
+  readonly blob: Uint8Array;
+}
+
+export class Submit {
+  readonly #deps: SubmitDeps;
+
+  constructor(deps: SubmitDeps) {
+    this.#deps = deps;
+  }
+
+  mintId(): string {
+    const { random, view, copies, clock } = this.#deps;
+    const key = toHex(random.bytes(6));
+    const home = view.directory.preference(key, copies).slice(0, 3);
+    return encodeTaskId({
+      createdMs: clock.wallMs(),
+      random: key,
+      fingerprints: home.map(fingerprintOf),
+    });
+  }
+
+  reserve(count: number): { ids: string[]; expires_at: string } {
+    const ids = Array.from({ length: count }, () => this.mintId());
+    return { ids, expires_at: toRfc3339(this.#deps.clock.wallMs() + ID_TTL_MS) };
+  }
+
+  /** The stores that an id names, as far as they are known here; the rest is stood in for. */
+  homeOfId(id: string): StoreId[] {
+    const fingerprints = parseTaskId(id)?.fingerprints ?? [];
+    const stores = this.#deps.view.peers().map((peer) => peer.storeId);
+    return fingerprints
+      .map((fingerprint) => stores.find((store) => fingerprintOf(store) === fingerprint))
+      .filter((store) => store !== undefined);
+  }
+
+  async submit(params: SubmitParams): Promise<Result<Receipt, CoveyError>> {
+    const id = params.id === undefined ? this.mintId() : canonicalTaskId(params.id);
+    const parts = id === undefined ? undefined : parseTaskId(id);
+    if (id === undefined || parts === undefined) {
+      return err(coveyError('INVALID_PARAMS', { why: `'${params.id}' is not a task id` }));
+    }
+    const prepared = this.#prepare(params);
+    if (!prepared.ok) return prepared;
+    const isOld = this.#deps.clock.wallMs() - parts.createdMs > ID_TTL_MS;
+    if (isOld && !(await this.#deps.isKnown(id))) return err(coveyError('ID_EXPIRED', { id }));
+    return this.#spread(id, prepared.value, params.durability);
+  }
+
+  /** The same request again under a new id. */
+  async resubmit(
+    record: RecordState,
+    header: TaskHeader,
+    blob: Uint8Array,
+  ): Promise<Result<Receipt, CoveyError>> {
+    const again = { header: { ...header, retry_of: record.id, delay_ms: 0 }, blob };
+    return this.#spread(this.mintId(), again, header.durability);
+  }
+
+  async #spread(
+    id: string,
+    prepared: Prepared,
+    durability: TaskHeader['durability'],
+  ): Promise<Result<Receipt, CoveyError>> {
+    const { clock, sharing, view, copies, copiesRequired } = this.#deps;
+    const record: RecordState = {
+      id,
+      kind: 'task',
+      stamp: clock.wallMs(),
+      header: encodeHeader(prepared.header),
+      blobDigest: prepared.blob.length === 0 ? '' : digestOf(prepared.blob),
+      firstHome: this.homeOfId(id).sort(),
+      facts: [],
+    };
+    const blob = prepared.blob.length === 0 ? undefined : prepared.blob;
+    const now = requiredNow(view, copiesRequired);
+    const required = { auto: now, one: 1, quorum: Math.floor(copies / 2) + 1, all: copies }[
+      durability
+    ];
+    const home = record.firstHome.length === 0 ? [this.#deps.replica.storeId] : record.firstHome;
+    const spread = await sharing.spread({ record, blob, fresh: true }, { home, required });
+    if (spread.refusal !== undefined) return err(spread.refusal);
+    if (spread.storedOn.length < required) {
+      const unreachable = spread.unreachable.map((store) => this.#nameOf(store)).join(', ');
+      return err(
+        coveyError('NOT_ENOUGH_COPIES', {
+          stored_on: spread.storedOn.length,
+          required,
+          unreachable,
+        }),
+      );
+    }
+    return ok({
+      id,
+      home: [...home],
+      stored_on: [...spread.storedOn],
+      stand_ins: [...spread.standIns],
+      required,
+      degraded: required < copiesRequired,
+      existing: spread.existed,
+    });
+  }
+
+  #nameOf(store: StoreId): string {
+    return presentPeers(this.#deps.view).find((peer) => peer.storeId === store)?.name ?? store;
+  }
+
+  /** Checks sizes and turns a request into what is stored. */
+  #prepare(params: SubmitParams): Result<Prepared, CoveyError> {
+    const { exec } = params;
+    const payload = params.payload === undefined ? undefined : JSON.stringify(params.payload);
+    const stdin = exec?.stdin === undefined ? undefined : bytesOf(exec.stdin);
+    const argvBytes = exec?.argv.reduce((sum, part) => sum + utf8(part).length + 1, 0) ?? 0;
+    const tooLarge =
+      check(
+        'The payload',
+        payload === undefined ? 0 : utf8(payload).length,
+        limits.PAYLOAD_BYTES_MAX,
+      ) ??
+      check('Standard input', stdin?.length ?? 0, limits.STDIN_BYTES_MAX) ??
+      check('The command line', argvBytes, limits.ARGV_BYTES_MAX);
+    if (tooLarge !== undefined) return err(tooLarge);
+    const delay = this.#delayOf(params);
+    const { id: _id, ...request } = params;
+    const blob: TaskBlob = {
+      ...(payload === undefined ? {} : { payload }),
+      ...(stdin === undefined || stdin.length === 0 ? {} : { stdin }),
+      ...(exec?.env === undefined ? {} : { env: exec.env }),
+    };
+    const header: TaskHeader = {
+      queue: params.queue,
+      type: params.type ?? EXEC_TYPE,
+      ...(exec === undefined ? {} : { argv: exec.argv, cwd: exec.cwd ?? '/' }),
+      ...(exec?.shell === true ? { shell: true } : {}),
+      priority: params.priority,
+      delay_ms: delay,
+      attempts: params.attempts,
+      losses_max: params.losses_max,
+      on_lost: params.on_lost,
+      ...(params.backoff === undefined
+        ? {}
+        : { backoff: params.backoff as NonNullable<TaskHeader['backoff']> }),
+      ...(params.queue_timeout_ms === undefined
+        ? {}
+        : { queue_timeout_ms: params.queue_timeout_ms }),
+      ...(params.run_timeout_ms === undefined ? {} : { run_timeout_ms: params.run_timeout_ms }),
+      ...(params.total_timeout_ms === undefined
+        ? {}
+        : { total_timeout_ms: params.total_timeout_ms }),
+      ...(params.dedupe_key === undefined ? {} : { dedupe_key: params.dedupe_key }),
+      durability: params.durability,
+      on_partition: params.on_partition,
+      output: params.output,
+      labels: params.labels,
+      digest: digestOf(encodeValue(JSON.stringify(sortKeys(request)) as WireValue)),
+    };
+    return ok({ header, blob: encodeBlob(blob) });
+  }
+
+  #delayOf(params: SubmitParams): number {
+    if (params.run_at === undefined) return params.delay_ms ?? 0;
+    const at = parseRfc3339(params.run_at) ?? 0;
+    return Math.max(0, at - this.#deps.clock.wallMs());
+  }
+}
+
+function check(what: string, bytes: number, limit: number): CoveyError | undefined {
+  return bytes <= limit
+    ? undefined
+    : coveyError('PAYLOAD_TOO_LARGE', { what, bytes, limit_bytes: limit });
+}
+
+const bytesOf = (value: string | { base64: string }): Uint8Array =>
+  typeof value === 'string' ? utf8(value) : fromBase64(value.base64);
+
+/** Key order is the client's; a digest must not depend on it. Recursion is bounded by the depth limit of a line. */
+function sortKeys(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sortKeys);
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries.map(([key, item]) => [key, sortKeys(item)]));
+}

@@ -1,0 +1,57 @@
+/**
+ * The last output and progress of running attempts, kept by every home store so that it can be read after the
+ * runner died. Best effort: never counted, never a result. The newest attempt wins, then the higher seq.
+ */
+import type { Store } from '../ports/store.ts';
+import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
+import { isWireMap, type WireMap } from '../wire/envelope.ts';
+
+export interface Tail {
+  readonly n: number;
+  readonly run_id: string;
+  readonly seq: number;
+  readonly stdout: Uint8Array;
+  readonly stderr: Uint8Array;
+  readonly progress?: WireValue;
+}
+
+const keyOf = (id: string): string => `l/${id}`;
+
+export class Tails {
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  get(id: string): Tail | undefined {
+    const bytes = this.#store.get(keyOf(id));
+    if (bytes === undefined) return undefined;
+    const decoded = decodeValue(bytes);
+    return decoded.ok && isWireMap(decoded.value) ? readTail(decoded.value) : undefined;
+  }
+
+  /** A full disk loses tails, and nothing else: what the Store answers is not looked at. */
+  async put(id: string, body: WireMap): Promise<void> {
+    const tail = readTail(body);
+    if (tail === undefined) return;
+    const known = this.get(id);
+    const isOlder =
+      known !== undefined &&
+      (known.n > tail.n || (known.run_id === tail.run_id && known.seq >= tail.seq));
+    if (isOlder) return;
+    await this.#store.append([{ put: keyOf(id), value: encodeValue({ ...tail }) }]);
+  }
+
+  async drop(ids: readonly string[]): Promise<void> {
+    if (ids.length > 0) await this.#store.append(ids.map((id) => ({ del: keyOf(id) })));
+  }
+}
+
+function readTail(body: WireMap): Tail | undefined {
+  const { n, run_id: runId, seq, stdout, stderr, progress } = body;
+  if (typeof n !== 'number' || typeof runId !== 'string' || typeof seq !== 'number')
+    return undefined;
+  if (!(stdout instanceof Uint8Array) || !(stderr instanceof Uint8Array)) return undefined;
+  return { n, run_id: runId, seq, stdout, stderr, ...(progress === undefined ? {} : { progress }) };
+}

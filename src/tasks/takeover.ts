@@ -1,0 +1,109 @@
+/**
+ * Takeover sync: read before you own. Before a store acts as owner of records it did not see created, it asks
+ * every member that is neither dead nor left what it holds of them, and joins the answers.
+ */
+import type { Logger } from '../base/telemetry.ts';
+import type { Clock } from '../ports/clock.ts';
+import { sleep } from '../ports/clock.ts';
+import { homeOf } from '../records/record.ts';
+import type { Replica } from '../records/replica.ts';
+import type { Sharing } from '../records/sharing.ts';
+import { type MeshView, presentPeers } from './mesh-view.ts';
+
+/** Takeovers that come within this time travel together. */
+const GATHER_MS = 20;
+/** Records of one round; a death that moves more runs several rounds, one after another. */
+export const ROUND_IDS_MAX = 1_024;
+const POLL_MS = 50;
+
+export interface TakeoverDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly replica: Replica;
+  readonly sharing: Sharing;
+  readonly view: MeshView;
+  readonly copiesRequired: number;
+  readonly patienceMs: () => number;
+  /** The records were read; `complete` says whether everybody was heard. */
+  readonly done: (ids: readonly string[], complete: (id: string) => boolean) => void;
+}
+
+export class Takeover {
+  readonly #deps: TakeoverDeps;
+  readonly #waiting = new Set<string>();
+  #running = false;
+
+  constructor(deps: TakeoverDeps) {
+    this.#deps = deps;
+  }
+
+  request(id: string): void {
+    this.#waiting.add(id);
+    if (this.#running) return;
+    this.#running = true;
+    this.#deps.clock.after(GATHER_MS, () => void this.#loop());
+  }
+
+  async #loop(): Promise<void> {
+    while (this.#waiting.size > 0) {
+      const ids = [...this.#waiting].slice(0, ROUND_IDS_MAX);
+      for (const id of ids) this.#waiting.delete(id);
+      const answered = await this.#round(ids);
+      const { view } = this.#deps;
+      const all = presentPeers(view).every((peer) => peer.self || answered.has(peer.storeId));
+      this.#deps.done(ids, (id) => all && this.#homeHeard(id, answered));
+    }
+    this.#running = false;
+  }
+
+  /** At least n − min(W, n) + 1 of the home stores, this one included: then no acknowledged change was missed. */
+  #homeHeard(id: string, answered: ReadonlySet<string>): boolean {
+    const { replica, copiesRequired } = this.#deps;
+    const record = replica.get(id);
+    if (record === undefined) return false;
+    const home = homeOf(record);
+    const heard = home.filter((store) => store === replica.storeId || answered.has(store)).length;
+    return heard >= home.length - Math.min(copiesRequired, home.length) + 1;
+  }
+
+  /** Asks everybody in sight, as they come into reach, until all have answered or patience ends. */
+  async #round(ids: readonly string[]): Promise<Set<string>> {
+    const { clock, view, log } = this.#deps;
+    const giveUpAt = clock.nowMs() + this.#deps.patienceMs();
+    const answered = new Set<string>();
+    const asking = new Set<string>();
+    for (;;) {
+      const missing = presentPeers(view).filter(
+        (peer) => !peer.self && !answered.has(peer.storeId),
+      );
+      if (missing.length === 0) return answered;
+      if (clock.nowMs() >= giveUpAt) {
+        log.log('warn', 'a takeover went on without some members', {
+          tasks: ids.length,
+          unheard: missing.map((peer) => peer.name),
+        });
+        return answered;
+      }
+      for (const peer of missing) {
+        if (!peer.linked || asking.has(peer.storeId)) continue;
+        asking.add(peer.storeId);
+        void this.#askOne(peer.peerId, ids).then((heard) => {
+          asking.delete(peer.storeId);
+          if (heard) answered.add(peer.storeId);
+        });
+      }
+      await sleep(clock, POLL_MS);
+    }
+  }
+
+  async #askOne(peerId: string, ids: readonly string[]): Promise<boolean> {
+    const { sharing } = this.#deps;
+    const copies = await sharing.ask(peerId, ids, false);
+    if (!copies.ok) return false;
+    for (const copy of copies.value) {
+      const joined = await sharing.accept({ ...copy, fresh: false, standIn: false });
+      if (!joined.ok) return false;
+    }
+    return true;
+  }
+}

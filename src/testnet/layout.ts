@@ -1,0 +1,44 @@
+/** Where a new test network lies: addresses, ports and paths of every peer. */
+import { join } from 'node:path';
+import { invariant } from '../base/errors.ts';
+import { freePort } from './ports.ts';
+import { refOf } from './processes.ts';
+import { type NetworkState, type PeerState, socketDirFor } from './state.ts';
+
+const hostOf = (index: number): string => `127.77.0.${index}`;
+
+/** Nothing is made yet, but for the directory of sockets where DIR is too long a path for them. */
+export async function layOut(
+  dir: string,
+  options: { readonly peers: number; readonly hubSocket?: string },
+): Promise<Omit<NetworkState, 'madeDir'>> {
+  const owner = await refOf(process.pid);
+  invariant(owner, 'this process is not in /proc');
+  const socketDir = await socketDirFor(join(dir, `peer${options.peers}`, 'covey.sock'));
+  const peers: PeerState[] = [];
+  for (let index = 1; index <= options.peers; index++) {
+    const host = hostOf(index);
+    const dataDir = join(dir, `peer${index}`);
+    peers.push({
+      index,
+      name: `test${index}`,
+      host,
+      port: await freePort(host),
+      relayPort: await freePort(host),
+      dataDir,
+      socket:
+        socketDir === undefined
+          ? join(dataDir, 'covey.sock')
+          : join(socketDir, `peer${index}.sock`),
+    });
+  }
+  const { hubSocket } = options;
+  return {
+    version: 1,
+    dir,
+    owner,
+    peers,
+    ...(socketDir === undefined ? {} : { socketDir }),
+    ...(hubSocket === undefined ? {} : { hubSocket }),
+  };
+}

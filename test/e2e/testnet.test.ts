@@ -1,0 +1,126 @@
+/** The test network with real daemons, through its library and through `covey testnet`. */
+import { execFile } from 'node:child_process';
+import { access, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, expect, test } from 'vitest';
+import { COVEY } from '../../src/testnet/paths.ts';
+import { type ProcessRef, refOf, waitUntilGone } from '../../src/testnet/processes.ts';
+import { endHub } from '../../src/testnet/supervise.ts';
+import { TestNetwork } from '../../src/testnet/testnet.ts';
+
+const execFileAsync = promisify(execFile);
+/** Starts of several daemons on a loaded machine of two cores. */
+const TIMEOUT_MS = 120_000;
+const cleanups: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+}, TIMEOUT_MS);
+
+async function up(peers: number): Promise<TestNetwork> {
+  const network = await TestNetwork.up({ peers, slots: 1 });
+  cleanups.push(() => network.down());
+  return network;
+}
+
+/** How peer `index` lists the others, by name. */
+async function view(network: TestNetwork, index: number): Promise<Record<string, string>> {
+  const members = (await network.members(index)) ?? [];
+  return Object.fromEntries(members.map((member) => [member.name, member.status]));
+}
+
+const until = (network: TestNetwork, index: number, wanted: Record<string, string>) =>
+  network.waitFor(`peer ${index} sees ${JSON.stringify(wanted)}`, async () => {
+    const seen = await view(network, index);
+    return Object.entries(wanted).every(([name, status]) => seen[name] === status);
+  });
+
+test(
+  'five daemons are one mesh; a killed one is dead to all, and alive again after a restart',
+  async () => {
+    const network = await up(5);
+    expect(Object.values(await view(network, 3))).toEqual(Array(5).fill('alive'));
+    await network.kill(5);
+    for (const index of [1, 2, 3, 4]) await until(network, index, { test5: 'dead' });
+    await network.restart(5);
+    await network.waitForAllAlive();
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'after a partition each side lists the other dead, and heal makes one mesh again',
+  async () => {
+    const network = await up(4);
+    network.partition([
+      [1, 2],
+      [3, 4],
+    ]);
+    await until(network, 1, { test2: 'alive', test3: 'dead', test4: 'dead' });
+    await until(network, 4, { test1: 'dead', test2: 'dead', test3: 'alive' });
+    network.heal();
+    await network.waitForAllAlive();
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'a stopped daemon is dead to the others, and comes back when it goes on',
+  async () => {
+    const network = await up(3);
+    await network.stop(2);
+    await until(network, 1, { test2: 'dead' });
+    await until(network, 3, { test2: 'dead' });
+    await network.cont(2);
+    await network.waitForAllAlive();
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'covey testnet: up, status, --peer, env, kill, restart, down',
+  async () => {
+    const scratch = await mkdtemp(join(tmpdir(), 'covey-e2e-'));
+    const dir = join(scratch, 'net');
+    cleanups.push(async () => {
+      await endHub(dir);
+      await rm(scratch, { recursive: true, force: true });
+    });
+    const covey = async (...words: string[]) =>
+      (await execFileAsync(COVEY, words, { timeout: TIMEOUT_MS })).stdout;
+    const json = async (...words: string[]) =>
+      JSON.parse(await covey('testnet', ...words, '--dir', dir, '--json'));
+
+    const started: { readonly peers: readonly { readonly pid: number }[] } = await json(
+      'up',
+      '-n',
+      '3',
+    );
+    const refs = await Promise.all(started.peers.map((peer) => refOf(peer.pid)));
+    expect(refs.filter((ref) => ref !== undefined)).toHaveLength(3);
+    await expect(covey('testnet', 'up', '--dir', dir)).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('covey testnet down'),
+    });
+    expect(await json('status')).toMatchObject({
+      supervised: true,
+      peers: Array(3).fill({ state: 'running', members: { test1: 'alive', test2: 'alive' } }),
+    });
+    const members = JSON.parse(await covey('members', '--json', '--peer', `testnet:${dir}:2`));
+    expect(members.members).toHaveLength(3);
+    expect(await covey('testnet', 'env', '2', '--dir', dir)).toBe(
+      `export COVEY_SOCKET='${join(dir, 'peer2', 'covey.sock')}'\n`,
+    );
+    await json('kill', '3');
+    expect((await json('status')).peers[2]).toMatchObject({ state: 'dead', pid: null });
+    await json('restart', '3');
+    expect((await json('status')).peers[2]).toMatchObject({ state: 'running' });
+    await json('down');
+    const alive: ProcessRef[] = refs.filter((ref) => ref !== undefined);
+    expect(await waitUntilGone(alive, 0)).toEqual([]);
+    await expect(access(dir)).rejects.toThrow('ENOENT');
+  },
+  TIMEOUT_MS,
+);
