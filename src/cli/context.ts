@@ -157,13 +157,8 @@ export class Cli {
     if (failure.code === 'USAGE') return this.usage(failure.message, failure.help);
     await this.say(`${printable(failure.message)}`);
     if (failure.help !== undefined) await this.io.stderr.line(`  ${printable(failure.help)}`);
-    return this.#exitOf(failure);
-  }
-
-  #exitOf(failure: RpcFailure): number {
-    const exit = exitOfFailure(failure);
-    // A missing daemon is worth telling apart from a failing one, except where the number belongs to the command.
-    return this.#failureExit ?? exit;
+    // `run` and `xargs` have one code for all of this: their other numbers belong to the commands.
+    return this.#failureExit ?? exitOfFailure(failure);
   }
 
   async usage(sentence: string, help = `See 'covey ${this.verb} --help'.`): Promise<number> {

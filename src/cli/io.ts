@@ -50,7 +50,8 @@ export class Sink {
 
   /** The terminal's width; the usual one where it is not known. */
   get columns(): number {
-    return (this.#stream as { readonly columns?: number }).columns ?? 80;
+    // Also 0 is "not known": a pseudo-terminal whose size nobody set.
+    return (this.#stream as { readonly columns?: number }).columns || 80;
   }
 
   write(data: string | Uint8Array): Promise<void> {

@@ -1,192 +1,22 @@
-/**
- * `covey VERB …`: finds the verb, loads its module alone, parses, runs, exits. bin/covey starts this file; tests
- * call `runCli` with streams of their own.
- */
-import { enableCompileCache } from 'node:module';
-import type { Command, CommanderError } from 'commander';
+/** The process `covey`: real streams, real signals, one exit. bin/covey starts this file. */
+import { isatty } from 'node:tty';
 import { messageOf } from '../base/errors.ts';
-import type { Cli, CommonOptions } from './context.ts';
+import { runCli } from './app.ts';
 import { EXIT } from './exit-codes.ts';
-import type { CliIo, InterruptSignal } from './io.ts';
-import type { Verb } from './verb.ts';
+import { type CliIo, type InterruptSignal, Sink } from './io.ts';
 
-interface Entry {
-  readonly summary: string;
-  readonly load: () => Promise<Verb>;
-}
-
-const entry = (summary: string, load: () => Promise<{ readonly verb: Verb }>): Entry => ({
-  summary,
-  load: async () => (await load()).verb,
-});
-
-/** In the order of `covey --help`. */
-export const VERBS: Readonly<Record<string, Entry>> = {
-  run: entry('run a command somewhere in the mesh, as if it ran here', () => import('./run.ts')),
-  xargs: entry('run a command for every line of stdin', () => import('./xargs.ts')),
-  submit: entry('submit a task and print its receipt', () => import('./submit.ts')),
-  tasks: entry('list tasks of the whole mesh', () => import('./tasks.ts')),
-  get: entry('show a task', () => import('./get.ts')),
-  logs: entry('show the output of a task', () => import('./logs.ts')),
-  wait: entry('wait until tasks are final', () => import('./wait.ts')),
-  cancel: entry('cancel tasks', () => import('./cancel.ts')),
-  retry: entry('submit final tasks again, as new ones', () => import('./retry.ts')),
-  explain: entry('say why a task is where it is', () => import('./explain.ts')),
-  members: entry('show the members of the mesh', () => import('./members.ts')),
-  status: entry('show the daemon itself', () => import('./status.ts')),
-  invite: entry('print a token that lets one new peer in', () => import('./invite.ts')),
-  join: entry('join the mesh that a token is from', () => import('./join.ts')),
-  leave: entry('hand everything over, leave the mesh and stop', () => import('./leave.ts')),
-  access: entry('show who may be in the mesh', () => import('./access.ts')),
-  testnet: entry('a local network of real daemons, with faults', () => import('./testnet.ts')),
-  version: entry('print the version', () => import('./version.ts')),
-};
-
-/** Options before the verb: `covey --peer testnet:2 members`. The value flags among them take the next word. */
-const LEADING_VALUE_FLAGS: readonly string[] = ['--socket', '--peer'];
-const LEADING_FLAGS: readonly string[] = ['--no-color'];
-
-interface SplitLine {
-  readonly leading: readonly string[];
-  readonly verb: string | undefined;
-  readonly rest: readonly string[];
-}
-
-export function splitAtVerb(argv: readonly string[]): SplitLine {
-  let at = 0;
-  for (; at < argv.length; at++) {
-    const word = argv[at] ?? '';
-    if (LEADING_VALUE_FLAGS.includes(word)) at++;
-    else if (LEADING_FLAGS.includes(word)) continue;
-    else if (!LEADING_VALUE_FLAGS.some((flag) => word.startsWith(`${flag}=`))) break;
-  }
-  return { leading: argv.slice(0, at), verb: argv[at], rest: argv.slice(at + 1) };
-}
-
-function addCommonFlags(command: Command): void {
-  command
-    .option('--socket <path>', 'control socket of the daemon (environment: COVEY_SOCKET)')
-    .option('--peer <testnet:I>', 'peer I of the local test network instead')
-    .option('--no-color', 'no colour (environment: NO_COLOR)');
-}
-
-async function topHelp(): Promise<string> {
-  const { Command: Program } = await import('commander');
-  const program = new Program('covey')
-    .description('A masterless task mesh: submit work to any peer, the mesh runs it.')
-    .usage('<verb> [options] [arguments]')
-    .helpCommand(false);
-  addCommonFlags(program);
-  for (const [name, { summary }] of Object.entries(VERBS)) {
-    program.command(name).description(summary).usage(' ');
-  }
-  return program.helpInformation().replace(/ +$/gm, '') + AFTER_TOP_HELP;
-}
-
-const AFTER_TOP_HELP = `
-'covey <verb> --help' shows every flag of a verb.
-Exit codes: 0 done, 1 failed, 2 usage, 69 no daemon, 75 try later, 77 not allowed; 'run' and 'xargs' say theirs.
-`;
-
-/** The verb's exit code; everything expected is told on stderr first. */
-export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {
-  const { leading, verb: name, rest } = splitAtVerb(argv);
-  if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
-    const topic = name === 'help' ? rest[0] : undefined;
-    if (topic !== undefined) return runVerb(topic, ['--help'], io);
-    await (name === undefined ? io.stderr : io.stdout).write(await topHelp());
-    return name === undefined ? EXIT.usage : EXIT.ok;
-  }
-  if (name === '--version' || name === '-V') return runVerb('version', [], io);
-  return runVerb(name, [...leading, ...rest], io);
-}
-
-async function runVerb(name: string, words: readonly string[], io: CliIo): Promise<number> {
-  const found = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
-  if (found === undefined) {
-    const { nearestVerb } = await import('./nearest.ts');
-    await io.stderr.line(
-      `covey: there is no verb '${name}'${nearestVerb(name, Object.keys(VERBS))}`,
-    );
-    await io.stderr.line("  See 'covey --help'.");
-    return EXIT.usage;
-  }
-  const verb = await found.load();
-  const { Command: Program } = await import('commander');
-  const program = new Program('covey').enablePositionalOptions().exitOverride();
-  const command = program.command(name).description(found.summary);
-  const written: Promise<void>[] = [];
-  const output = {
-    writeOut: (text: string) => void written.push(io.stdout.write(text)),
-    writeErr: (text: string) => void written.push(io.stderr.write(text)),
-    outputError: (text: string, write: (text: string) => void) =>
-      write(text.replace(/^error: /, `covey ${name}: `)),
-  };
-  command
-    .configureOutput(output)
-    .exitOverride()
-    .showHelpAfterError(`  See 'covey ${name} --help'.`);
-  verb.configure(command);
-  addCommonFlags(command);
-  const { line, afterDashes } = cutAtDashes(words, verb.splitsAtDashes === true);
-  let exit: number = EXIT.ok;
-  command.action(async () => {
-    exit = await runParsed(verb, name, command, afterDashes, io);
-  });
-  try {
-    await program.parseAsync([name, ...line], { from: 'user' });
-  } catch (thrown) {
-    if (!isCommanderError(thrown)) throw thrown;
-    exit = thrown.exitCode === 0 ? EXIT.ok : (verb.failureExit ?? EXIT.usage);
-  }
-  await Promise.all(written);
-  return exit;
-}
-
-const isCommanderError = (thrown: unknown): thrown is CommanderError =>
-  thrown instanceof Error && 'exitCode' in thrown && 'code' in thrown;
-
-function cutAtDashes(words: readonly string[], cut: boolean) {
-  const at = cut ? words.indexOf('--') : -1;
-  return at < 0
-    ? { line: words, afterDashes: undefined }
-    : { line: words.slice(0, at), afterDashes: words.slice(at + 1) };
-}
-
-async function runParsed(
-  verb: Verb,
-  name: string,
-  command: Command,
-  afterDashes: readonly string[] | undefined,
-  io: CliIo,
-): Promise<number> {
-  const { Cli: Context } = await import('./context.ts');
-  const cli: Cli = new Context(io, name, command.opts<CommonOptions>(), {
-    ...(afterDashes === undefined ? {} : { afterDashes }),
-    ...(verb.failureExit === undefined ? {} : { failureExit: verb.failureExit }),
-  });
-  try {
-    const exit = await verb.run(cli, command);
-    if (io.stdout.failure !== undefined) {
-      await cli.say(`the output could not be written: ${io.stdout.failure}`);
-      return verb.failureExit ?? EXIT.failure;
-    }
-    return io.stdout.broken ? EXIT.brokenPipe : exit;
-  } finally {
-    cli.close();
-  }
-}
-
-async function systemIo(): Promise<CliIo> {
-  const { Sink } = await import('./io.ts');
+function systemIo(): CliIo {
   return {
     env: process.env,
     uid: process.getuid?.() ?? 0,
-    cwd: process.cwd(),
+    // Read when needed: in a directory that was removed it throws, and `covey members` does not care.
+    get cwd() {
+      return process.cwd();
+    },
     get stdin() {
       return process.stdin;
     },
-    stdinIsTerminal: (await import('node:tty')).isatty(0),
+    stdinIsTerminal: isatty(0),
     stdout: new Sink(process.stdout, process.stdout.isTTY === true),
     stderr: new Sink(process.stderr, process.stderr.isTTY === true),
     open: async (socketPath) => {
@@ -209,7 +39,7 @@ async function systemIo(): Promise<CliIo> {
 }
 
 async function main(): Promise<void> {
-  const io = await systemIo();
+  const io = systemIo();
   let exit: number = EXIT.failure;
   try {
     exit = await runCli(process.argv.slice(2), io);
@@ -221,7 +51,7 @@ async function main(): Promise<void> {
   process.exit(exit);
 }
 
-if (import.meta.main) {
-  enableCompileCache();
-  await main();
-}
+// Not behind `import.meta.main`, which a Node before 24.2 does not know: there it would do nothing, quietly.
+// No module.enableCompileCache(): it saves 20 to 40 ms, and its default directory is one below /tmp, where whoever
+// comes first could leave compiled code for root to run.
+await main();

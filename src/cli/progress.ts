@@ -32,6 +32,7 @@ const DRAWS_PER_SECOND = 5;
 const LINE_EVERY_MS = 5_000;
 /** The rate is that of the last seconds: an average since the start tells nothing after a member died. */
 const RATE_WINDOW_MS = 10_000;
+const SAMPLE_EVERY_MS = 150;
 const ERASE_REST = '\u001b[K';
 const ERASE_LINE = `\r${ERASE_REST}`;
 
@@ -40,6 +41,9 @@ export class RateMeter {
   #samples: { readonly atMs: number; readonly done: number }[] = [];
 
   add(atMs: number, done: number): void {
+    const last = this.#samples.at(-1);
+    // A bar is drawn after every result: without this, thousands of samples a second would be kept.
+    if (last !== undefined && atMs - last.atMs < SAMPLE_EVERY_MS) return;
     this.#samples.push({ atMs, done });
     while (this.#samples.length > 2 && atMs - (this.#samples[1]?.atMs ?? atMs) >= RATE_WINDOW_MS) {
       this.#samples.shift();
@@ -121,18 +125,20 @@ function startBar(io: CliIo, read: () => Snapshot): Progress {
   meter.add(performance.now(), 0);
   let writing = 0;
   let atLineStart = true;
-  const timer = setInterval(() => {
+  const draw = () => {
     if (writing > 0 || !atLineStart) return;
     const snapshot = read();
     meter.add(performance.now(), snapshot.done);
     void io.stderr.write(`\r${barLine(snapshot, meter.perSecond, io.stderr.columns)}${ERASE_REST}`);
-  }, 1_000 / DRAWS_PER_SECOND);
+  };
+  const timer = setInterval(draw, 1_000 / DRAWS_PER_SECOND);
   return {
     around: async (write) => {
       writing++;
       if (atLineStart) await io.stderr.write(ERASE_LINE);
       atLineStart = await write();
       writing--;
+      draw();
     },
     stop: async () => {
       clearInterval(timer);

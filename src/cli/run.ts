@@ -49,9 +49,10 @@ export const verb: Verb = {
     try {
       const receipt = await submitPatiently(cli.mesh, task.value);
       if (!receipt.ok) return await cli.fail(receipt.error);
-      await warnOfReceipt(cli, receipt.value);
       const { id } = receipt.value;
       if (flags.detach === true) {
+        // Whoever waits for the end hears of a loss; whoever leaves should know how well the task is kept.
+        await warnOfReceipt(cli, receipt.value);
         await (flags.json === true ? cli.json(receipt.value) : cli.print(`${id}\n`));
         return EXIT.ok;
       }

@@ -1,6 +1,6 @@
 /** `covey submit`: a task with every field that the mesh knows; prints the receipt. */
 import { readFile } from 'node:fs/promises';
-import { Option } from 'commander';
+import { type Command, Option } from 'commander';
 import {
   ATTEMPTS_MAX,
   LOSSES_MAX,
@@ -60,67 +60,11 @@ export const verb: Verb = {
     command
       .usage('[options] TYPE [--payload JSON|@FILE|-]\n       covey submit [options] -- CMD ARGS…')
       .argument('[type]', "the type of task that a worker takes; or, after '--', a command")
-      .option('--payload <JSON|@FILE|->', 'payload for the worker: JSON, a file or stdin')
-      .option('--stdin <@FILE|->', 'with a command: its standard input, a file or stdin')
-      .option('--cwd <dir>', 'with a command: its working directory (default: the current one)')
-      .addOption(
-        new Option(
-          '--env <K=V|K>',
-          'with a command: a variable, K alone: of the caller; repeatable',
-        ).argParser(collect),
-      )
-      .option('--shell', "with a command: its first word is a line for '/bin/sh -c'")
-      .option(
-        '--id <id>',
-        'an id reserved before; the same task under the same id is submitted once',
-      )
-      .option('--queue <name>', "queue (default: 'default')")
-      .option('--priority <n>', '0 first (default: 0)', integer(0, PRIORITY_MAX))
-      .option('--delay <duration>', 'not before this time has passed, as 10m', duration)
-      .option('--run-at <time>', 'not before this time, RFC 3339, as 2026-01-31T08:00:00Z')
-      .option(
-        '--attempts <n>',
-        'starts at most, if it fails (default: 1)',
-        integer(1, ATTEMPTS_MAX),
-      )
-      .option(
-        '--losses-max <n>',
-        'attempts lost with their peer, at most (default: 3)',
-        integer(0, LOSSES_MAX),
-      )
-      .addOption(
-        new Option('--on-lost <what>', 'when an attempt is lost').choices(['retry', 'fail']),
-      )
-      .option(
-        '--backoff <spec>',
-        'between failed attempts: fixed:1s or exponential:1s[:1m]',
-        backoff,
-      )
-      .option('--queue-timeout <duration>', 'expire it if it has not started by then', duration)
-      .option('--run-timeout <duration>', 'end an attempt that runs longer', duration)
-      .option('--total-timeout <duration>', 'end it, whatever it does, after this time', duration)
-      .option(
-        '--dedupe-key <key>',
-        'one unfinished task a key and queue; answers with the existing one',
-      )
-      .addOption(
-        new Option('--durability <level>', 'copies before the receipt').choices([
-          'auto',
-          'one',
-          'quorum',
-          'all',
-        ]),
-      )
-      .addOption(
-        new Option('--on-partition <what>', 'in a minority').choices(['wait', 'available']),
-      )
-      .addOption(
-        new Option(
-          '--output <what>',
-          'of a command that writes more than 1 MiB: fail, or keep the tail',
-        ).choices(['full', 'tail']),
-      )
-      .option('--label <k=v>', 'a label; repeatable', pair);
+      .option('--payload <JSON|@FILE|->', 'payload for the worker: JSON, a file or stdin');
+    commandFlags(command);
+    timeFlags(command);
+    retryFlags(command);
+    placeFlags(command);
     quietFlag(jsonFlag(command));
   },
   async run(cli, command) {
@@ -149,6 +93,64 @@ export const verb: Verb = {
     return EXIT.ok;
   },
 };
+
+const choice = (flags: string, description: string, values: readonly string[]): Option =>
+  new Option(flags, description).choices(values);
+
+function commandFlags(command: Command): void {
+  const env = new Option(
+    '--env <K=V|K>',
+    "with a command: a variable, K alone: the caller's; repeatable",
+  );
+  command
+    .option('--stdin <@FILE|->', 'with a command: its standard input, a file or stdin')
+    .option('--cwd <dir>', 'with a command: its working directory (default: the current one)')
+    .addOption(env.argParser(collect))
+    .option('--shell', "with a command: its first word is a line for '/bin/sh -c'")
+    .addOption(
+      choice('--output <what>', 'a command that writes more than 1 MiB fails, or keeps the tail', [
+        'full',
+        'tail',
+      ]),
+    );
+}
+
+function timeFlags(command: Command): void {
+  command
+    .option('--delay <duration>', 'not before this time has passed, as 10m', duration)
+    .option('--run-at <time>', 'not before this time, RFC 3339, as 2026-01-31T08:00:00Z')
+    .option('--queue-timeout <duration>', 'expire it if it has not started by then', duration)
+    .option('--run-timeout <duration>', 'end an attempt that runs longer', duration)
+    .option('--total-timeout <duration>', 'end it, whatever it does, after this time', duration);
+}
+
+function retryFlags(command: Command): void {
+  const attempts = integer(1, ATTEMPTS_MAX);
+  const losses = integer(0, LOSSES_MAX);
+  command
+    .option('--attempts <n>', 'starts at most, if it fails (default: 1)', attempts)
+    .option('--backoff <spec>', 'between them: fixed:1s or exponential:1s[:1m]', backoff)
+    .option('--losses-max <n>', 'attempts lost with their peer, at most (default: 3)', losses)
+    .addOption(
+      choice('--on-lost <what>', 'when an attempt is lost (default: retry)', ['retry', 'fail']),
+    );
+}
+
+function placeFlags(command: Command): void {
+  const durability = ['auto', 'one', 'quorum', 'all'];
+  command
+    .option('--id <id>', 'an id reserved before; the same task under it is submitted once')
+    .option('--queue <name>', "queue (default: 'default')")
+    .option('--priority <n>', '0 first (default: 0)', integer(0, PRIORITY_MAX))
+    .option('--dedupe-key <key>', 'one unfinished task a key and queue; answers with that one')
+    .addOption(
+      choice('--durability <level>', 'copies before the receipt (default: auto)', durability),
+    )
+    .addOption(
+      choice('--on-partition <what>', 'in a minority (default: wait)', ['wait', 'available']),
+    )
+    .option('--label <k=v>', 'a label; repeatable', pair);
+}
 
 async function buildTask(
   cli: Cli,

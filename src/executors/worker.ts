@@ -74,10 +74,12 @@ export class WorkerRegistry {
     this.#onCapacity = deps.onCapacity;
   }
 
+  /** `later` runs what offers the new capacity, after the caller's answer has gone out. */
   register(
     link: WorkerLink,
     types: readonly WorkerTypes[],
     name: string,
+    later: (offer: () => void) => void,
   ): Result<string, CoveyError> {
     if (this.#workers.size >= WORKERS_MAX) {
       return err(coveyError('BUSY', { what: 'workers', retry_after_ms: 1_000 }));
@@ -87,7 +89,7 @@ export class WorkerRegistry {
       types.map((item) => [item.type, { total: item.concurrency, busy: 0 }]),
     );
     this.#workers.set(id, { id, name, link, types: capacity, runs: new Map() });
-    this.#onCapacity();
+    later(() => this.#onCapacity());
     return ok(id);
   }
 

@@ -58,7 +58,8 @@ export class AllowList {
   }
 
   #mayState({ signed, statement }: Access): boolean {
-    if (statement.kind === 'entry' && statement.peerId === signed.by) return signed.by === this.root;
+    if (statement.kind === 'entry' && statement.peerId === signed.by)
+      return signed.by === this.root;
     return this.#granted.has(signed.by);
   }
 

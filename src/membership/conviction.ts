@@ -38,11 +38,7 @@ export type Opinion =
   | { readonly opinion: 'suspect'; readonly because: string }
   | { readonly opinion: 'accused'; readonly evidence: Evidence; readonly because: string };
 
-export function opinionOf(
-  seen: Observation,
-  config: DetectionConfig,
-  standing: Standing,
-): Opinion {
+export function opinionOf(seen: Observation, config: DetectionConfig, standing: Standing): Opinion {
   if (standing.pausedLately) return { opinion: 'fine' };
   const { silenceMs, phi } = seen;
   const refused = seen.refusedForMs !== undefined && !seen.linked;

@@ -10,7 +10,7 @@ import { compareTurns, statusOf } from './member.ts';
 import type { OwnChange, OwnRecord } from './own-record.ts';
 import type { Roster } from './roster.ts';
 import type { MembershipDeps } from './types.ts';
-import type { MemberChange, View } from './view.ts';
+import { type MemberChange, View } from './view.ts';
 
 /** What the core asks of the other services; set once all of them exist. */
 export interface CoreHooks {
@@ -41,6 +41,14 @@ export class Core {
 
   connect(hooks: CoreHooks): void {
     this.#hooks = hooks;
+  }
+
+  /** Another mesh: everything known of the one before is let go. */
+  moveTo(meshId: string, root: PeerId, facts: readonly Fact[]): void {
+    this.view = new View(meshId, root);
+    this.roster.clear();
+    const own = this.own.moveTo(meshId);
+    this.accept([...facts, own]);
   }
 
   get peerId(): PeerId {

@@ -44,6 +44,14 @@ export class Dialer {
     if (!target.dialling) this.#schedule(peerId, target, 0);
   }
 
+  /** A connection ended before it was of use: the backoff goes on where it was. */
+  resume(peerId: PeerId): void {
+    const target = this.#target(peerId);
+    if (target.dialling || target.timer) return;
+    target.failures += 1;
+    this.#schedule(peerId, target, this.#delayMs(target));
+  }
+
   /** Not soon: it refused us, or asked for quiet. */
   rest(peerId: PeerId): void {
     const target = this.#target(peerId);

@@ -109,7 +109,8 @@ export function decodeAdmit(bytes: Uint8Array): Result<AdmitFrame, string> {
 }
 
 function readError(map: WireMap): CoveyError {
-  const code: ErrorCode = typeof map.code === 'string' && isErrorCode(map.code) ? map.code : 'NOT_ALLOWED';
+  const code: ErrorCode =
+    typeof map.code === 'string' && isErrorCode(map.code) ? map.code : 'NOT_ALLOWED';
   const details: Record<string, string | number | boolean> = {};
   for (const [key, value] of Object.entries(isWireMap(map.details) ? map.details : {})) {
     const plain = typeof value === 'number' || typeof value === 'boolean' ? value : readText(value);
@@ -136,7 +137,19 @@ function readHello(map: WireMap): Hello | undefined {
   if (!features || !chain || record === undefined) return undefined;
   const known = readKnown(map.known);
   const versions = { min, max };
-  return { meshId, storeId, bootCount, bootId, bootIds, seq, versions, features, record, chain, known };
+  return {
+    meshId,
+    storeId,
+    bootCount,
+    bootId,
+    bootIds,
+    seq,
+    versions,
+    features,
+    record,
+    chain,
+    known,
+  };
 }
 
 function readKnown(value: WireValue | undefined): Hello['known'] {

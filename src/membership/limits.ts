@@ -14,7 +14,7 @@ export const TICK_MS = 250;
 /** A tick that comes later than this after it was due: we were stopped, and judge nobody for a while. */
 export const PAUSE_MS = 1_000;
 /** A tick later than this is a sign of our own lag. */
-export const LAG_MS = 100;
+export const LAG_MS = 250;
 /** Steps of own bad health (Lifeguard): at the last one, patience is doubled. */
 export const HEALTH_STEPS = 4;
 

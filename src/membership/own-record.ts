@@ -1,12 +1,9 @@
 /** This peer's own record: what it says of itself, signed again whenever that changes. */
 import type { Identity } from '../ports/identity.ts';
-import type { Address } from '../ports/network.ts';
 import { type Fact, type SelfRecord, signFact, type Turn } from './fact.ts';
 import { compareTurns } from './member.ts';
 
-export type OwnChange = Partial<
-  Pick<SelfRecord, 'addresses' | 'labels' | 'stopping' | 'left'>
->;
+export type OwnChange = Partial<Pick<SelfRecord, 'addresses' | 'labels' | 'stopping' | 'left'>>;
 
 export class OwnRecord {
   readonly #identity: Identity;
@@ -45,10 +42,6 @@ export class OwnRecord {
   /** Somebody holds a record of ours from an epoch that we forgot: an old copy of `identity/` was put back. */
   moveToEpoch(epoch: number): Fact<SelfRecord> {
     return this.#sign({ ...this.#fact.statement, epoch, incarnation: 0 });
-  }
-
-  addressesAre(addresses: readonly Address[]): Fact<SelfRecord> {
-    return this.#sign({ ...this.#fact.statement, addresses });
   }
 
   #next(turn: Turn): SelfRecord {

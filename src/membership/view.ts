@@ -2,7 +2,7 @@
  * The view: all facts this peer has accepted, as joins. It knows no time and no network; what a batch of facts
  * changed is returned, for others to persist, announce and act on.
  */
-import { digestOf, fromHex, sha256Of, toHex } from '../base/hash.ts';
+import { digestOf, sha256Of, toHex } from '../base/hash.ts';
 import type { PeerId } from '../ports/identity.ts';
 import { AllowList, accessKey } from './allow-list.ts';
 import {
@@ -127,9 +127,9 @@ export class View {
     return toHex(this.#sum);
   }
 
-  /** What this peer holds, to compare: [key, digest] pairs. */
-  digest(): (readonly [string, Uint8Array])[] {
-    return [...this.#digests].map(([key, line]) => [key, fromHex(line) ?? new Uint8Array()]);
+  /** What this peer holds, to compare: key to digest. */
+  digest(): ReadonlyMap<string, string> {
+    return this.#digests;
   }
 
   /** Facts that the other lacks or has otherwise, and keys of which the other has something that we lack. */

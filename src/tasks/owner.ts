@@ -107,6 +107,11 @@ export class Owner {
     return this.#entries.get(id)?.phase === 'owned';
   }
 
+  /** The takeover of this task is under way here. */
+  isTaking(id: string): boolean {
+    return this.#entries.get(id)?.phase === 'syncing';
+  }
+
   /** Members changed: any unfinished task may have a new owner. */
   evaluateAll(): void {
     for (const record of [...this.#deps.replica.unfinished()]) {

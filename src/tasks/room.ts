@@ -6,7 +6,7 @@ import type { Random } from '../base/random.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Execution, RunHandlers, RunRequest } from '../executors/executor.ts';
-import type { Clock } from '../ports/clock.ts';
+import { type Clock, sleep } from '../ports/clock.ts';
 import type { Spool } from '../ports/processes.ts';
 import type { Store } from '../ports/store.ts';
 import type { PartnerSync } from '../records/partner-sync.ts';
@@ -33,6 +33,10 @@ import { Takeover } from './takeover.ts';
 import { attemptByRun, isOpen, taskOf } from './task.ts';
 import { standingOf } from './view.ts';
 import { Visibility } from './visibility.ts';
+
+/** How long a stopping peer is kept waiting for a takeover. */
+const TAKE_WAIT_MS = 4_000;
+const TAKE_POLL_MS = 20;
 
 export interface TasksDeps {
   readonly clock: Clock;
@@ -184,6 +188,7 @@ export class Tasks {
       spool: deps.spool,
     });
     messaging.onRequest('task.cancel', (_from, body) => this.#onCancel(body));
+    messaging.onRequest('own.take', (_from, body) => this.#onTake(body));
     messaging.onRequest('run.hold', (_from, body) => this.#onHold(body));
     messaging.onRequest('run.resume', (_from, body) => this.#onResume(body));
   }
@@ -316,6 +321,17 @@ export class Tasks {
         }),
       ),
     );
+  }
+
+  /** A stopping peer asks for a takeover: answered when this store has read what there is, so that it may go. */
+  async #onTake(body: WireMap): Promise<Result<WireMap, CoveyError>> {
+    const { clock } = this.#deps;
+    const ids = (Array.isArray(body.ids) ? body.ids : []).map(String);
+    const until = clock.nowMs() + TAKE_WAIT_MS;
+    for (const id of ids) this.owner.evaluate(id);
+    while (clock.nowMs() < until && ids.some((id) => this.owner.isTaking(id)))
+      await sleep(clock, TAKE_POLL_MS);
+    return ok({});
   }
 
   async #onHold(body: WireMap): Promise<Result<WireMap, CoveyError>> {

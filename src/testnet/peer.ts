@@ -98,7 +98,7 @@ export class TestPeer {
     const started = await DaemonProcess.start({
       command: this.#options.command,
       args: this.#arguments(),
-      env: { ...process.env, ...this.#options.env },
+      env: { ...foreignEnvironment(), ...this.#options.env },
       logFile: logFileOf(this.#options.dir, this.state.index),
       onSpawned: (child) => {
         this.#child = child;
@@ -188,4 +188,11 @@ export class TestPeer {
     const config = { ...preset, ...this.#options.config, dial_from: this.state.host };
     await writeFile(this.#configFile(), stringify(config), { mode: 0o600 });
   }
+}
+
+/** Ours without COVEY_…: those configure the caller's own daemon, not these. */
+function foreignEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith('COVEY_')),
+  );
 }

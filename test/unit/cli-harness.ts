@@ -1,8 +1,8 @@
 /** Runs `covey …` in this process: streams in memory, a daemon of the test's choice, Ctrl-C by hand. */
 import { PassThrough, Writable } from 'node:stream';
+import { runCli } from '../../src/cli/app.ts';
 import type { CliIo, InterruptSignal } from '../../src/cli/io.ts';
 import { Sink } from '../../src/cli/io.ts';
-import { runCli } from '../../src/cli/main.ts';
 import { openConnection } from '../../src/client/connection.ts';
 
 export interface CliOptions {

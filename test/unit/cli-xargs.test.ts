@@ -78,6 +78,30 @@ describe('covey xargs', () => {
     expect(result.stdout).toBe(lines(items));
   });
 
+  it('holds outputs with -k in bounded memory, and fetches again what it dropped', async () => {
+    const output = 'x'.repeat(1_000_000);
+    const host = await startHost(({ exec }) =>
+      exec?.argv.at(-1) === 'item 0' ? undefined : { state: 'completed', stdout: output },
+    );
+    const fetched = vi.spyOn(host.backend.methods, 'task.get');
+    const waits = vi.spyOn(host.backend.methods, 'task.wait');
+    const process = new CliProcess(['xargs', '-k', '-j', '80', 'x'], {
+      socket: host.socket,
+      stdin: lines(numbers(80)),
+    });
+    // Only the first is still asked about: all other results have arrived.
+    await until(() => host.backend.tasks.size === 80 && waits.mock.lastCall?.[0].ids.length === 1);
+    const [first] = active(host);
+    host.backend.finish(first?.id ?? '', { state: 'completed', stdout: 'first' });
+    const result = await process.result;
+    expect(result.stderr).toBe('');
+    expect(result.exit).toBe(0);
+    expect(result.stdout.startsWith('firstxxx')).toBe(true);
+    expect(result.stdoutBytes.length).toBe(5 + 79 * 1_000_000);
+    expect(fetched.mock.calls.length).toBeGreaterThan(0);
+    expect(fetched.mock.calls.length).toBeLessThan(79);
+  }, 20_000);
+
   it('never has more than -j tasks out', async () => {
     let out = 0;
     let most = 0;

@@ -46,6 +46,7 @@ export class Engine {
   /** To be sent once more. */
   readonly #again = new Set<Job>();
   #waits = 0;
+  #waitIdsMax = BULK_MAX;
   #nextIndex = 0;
   #window: number;
   #stop: Stop | undefined;
@@ -284,7 +285,7 @@ export class Engine {
     ) {
       const ids: string[] = [];
       for (const id of this.#unwatched) {
-        if (ids.length >= BULK_MAX) break;
+        if (ids.length >= this.#waitIdsMax) break;
         ids.push(id);
       }
       for (const id of ids) {
@@ -307,13 +308,17 @@ export class Engine {
     if (this.#mesh.closed) return;
     for (const id of ids) this.#watched.delete(id);
     if (answer.ok) for (const task of answer.value.done) this.#finishTask(task);
-    else if (answer.error.code !== 'NOT_FOUND') this.#fail(answer.error);
+    else if (answer.error.code === 'PAYLOAD_TOO_LARGE' && ids.length > 1) {
+      // A daemon that does not cut its answer: fewer outputs fit.
+      this.#waitIdsMax = Math.ceil(ids.length / 2);
+    } else if (answer.error.code !== 'NOT_FOUND') this.#fail(answer.error);
     if (!answer.ok) await this.#mesh.sleep(limits.REFUSED_DELAY_MS);
     for (const id of ids) {
       const job = this.#outstanding.get(id);
       if (job === undefined) continue;
       // Nobody knows one of them, perhaps of a store that was wiped: the same request again makes it known.
-      if (!answer.ok && this.#stop === undefined) this.#again.add(job);
+      const unknown = !answer.ok && answer.error.code === 'NOT_FOUND';
+      if (unknown && this.#stop === undefined) this.#again.add(job);
       else this.#unwatched.add(id);
     }
     this.#gate.wake();

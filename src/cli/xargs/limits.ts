@@ -8,8 +8,8 @@ export const JOBS_MAX = 10_000;
 export const OUTSTANDING_BYTES_MAX = 256 * MIB;
 /** Requests in one bulk submit: the line limit of the control socket is 4 MiB. */
 export const SUBMIT_BYTES_MAX = 2 * MIB;
-/** Open task.wait calls; each may bring a line of 4 MiB. */
-export const WAITS_MAX = 16;
+/** Open task.wait calls; each may bring an answer of 16 MiB. */
+export const WAITS_MAX = 8;
 /** Outputs that wait for a slow stdout; above it nothing more is asked for, and so nothing more is submitted. */
 export const RESULT_BYTES_WAITING_MAX = 32 * MIB;
 /** -k: outputs held until their turn; above it they are dropped and fetched again from the mesh at their turn. */

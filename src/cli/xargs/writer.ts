@@ -111,11 +111,20 @@ export class Writer {
       }
     }
     const shown = task;
-    await this.#progress().around(async () => {
+    const write = async (): Promise<boolean> => {
       const atLineStart = await this.#show(finished, shown);
-      const said = await this.#count(finished, shown, lost);
-      return atLineStart || said;
-    });
+      return (await this.#count(finished, shown, lost)) || atLineStart;
+    };
+    // A bar that is erased for every result that goes to a file would hardly ever be seen.
+    if (this.#touchesTerminal(shown, lost)) await this.#progress().around(write);
+    else await write();
+  }
+
+  #touchesTerminal(task: TaskView | undefined, lost: string | undefined): boolean {
+    if (this.#cli.io.stdout.isTerminal) return true;
+    const says = task?.state !== 'completed' || lost !== undefined;
+    const { stderr } = task ?? {};
+    return this.#cli.io.stderr.isTerminal && (says || (stderr !== undefined && stderr !== ''));
   }
 
   /** True when no terminal is left in the middle of a line. */

@@ -1,0 +1,224 @@
+/** The daemon: configuration → the host's ports → Peer → control surface. What `coveyd` and tests start. */
+import { mkdir } from 'node:fs/promises';
+import { availableParallelism, hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Config } from './api/config.ts';
+import { err, ok, type Result } from './base/result.ts';
+import type { Logger } from './base/telemetry.ts';
+import { createBackend } from './control/methods.ts';
+import { ControlServer } from './control/server.ts';
+import { HostClock } from './host/clock.ts';
+import { lockDataDirectory } from './host/directory-lock.ts';
+import { loadOrCreateIdentity } from './host/identity.ts';
+import { createLibp2pNetwork } from './host/libp2p-network.ts';
+import { HostListener } from './host/listener.ts';
+import { HostProcesses } from './host/processes.ts';
+import { HostRandom } from './host/random.ts';
+import { openSpool } from './host/spool.ts';
+import { openStore } from './host/store.ts';
+import { Peer } from './peer/peer.ts';
+import type { Ports } from './ports/index.ts';
+import type { Store } from './ports/store.ts';
+import { VERSION } from './version.ts';
+import { decodeValue, encodeValue } from './wire/codec.ts';
+
+export interface DaemonOptions {
+  readonly config: Config;
+  readonly dataDir: string;
+  readonly socket: string;
+  readonly log: Logger;
+}
+
+export interface Ready {
+  readonly event: 'ready';
+  readonly pid: number;
+  readonly peer_id: string;
+  readonly store_id: string;
+  readonly mesh_id: string;
+  readonly addresses: readonly string[];
+  readonly socket: string;
+}
+
+export interface Daemon {
+  readonly peer: Peer;
+  readonly ready: Ready;
+  /** An orderly stop, or a leave; resolves with the exit code. The second call of either cuts the first short. */
+  stop(): Promise<number>;
+  leave(): Promise<number>;
+  /** Resolves with the exit code when the daemon has ended, whoever asked for it. */
+  readonly ended: Promise<number>;
+}
+
+const PORT_KEY = 'daemon/port';
+
+/** A port of 0 is chosen once, kept in `identity/`, and asked for again at the next start. */
+function keptPort(store: Store): number {
+  const bytes = store.get(PORT_KEY);
+  const decoded = bytes === undefined ? undefined : decodeValue(bytes);
+  return decoded?.ok === true && typeof decoded.value === 'number' ? decoded.value : 0;
+}
+
+function splitAddress(address: string): { host: string; port: number } {
+  const at = address.lastIndexOf(':');
+  return {
+    host: address.slice(0, at).replace(/^\[|\]$/g, ''),
+    port: Number(address.slice(at + 1)),
+  };
+}
+
+async function openPorts(
+  options: DaemonOptions,
+): Promise<Result<{ ports: Ports; release: () => Promise<void> }, string>> {
+  const { dataDir, config, log } = options;
+  for (const dir of ['', 'identity', 'store', 'spool'])
+    await mkdir(join(dataDir, dir), { recursive: true, mode: 0o700 });
+  const lock = await lockDataDirectory(dataDir);
+  if (!lock.ok) return err(lock.error.detail);
+  const identity = await loadOrCreateIdentity(join(dataDir, 'identity', 'key'));
+  if (!identity.ok) return identity;
+  const clock = new HostClock();
+  const identityStore = await openStore({ directory: join(dataDir, 'identity', 'book'), clock });
+  if (!identityStore.ok) return err(identityStore.error.detail);
+  const store = await openStore({ directory: join(dataDir, 'store'), clock });
+  if (!store.ok) return err(store.error.detail);
+  const spool = await openSpool(join(dataDir, 'spool'));
+  if (!spool.ok) return spool;
+  const network = await createLibp2pNetwork({
+    privateKey: identity.value.privateKey,
+    ...(config.dial_from === undefined ? {} : { dialFrom: config.dial_from }),
+    log: (message, fields) => log.log('debug', message, fields),
+  });
+  const ports: Ports = {
+    clock,
+    random: new HostRandom(),
+    identity: identity.value.identity,
+    network,
+    identityStore: identityStore.value,
+    store: store.value,
+    processes: new HostProcesses(clock),
+    spool: spool.value,
+  };
+  const release = async (): Promise<void> => {
+    await spool.value.close();
+    await lock.value.release();
+  };
+  return ok({ ports, release });
+}
+
+async function listen(
+  peer: Peer,
+  ports: Ports,
+  options: DaemonOptions,
+): Promise<Result<void, string>> {
+  const { config, log } = options;
+  const { host, port } = splitAddress(config.bind);
+  const kept = port === 0 ? keptPort(ports.identityStore) : 0;
+  let started = await peer.start({ host, port: kept === 0 ? port : kept }, config.advertise);
+  if (!started.ok && started.error.code === 'in_use' && kept !== 0) {
+    log.log('warn', 'the port of the last start is taken; another one was chosen', { port: kept });
+    started = await peer.start({ host, port: 0 }, config.advertise);
+  }
+  if (!started.ok) {
+    const what = {
+      in_use: 'is in use',
+      no_such_address: 'is no address of this host',
+      failed: 'cannot be listened on',
+    };
+    return err(
+      `${config.bind} ${what[started.error.code]} (${started.error.detail}); choose another with --bind`,
+    );
+  }
+  if (port === 0 && started.value !== kept) {
+    await ports.identityStore.append([{ put: PORT_KEY, value: encodeValue(started.value) }]);
+  }
+  return ok(undefined);
+}
+
+/** Opens everything and starts; an error is a sentence for the operator. */
+export async function startDaemon(options: DaemonOptions): Promise<Result<Daemon, string>> {
+  const { config, log, socket } = options;
+  const opened = await openPorts(options);
+  if (!opened.ok) return opened;
+  const { ports, release } = opened.value;
+  let end: (code: number) => void = () => undefined;
+  const ended = new Promise<number>((resolve) => {
+    end = resolve;
+  });
+  const created = await Peer.create(ports, {
+    config: { ...config, name: config.name ?? (hostname() || 'unnamed') },
+    log,
+    version: VERSION,
+    slots: config.exec ? (config.slots ?? availableParallelism()) : 0,
+    socket,
+    onFatal: (why) => {
+      log.log('error', why);
+      end(1);
+    },
+  });
+  if (!created.ok) return created;
+  const peer = created.value;
+  let stopping: Promise<number> | undefined;
+  const finish = (how: 'stop' | 'leave'): Promise<number> => {
+    stopping ??= (async () => {
+      server.stopTaking();
+      const onlyHere = how === 'leave' ? await peer.leave() : await peer.stop().then(() => []);
+      if (onlyHere.length > 0) {
+        log.log('error', 'this was a stop, not a leave: some tasks lie only here', {
+          count: onlyHere.length,
+          ids: onlyHere.slice(0, 20),
+        });
+      }
+      leftOnlyHere = onlyHere;
+      await server.close();
+      await release();
+      const code = onlyHere.length > 0 ? 1 : 0;
+      end(code);
+      return code;
+    })();
+    return stopping;
+  };
+  let leftOnlyHere: string[] = [];
+  const server = new ControlServer({
+    listener: new HostListener(socket),
+    backend: createBackend(peer, {
+      version: VERSION,
+      pid: process.pid,
+      socket,
+      leave: async () => {
+        server.stopTaking();
+        leftOnlyHere = await peer.leave();
+        // The answer goes out before the socket closes.
+        ports.clock.after(100, () => {
+          void server
+            .close()
+            .then(release)
+            .then(() => end(leftOnlyHere.length > 0 ? 1 : 0));
+        });
+        return leftOnlyHere;
+      },
+    }),
+    clock: ports.clock,
+    log,
+    version: VERSION,
+  });
+  const listening = await listen(peer, ports, options);
+  if (!listening.ok) return listening;
+  const control = await server.open();
+  if (!control.ok) {
+    await peer.stop(0);
+    return err(
+      `the control socket ${socket} ${control.code === 'in_use' ? 'is in use' : 'cannot be opened'}: ${control.detail}`,
+    );
+  }
+  const self = peer.membership.self();
+  const ready: Ready = {
+    event: 'ready',
+    pid: process.pid,
+    peer_id: self.peerId,
+    store_id: peer.identity.storeId,
+    mesh_id: peer.membership.meshId,
+    addresses: self.addresses,
+    socket: control.path,
+  };
+  return ok({ peer, ready, stop: () => finish('stop'), leave: () => finish('leave'), ended });
+}

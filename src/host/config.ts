@@ -1,0 +1,152 @@
+/**
+ * The daemon's configuration from its three sources: flags before environment before file. An unknown key is an
+ * error that names the nearest known one; every error names the key and where it came from.
+ */
+import { readFile } from 'node:fs/promises';
+import { distance } from 'fastest-levenshtein';
+import { parse } from 'yaml';
+import { CONFIG_KEYS, type Config, configSchema } from '../api/config.ts';
+import { err, ok, type Result } from '../base/result.ts';
+
+/** Flag and environment values are text; the schema wants some of them otherwise. */
+const NUMBERS = new Set<string>([
+  'slots',
+  'copies',
+  'copies_required',
+  'phi_threshold',
+  'observers',
+  'retention_count',
+]);
+const BOOLEANS = new Set<string>(['exec', 'allow_root']);
+const LISTS = new Set<string>(['advertise']);
+
+/** Environment variables of Covey that are no configuration of the daemon. */
+const OTHER_VARIABLES = new Set([
+  'COVEY_SOCKET',
+  'COVEY_CONFIG',
+  'COVEY_DATA_DIR',
+  'COVEY_TASK_ID',
+  'COVEY_ATTEMPT',
+  'COVEY_RUN_ID',
+  'COVEY_DEADLINE',
+  'COVEY_QUEUE',
+  'COVEY_PEER',
+  'COVEY_JOIN',
+]);
+
+const toFlag = (key: string): string => `--${key.replaceAll('_', '-')}`;
+
+/** The nearest known key, for a hint. */
+export function nearestKey(
+  text: string,
+  keys: readonly string[] = CONFIG_KEYS,
+): string | undefined {
+  const sorted = [...keys].sort((a, b) => distance(text, a) - distance(text, b));
+  const best = sorted[0];
+  return best !== undefined && distance(text, best) <= Math.max(2, best.length / 3)
+    ? best
+    : undefined;
+}
+
+function coerce(key: string, text: string): unknown {
+  if (NUMBERS.has(key))
+    return text.trim() === '' ? text : Number.isNaN(Number(text)) ? text : Number(text);
+  if (BOOLEANS.has(key))
+    return text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : text;
+  if (LISTS.has(key)) return text.split(',');
+  if (key === 'labels') return Object.fromEntries(text.split(',').map((pair) => splitPair(pair)));
+  return text;
+}
+
+/** `k=v`; a pair without `=` has an empty value. */
+export function splitPair(pair: string): [string, string] {
+  const at = pair.indexOf('=');
+  return at < 0 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
+}
+
+interface Sources {
+  readonly file?: { readonly path: string; readonly values: Readonly<Record<string, unknown>> };
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly flags: Readonly<Record<string, unknown>>;
+}
+
+/** Pure: merges the sources and checks the whole. */
+export function mergeConfig(sources: Sources): Result<Config, string> {
+  const values: Record<string, unknown> = {};
+  const origin = new Map<string, string>();
+  const take = (key: string, value: unknown, from: string): string | undefined => {
+    if (!(CONFIG_KEYS as readonly string[]).includes(key)) {
+      const nearest = nearestKey(key);
+      return `${from}: there is no key '${key}'${nearest === undefined ? '' : `; did you mean '${nearest}'?`}`;
+    }
+    values[key] = value;
+    origin.set(key, from);
+    return undefined;
+  };
+  for (const [key, value] of Object.entries(sources.file?.values ?? {})) {
+    const problem = take(key, value, sources.file?.path ?? 'the file');
+    if (problem !== undefined) return err(problem);
+  }
+  for (const [name, text] of Object.entries(sources.env)) {
+    if (!name.startsWith('COVEY_') || OTHER_VARIABLES.has(name) || text === undefined) continue;
+    const key = name.slice('COVEY_'.length).toLowerCase();
+    const problem = take(key, coerce(key, text), `environment variable ${name}`);
+    if (problem !== undefined) return err(problem);
+  }
+  for (const [key, value] of Object.entries(sources.flags)) {
+    if (value === undefined) continue;
+    const problem = take(key, typeof value === 'string' ? coerce(key, value) : value, toFlag(key));
+    if (problem !== undefined) return err(problem);
+  }
+  const checked = configSchema.safeParse(values);
+  if (checked.success) return crossCheck(checked.data);
+  const issue = checked.error.issues[0];
+  const key = String(issue?.path[0] ?? '');
+  const rest = issue?.path.slice(1).join('.') ?? '';
+  return err(
+    `${origin.get(key) ?? 'the configuration'}: '${key}${rest === '' ? '' : `.${rest}`}' ${issue?.message ?? 'is invalid'}`,
+  );
+}
+
+/** What one key alone cannot know. */
+function crossCheck(config: Config): Result<Config, string> {
+  if (config.copies_required > config.copies) {
+    return err(
+      `'copies_required' (${config.copies_required}) is more than 'copies' (${config.copies})`,
+    );
+  }
+  if (config.heartbeat_pause < 2 * config.heartbeat_interval) {
+    return err(
+      "'heartbeat_pause' must be at least twice 'heartbeat_interval', or every late heartbeat is a suspicion",
+    );
+  }
+  if (config.silence_patience <= config.heartbeat_pause) {
+    return err("'silence_patience' must be longer than 'heartbeat_pause'");
+  }
+  return ok(config);
+}
+
+/** Reads a configuration file: YAML, of which JSON is a part. */
+export async function readConfigFile(
+  path: string,
+): Promise<Result<Readonly<Record<string, unknown>>, string>> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (thrown) {
+    return err(
+      `${path} cannot be read: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
+    );
+  }
+  try {
+    const value: unknown = parse(text);
+    if (value === null) return ok({});
+    if (typeof value !== 'object' || Array.isArray(value))
+      return err(`${path} is not a map of keys`);
+    return ok(value as Record<string, unknown>);
+  } catch (thrown) {
+    return err(
+      `${path} is not valid YAML: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
+    );
+  }
+}

@@ -1,0 +1,394 @@
+/**
+ * Detection: heartbeats, what this peer makes of those it observes, and what the observers tell one another. The
+ * decisions are in conviction.ts; this is the bookkeeping around them.
+ */
+import type { PeerId } from '../ports/identity.ts';
+import type { Address } from '../ports/network.ts';
+import { judge, type Observation, type Opinion, type Others, opinionOf } from './conviction.ts';
+import type { Core } from './core.ts';
+import { type Fact, signFact, type Turn, type Verdict } from './fact.ts';
+import { Health } from './health.ts';
+import { ACCUSED_NOTICE_MS, OPINION_TTL_MS, PROBE_TIMEOUT_MS } from './limits.ts';
+import type { LinkEnd, Links } from './links.ts';
+import { compareTurns, type MemberFacts, statusOf } from './member.ts';
+import type { ControlMessage, Says } from './messages.ts';
+import { ObserverRings } from './observers.ts';
+import { PhiWindow } from './phi.ts';
+import type { Load } from './types.ts';
+import type { MemberChange } from './view.ts';
+
+/** What is known of one observed peer, of its present boot. */
+interface Watch {
+  readonly window: PhiWindow;
+  /** The last byte from it; undefined: none in this boot of ours. */
+  heardMs: number | undefined;
+  /** Silence counts from here at the earliest. */
+  expectSinceMs: number;
+  /** Addresses at which this peer itself found it in this boot. */
+  readonly reached: Set<Address>;
+  refusedSinceMs: number | undefined;
+  endedAbruptly: boolean;
+  saidGoodbye: boolean;
+  opinion: Opinion;
+  noticedMs: number;
+  /** By observer. */
+  readonly opinions: Map<PeerId, { says: Says; turn: Turn; atMs: number }>;
+  /** A verdict that we did not apply because we heard it; applied should it fall silent. */
+  pending: Fact<Verdict> | undefined;
+}
+
+export interface DetectorHooks {
+  announce(fact: Fact): void;
+  kick(peerId: PeerId, hot: boolean): void;
+}
+
+const FINE: Opinion = { opinion: 'fine' };
+
+export class Detector {
+  readonly #core: Core;
+  readonly #links: Links;
+  readonly #hooks: DetectorHooks;
+  readonly #health: Health;
+  readonly #watches = new Map<PeerId, Watch>();
+  #rings: ObserverRings | undefined;
+  #beats = 0;
+  #load: Load | undefined;
+
+  constructor(core: Core, links: Links, hooks: DetectorHooks) {
+    this.#core = core;
+    this.#links = links;
+    this.#hooks = hooks;
+    const { heartbeat_pause, heartbeat_interval } = core.deps.config;
+    this.#health = new Health(heartbeat_pause + heartbeat_interval, core.deps.clock.nowMs());
+  }
+
+  get #nowMs(): number {
+    return this.#core.deps.clock.nowMs();
+  }
+
+  set load(load: Load) {
+    this.#load = load;
+  }
+
+  #watch(peerId: PeerId): Watch {
+    const known = this.#watches.get(peerId);
+    if (known) return known;
+    const watch: Watch = {
+      window: new PhiWindow(this.#core.deps.config.heartbeat_interval),
+      heardMs: undefined,
+      expectSinceMs: this.#nowMs,
+      reached: new Set(),
+      refusedSinceMs: undefined,
+      endedAbruptly: false,
+      saidGoodbye: false,
+      opinion: FINE,
+      noticedMs: Number.NEGATIVE_INFINITY,
+      opinions: new Map(),
+      pending: undefined,
+    };
+    this.#watches.set(peerId, watch);
+    return watch;
+  }
+
+  /** From now on silence counts: what was learned before the start is no reason to expect anybody. */
+  resume(): void {
+    this.#health.restart(this.#nowMs);
+    for (const [peerId] of this.#core.view.entries())
+      this.#watch(peerId).expectSinceMs = this.#nowMs;
+  }
+
+  /** Another mesh: nothing of the old one is observed. */
+  reset(): void {
+    this.#watches.clear();
+    this.#rings = undefined;
+  }
+
+  /** Members that take part in observing. */
+  get rings(): ObserverRings {
+    if (!this.#rings) {
+      const living: PeerId[] = [];
+      for (const [peerId, facts] of this.#core.view.entries()) {
+        if (statusOf(facts).status === 'alive') living.push(peerId);
+      }
+      this.#rings = new ObserverRings(living, this.#core.deps.config.observers);
+    }
+    return this.#rings;
+  }
+
+  // What happens to links
+
+  linkUp(peerId: PeerId): void {
+    const watch = this.#watch(peerId);
+    watch.endedAbruptly = false;
+    watch.saidGoodbye = false;
+    watch.refusedSinceMs = undefined;
+    watch.window.skipNext();
+    this.heard(peerId);
+    void this.#probeAddresses(peerId);
+  }
+
+  linkDown(peerId: PeerId, end: LinkEnd): void {
+    const watch = this.#watch(peerId);
+    if (!end.wasUp) return;
+    watch.saidGoodbye = end.farewell === 'stop' || end.farewell === 'leave';
+    watch.endedAbruptly = end.farewell === undefined && !end.byUs;
+    watch.window.skipNext();
+  }
+
+  /** No address of it answered a dial. */
+  dialFailed(peerId: PeerId, refused: readonly Address[]): void {
+    const watch = this.#watch(peerId);
+    const isEvidence = refused.some((address) => watch.reached.has(address));
+    if (isEvidence) watch.refusedSinceMs ??= this.#nowMs;
+    else watch.refusedSinceMs = undefined;
+    this.#evaluate(peerId);
+  }
+
+  /** Does it listen where it says? Only what we reached ourselves can later be evidence by refusing. */
+  async #probeAddresses(peerId: PeerId): Promise<void> {
+    const record = this.#core.view.get(peerId)?.record.statement;
+    if (!record) return;
+    const { reached } = this.#watch(peerId);
+    for (const address of record.addresses) {
+      if (reached.has(address)) continue;
+      const result = await this.#core.deps.network.probe(address, PROBE_TIMEOUT_MS);
+      const now = this.#core.view.get(peerId)?.record.statement;
+      if (now?.epoch !== record.epoch || !this.#links.isUp(peerId)) return;
+      if (result === 'accepted') reached.add(address);
+    }
+  }
+
+  // What comes in
+
+  heard(peerId: PeerId): void {
+    const watch = this.#watch(peerId);
+    watch.heardMs = this.#nowMs;
+    if (watch.opinion.opinion !== 'fine') this.#evaluate(peerId);
+  }
+
+  handle(
+    from: PeerId,
+    message: Extract<ControlMessage, { type: 'heartbeat' | 'pulse' | 'opinion' | 'accused' }>,
+  ): void {
+    switch (message.type) {
+      case 'heartbeat':
+        this.#watch(from).window.beat(this.#nowMs);
+        if (message.load) this.#core.roster.load(from, message.load);
+        return;
+      case 'pulse':
+        return;
+      case 'opinion':
+        this.#heardOpinion(from, message);
+        return;
+      case 'accused':
+        if (message.level === 'suspect') this.#links.send(from, { type: 'pulse' });
+        else this.#core.refute(message.turn);
+    }
+  }
+
+  #heardOpinion(from: PeerId, message: Extract<ControlMessage, { type: 'opinion' }>): void {
+    const { peerId, turn, says } = message;
+    const facts = this.#core.view.get(peerId);
+    if (peerId === this.#core.peerId || !facts) return;
+    if (compareTurns(turn, facts.record.statement) !== 0) return;
+    if (statusOf(facts).status !== 'alive') return;
+    this.#watch(peerId).opinions.set(from, { says, turn, atMs: this.#nowMs });
+    if (says !== 'hears' && this.hears(peerId)) {
+      this.#links.send(from, { type: 'opinion', peerId, turn, says: 'hears' });
+      this.#notice(peerId, turn, 'suspect');
+    }
+    this.#evaluate(peerId);
+  }
+
+  hears(peerId: PeerId): boolean {
+    const watch = this.#watches.get(peerId);
+    if (!watch || watch.heardMs === undefined || !this.#links.isUp(peerId)) return false;
+    return this.#nowMs - watch.heardMs < this.#core.deps.config.heartbeat_pause;
+  }
+
+  /** A verdict on one that we hear: its author and the condemned learn of it; kept should it fall silent. */
+  objected(verdict: Fact<Verdict>): void {
+    const { peerId, epoch, incarnation } = verdict.statement;
+    const turn = { epoch, incarnation };
+    this.#watch(peerId).pending = verdict;
+    this.#links.send(verdict.signed.by, { type: 'opinion', peerId, turn, says: 'hears' });
+    this.#notice(peerId, turn, 'dead');
+  }
+
+  #notice(peerId: PeerId, turn: Turn, level: 'suspect' | 'dead'): void {
+    const watch = this.#watch(peerId);
+    if (this.#nowMs - watch.noticedMs < ACCUSED_NOTICE_MS && level === 'suspect') return;
+    watch.noticedMs = this.#nowMs;
+    this.#links.send(peerId, { type: 'accused', turn, level });
+  }
+
+  /** The facts about a member changed. */
+  changed({ peerId, before, after }: MemberChange): void {
+    this.#rings = undefined;
+    if (peerId === this.#core.peerId) return;
+    const watch = this.#watch(peerId);
+    const { status } = statusOf(after);
+    const restarted = before?.record.statement.epoch !== after.record.statement.epoch;
+    const revived = before !== undefined && statusOf(before).status !== status;
+    if (restarted) this.#forget(watch);
+    if (restarted || revived) watch.expectSinceMs = this.#nowMs;
+    const refuted = before && compareTurns(before.record.statement, after.record.statement) < 0;
+    // One that just spoke through others gets a new patience; objections will come if it can be heard at all.
+    if (refuted) watch.expectSinceMs = this.#nowMs;
+    if (status === 'alive') {
+      if (restarted || revived) this.#hooks.kick(peerId, true);
+      if (restarted && this.#links.isUp(peerId)) void this.#probeAddresses(peerId);
+      this.#evaluate(peerId);
+      return;
+    }
+    watch.opinion = FINE;
+    watch.opinions.clear();
+    watch.pending = undefined;
+    // A half-open connection would keep us from finding a way that works, should it live.
+    if (status === 'dead' && this.#links.isUp(peerId)) void this.#links.end(peerId, 'stale');
+  }
+
+  #forget(watch: Watch): void {
+    watch.reached.clear();
+    watch.refusedSinceMs = undefined;
+    watch.endedAbruptly = false;
+    watch.saidGoodbye = false;
+    watch.pending = undefined;
+    watch.window.reset();
+  }
+
+  // Time
+
+  beat(): void {
+    this.#beats += 1;
+    const storeSeq = this.#core.deps.store.seq();
+    const message = { type: 'heartbeat', seq: this.#beats, storeSeq, load: this.#load } as const;
+    const observers = this.rings.observersOf(this.#core.peerId);
+    for (const peerId of observers) this.#links.send(peerId, message);
+    for (const [peerId, watch] of this.#watches) {
+      if (watch.opinion.opinion !== 'fine') this.#tell(peerId, watch);
+    }
+  }
+
+  tick(): void {
+    this.#checkPause(true);
+    this.#core.roster.tick();
+    for (const peerId of this.rings.observedBy(this.#core.peerId)) this.#evaluate(peerId);
+    for (const [peerId, watch] of this.#watches) this.#settlePending(peerId, watch);
+  }
+
+  #checkPause(isTick: boolean): void {
+    if (!this.#health.notice(this.#nowMs, isTick)) return;
+    this.#core.deps.log.log('warn', 'this process was stopped for a while', {});
+    for (const watch of this.#watches.values()) {
+      watch.expectSinceMs = this.#nowMs;
+      watch.window.reset();
+      watch.opinions.clear();
+      watch.refusedSinceMs = undefined;
+    }
+  }
+
+  #settlePending(peerId: PeerId, watch: Watch): void {
+    if (!watch.pending || this.hears(peerId)) return;
+    const verdict = watch.pending;
+    watch.pending = undefined;
+    if (!this.#health.standing(this.#nowMs).pausedLately) this.#core.accept([verdict], 'news');
+  }
+
+  #observation(peerId: PeerId, watch: Watch): Observation {
+    const silenceMs = this.#silenceMs(watch);
+    const refusedSince = watch.refusedSinceMs;
+    return {
+      silenceMs,
+      phi: watch.window.phi(silenceMs),
+      linked: this.#links.isUp(peerId),
+      endedAbruptly: watch.endedAbruptly,
+      saidGoodbye: watch.saidGoodbye,
+      refusedForMs: refusedSince === undefined ? undefined : this.#nowMs - refusedSince,
+    };
+  }
+
+  #silenceMs(watch: Watch): number {
+    return this.#nowMs - Math.max(watch.heardMs ?? Number.NEGATIVE_INFINITY, watch.expectSinceMs);
+  }
+
+  phiOf(peerId: PeerId): number {
+    const watch = this.#watches.get(peerId);
+    const facts = this.#core.view.get(peerId);
+    if (!watch || !facts || peerId === this.#core.peerId) return 0;
+    return statusOf(facts).status === 'alive' ? watch.window.phi(this.#silenceMs(watch)) : 0;
+  }
+
+  // Judging
+
+  #evaluate(peerId: PeerId): void {
+    this.#checkPause(false);
+    const facts = this.#core.view.get(peerId);
+    if (!facts || peerId === this.#core.peerId || statusOf(facts).status !== 'alive') return;
+    const watch = this.#watch(peerId);
+    const { phi_threshold, heartbeat_pause, silence_patience } = this.#core.deps.config;
+    const config = {
+      phiThreshold: phi_threshold,
+      heartbeatPauseMs: heartbeat_pause,
+      silencePatienceMs: silence_patience,
+    };
+    const seen = this.#observation(peerId, watch);
+    const opinion = opinionOf(seen, config, this.#health.standing(this.#nowMs));
+    const before = watch.opinion.opinion;
+    watch.opinion = opinion;
+    const because = opinion.opinion === 'fine' ? 'heard again' : opinion.because;
+    this.#core.roster.suspect(peerId, opinion.opinion !== 'fine', because);
+    if (opinion.opinion === 'fine') return;
+    if (before !== opinion.opinion) this.#tell(peerId, watch);
+    const judgement = judge(opinion, seen, this.#othersOn(peerId, watch), config);
+    if (judgement.convict) this.#convict(peerId, facts, judgement.evidence, judgement.because);
+  }
+
+  /** The other observers of a peer that we can reach, and what they said lately. */
+  #othersOn(peerId: PeerId, watch: Watch): Others {
+    const others = { reachable: 0, accusing: 0, objecting: 0 };
+    for (const observer of this.rings.observersOf(peerId)) {
+      const isReachable = this.#links.isUp(observer) && this.#isFine(observer);
+      if (observer === this.#core.peerId || !isReachable) continue;
+      others.reachable += 1;
+      const said = watch.opinions.get(observer);
+      const facts = this.#core.view.get(peerId);
+      if (!said || !facts || this.#nowMs - said.atMs > OPINION_TTL_MS) continue;
+      if (compareTurns(said.turn, facts.record.statement) !== 0) continue;
+      if (said.says === 'hears') others.objecting += 1;
+      else if (said.says !== 'suspect') others.accusing += 1;
+    }
+    return others;
+  }
+
+  #isFine(peerId: PeerId): boolean {
+    return this.#watches.get(peerId)?.opinion.opinion === 'fine';
+  }
+
+  /** Says our opinion to the other observers, and to the peer itself: it may only have been slow. */
+  #tell(peerId: PeerId, watch: Watch): void {
+    const record = this.#core.view.get(peerId)?.record.statement;
+    const { opinion } = watch;
+    if (!record || opinion.opinion === 'fine') return;
+    const turn = { epoch: record.epoch, incarnation: record.incarnation };
+    const says = opinion.opinion === 'suspect' ? 'suspect' : opinion.evidence;
+    for (const observer of this.rings.observersOf(peerId)) {
+      if (observer === this.#core.peerId) continue;
+      this.#links.send(observer, { type: 'opinion', peerId, turn, says });
+    }
+    this.#notice(peerId, turn, 'suspect');
+  }
+
+  #convict(
+    peerId: PeerId,
+    facts: MemberFacts,
+    evidence: Verdict['evidence'],
+    because: string,
+  ): void {
+    const { epoch, incarnation } = facts.record.statement;
+    const statement: Verdict = { kind: 'verdict', peerId, epoch, incarnation, evidence };
+    const verdict = signFact(this.#core.deps.identity, this.#core.view.meshId, statement);
+    this.#core.accept([verdict], because);
+    this.#hooks.announce(verdict);
+  }
+}

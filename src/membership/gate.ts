@@ -1,0 +1,208 @@
+/** Invitations: minting and redeeming tokens, on both sides. */
+import { type CoveyError, coveyError } from '../base/errors.ts';
+import { sha256Of, toHex } from '../base/hash.ts';
+import { err, ok, type Result } from '../base/result.ts';
+import { sleep } from '../ports/clock.ts';
+import type { PeerId } from '../ports/identity.ts';
+import type { Core } from './core.ts';
+import { type Entry, type Fact, readFact, signFact, toWire } from './fact.ts';
+import { type AdmitFrame, decodeAdmit, encodeAdmit } from './hello.ts';
+import { ADMIT_TIMEOUT_MS, DIAL_TIMEOUT_MS, INVITES_MAX } from './limits.ts';
+import { statusOf } from './member.ts';
+import { hostOf } from './roster.ts';
+import { decodeToken, encodeToken, SECRET_BYTES, type Token } from './token.ts';
+import { View } from './view.ts';
+
+export interface GateHooks {
+  announce(fact: Fact): void;
+  greet(peerId: PeerId): Promise<void>;
+  /** Lets go of everything that belongs to the mesh given up. */
+  moveTo(meshId: string, root: PeerId, facts: readonly Fact[]): void;
+}
+
+/** How long `join` waits for the view after it was let in; the view comes in any case. */
+const SETTLE_MS = 2_000;
+const SETTLE_STEP_MS = 50;
+
+/** The three spellings of "nobody but this host". Others of 127/8 are test networks that dial one another. */
+const ALONE = ['127.0.0.1', '::1', 'localhost'];
+const isLoopback = (host: string): boolean => ALONE.includes(host) || host.startsWith('127.');
+const hashOf = (secret: Uint8Array): string => toHex(sha256Of(secret));
+
+export class Gate {
+  readonly #core: Core;
+  readonly #hooks: GateHooks;
+  #bindHost = '';
+  #joining = false;
+  /** Redeemings happen one after another: two of one secret must not both find it unused. */
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(core: Core, hooks: GateHooks) {
+    this.#core = core;
+    this.#hooks = hooks;
+  }
+
+  listensOn(host: string): void {
+    this.#bindHost = host;
+  }
+
+  get #isAlone(): boolean {
+    return ALONE.includes(this.#bindHost) && this.#core.deps.config.dial_from === undefined;
+  }
+
+  async invite(ttlMs: number): Promise<Result<{ token: string; expiresAtMs: number }, CoveyError>> {
+    const { clock, random, identity } = this.#core.deps;
+    if (this.#isAlone) return err(coveyError('LOOPBACK_ONLY', { bind: this.#bindHost }));
+    if (this.#core.book.inviteCount() >= INVITES_MAX) {
+      return err(coveyError('BUSY', { what: 'open invitations', retry_after_ms: 60_000 }));
+    }
+    const { meshId } = this.#core.view;
+    const secret = random.bytes(SECRET_BYTES);
+    const expiresAtMs = Math.round(clock.wallMs() + ttlMs);
+    const { addresses } = this.#core.own.fact.statement;
+    const saved = await this.#core.book.saveInvite(hashOf(secret), expiresAtMs, clock.wallMs());
+    if (!saved.ok) return err(coveyError('STORE_FULL', { peer: this.#core.peerId }));
+    const inviter = identity.peerId;
+    return ok({
+      token: encodeToken({ meshId, inviter, addresses, secret, expiresAtMs }),
+      expiresAtMs,
+    });
+  }
+
+  // The inviter
+
+  redeem(from: PeerId, secret: Uint8Array, name: string): Promise<AdmitFrame> {
+    const answer = this.#queue.then(() => this.#redeem(from, secret, name));
+    this.#queue = answer;
+    return answer;
+  }
+
+  async #redeem(from: PeerId, secret: Uint8Array, name: string): Promise<AdmitFrame> {
+    const { book, view, deps } = this.#core;
+    const refuse = (error: CoveyError): AdmitFrame => ({ type: 'refuse', error });
+    // One that is admitted while we give up this mesh would be left in it alone.
+    if (this.#joining) return refuse(coveyError('BUSY', { what: 'a join', retry_after_ms: 1_000 }));
+    const hash = hashOf(secret);
+    if (view.access.isRevoked(from)) return refuse(coveyError('REVOKED'));
+    const redeemer = book.redeemedBy(hash);
+    if (redeemer === from && view.access.isAllowed(from)) return this.#welcome(from);
+    const expiresAtMs = book.inviteExpiry(hash);
+    if (redeemer !== undefined || expiresAtMs === undefined)
+      return refuse(coveyError('TOKEN_USED'));
+    if (expiresAtMs < deps.clock.wallMs()) return refuse(coveyError('TOKEN_EXPIRED'));
+    const admittedAtMs = Math.round(deps.clock.wallMs());
+    const statement: Entry = { kind: 'entry', peerId: from, name, admittedAtMs };
+    const entry = signFact(deps.identity, view.meshId, statement);
+    const saved = await book.saveRedeemed(hash, from, entry);
+    if (!saved.ok) return refuse(coveyError('STORE_FULL', { peer: this.#core.peerId }));
+    this.#core.accept([entry]);
+    this.#hooks.announce(entry);
+    return this.#welcome(from);
+  }
+
+  #welcome(to: PeerId): AdmitFrame {
+    const { view, own } = this.#core;
+    // The inviter's own chain as well: the newcomer cannot know yet who it is.
+    const chains = [...view.access.chainOf(this.#core.peerId), ...view.access.chainOf(to)];
+    const facts = [...new Set<Fact>(chains), own.fact].map(toWire);
+    return { type: 'welcome', meshId: view.meshId, root: view.access.root, facts };
+  }
+
+  // The newcomer
+
+  async join(text: string): Promise<Result<{ meshId: string; members: number }, CoveyError>> {
+    const token = decodeToken(text);
+    if (!token.ok) return err(coveyError('TOKEN_INVALID', { why: token.error }));
+    if (token.value.meshId === this.#core.view.meshId) return ok(this.#joined());
+    const refusal = this.#mayJoin(token.value);
+    if (refusal) return err(refusal);
+    if (this.#joining) return err(coveyError('BUSY', { what: 'a join', retry_after_ms: 1_000 }));
+    this.#joining = true;
+    const result = await this.#join(token.value);
+    this.#joining = false;
+    return result;
+  }
+
+  #mayJoin(token: Token): CoveyError | undefined {
+    const elsewhere = token.addresses.some((address) => !isLoopback(hostOf(address)));
+    if (elsewhere && this.#isAlone) return coveyError('LOOPBACK_ONLY', { bind: this.#bindHost });
+    return this.#hasOthers() ? coveyError('FOREIGN_MESH') : undefined;
+  }
+
+  #hasOthers(): boolean {
+    for (const [peerId, facts] of this.#core.view.entries()) {
+      if (peerId !== this.#core.peerId && statusOf(facts).status !== 'left') return true;
+    }
+    return false;
+  }
+
+  async #join(token: Token): Promise<Result<{ meshId: string; members: number }, CoveyError>> {
+    const { network } = this.#core.deps;
+    const connected = await this.#dial(token);
+    if (!connected.ok) return err(coveyError('JOIN_FAILED', { why: connected.error }));
+    const { name } = this.#core.own.fact.statement;
+    const request = encodeAdmit({ type: 'redeem', secret: token.secret, name });
+    const bytes = await network.admitCall(token.inviter, request, ADMIT_TIMEOUT_MS);
+    const reply = bytes && decodeAdmit(bytes);
+    if (!reply?.ok) return err(coveyError('JOIN_FAILED', { why: 'it did not answer' }));
+    if (reply.value.type === 'refuse') return err(reply.value.error);
+    const entered = await this.#enter(token, reply.value);
+    if (!entered.ok) return entered;
+    await this.#hooks.greet(token.inviter);
+    await this.#settle();
+    return ok(this.#joined());
+  }
+
+  async #dial(token: Token): Promise<Result<void, string>> {
+    let why = 'the token names no address';
+    for (const address of token.addresses) {
+      const { network } = this.#core.deps;
+      const result = await network.dial(token.inviter, address, DIAL_TIMEOUT_MS);
+      if (result.ok) return ok(undefined);
+      why = `${address}: ${result.detail}`;
+    }
+    return err(why);
+  }
+
+  async #enter(token: Token, frame: AdmitFrame): Promise<Result<void, CoveyError>> {
+    const { identity } = this.#core.deps;
+    const failed = (why: string) => err(coveyError('JOIN_FAILED', { why }));
+    if (frame.type !== 'welcome' || frame.meshId !== token.meshId) {
+      return failed('it answered with another mesh');
+    }
+    const facts: Fact[] = [];
+    for (const value of frame.facts) {
+      const fact = readFact(value, frame.meshId, (...args) => identity.verify(...args));
+      if (fact.ok) facts.push(fact.value);
+    }
+    const view = new View(frame.meshId, frame.root);
+    view.apply(facts);
+    const { access } = view;
+    if (!access.isAllowed(identity.peerId) || !access.isAllowed(token.inviter)) {
+      return failed('its welcome holds no entry for this peer');
+    }
+    // Somebody may have redeemed an invitation of ours while we asked.
+    if (this.#hasOthers()) return err(coveyError('FOREIGN_MESH'));
+    const mesh = { meshId: frame.meshId, root: frame.root };
+    const saved = await this.#core.book.saveMesh(mesh, view.facts());
+    if (!saved.ok) return err(coveyError('STORE_FULL', { peer: identity.peerId }));
+    this.#hooks.moveTo(view.meshId, access.root, view.facts());
+    return ok(undefined);
+  }
+
+  /** Anti-entropy with the inviter is under way; an answer that counts the members is worth a moment. */
+  async #settle(): Promise<void> {
+    const { clock } = this.#core.deps;
+    let last = '';
+    for (let waitedMs = 0; waitedMs < SETTLE_MS; waitedMs += SETTLE_STEP_MS) {
+      const hash = this.#core.view.hash();
+      if (hash === last && this.#core.view.size > 1) return;
+      last = hash;
+      await sleep(clock, SETTLE_STEP_MS);
+    }
+  }
+
+  #joined(): { meshId: string; members: number } {
+    return { meshId: this.#core.view.meshId, members: this.#core.view.size };
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * How much this peer may trust its own impressions (Lifeguard, Dadgar et al. 2018): a process that was stopped or
+ * lags sees silence everywhere. A watchdog tick that comes late tells.
+ */
+import type { Standing } from './conviction.ts';
+import { HEALTH_STEPS, LAG_MS, PAUSE_MS, TICK_MS } from './limits.ts';
+
+export class Health {
+  readonly #quietMs: number;
+  #lastTickMs: number;
+  #quietUntilMs = Number.NEGATIVE_INFINITY;
+  #steps = 0;
+
+  /** `quietMs`: how long nobody is accused after a pause. */
+  constructor(quietMs: number, nowMs: number) {
+    this.#quietMs = quietMs;
+    this.#lastTickMs = nowMs;
+  }
+
+  /** Ticks begin now. */
+  restart(nowMs: number): void {
+    this.#lastTickMs = nowMs;
+  }
+
+  /**
+   * Called by each tick, and before any judgement in between: after a pause, a frame may be read before the tick
+   * runs. True once for each pause found.
+   */
+  notice(nowMs: number, isTick: boolean): boolean {
+    const lateMs = nowMs - this.#lastTickMs - TICK_MS;
+    if (isTick) {
+      this.#steps = lateMs > LAG_MS ? this.#steps + 1 : this.#steps - 0.25;
+      this.#steps = Math.min(HEALTH_STEPS, Math.max(0, this.#steps));
+    }
+    const paused = lateMs > PAUSE_MS;
+    if (paused) this.#quietUntilMs = nowMs + this.#quietMs;
+    if (paused || isTick) this.#lastTickMs = nowMs;
+    return paused;
+  }
+
+  standing(nowMs: number): Standing {
+    return {
+      patience: 1 + this.#steps / HEALTH_STEPS,
+      pausedLately: nowMs < this.#quietUntilMs,
+    };
+  }
+}

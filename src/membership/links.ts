@@ -1,0 +1,291 @@
+/**
+ * Links to peers and the handshake on them. A link is up when each side has let the other in: the dialler greets,
+ * the other answers, and the dialler's first frame (`ready`) tells that it has read the answer. Two peers often
+ * dial each other at the same moment, so every step may happen twice and in either direction.
+ */
+import { type CoveyError, coveyError } from '../base/errors.ts';
+import type { PeerId } from '../ports/identity.ts';
+import type { SendResult } from '../ports/network.ts';
+import { commonVersion, WIRE_VERSION_MAX, WIRE_VERSION_MIN } from '../wire/versions.ts';
+import type { Core } from './core.ts';
+import { isKind, toWire } from './fact.ts';
+import { type AdmitFrame, decodeAdmit, encodeAdmit, type Hello } from './hello.ts';
+import { ADMIT_TIMEOUT_MS, HANDSHAKE_RETRY_MS } from './limits.ts';
+import { statusOf } from './member.ts';
+import { type ControlMessage, encodeMessage, type GoodbyeReason } from './messages.ts';
+import { refusalOfStore } from './store-check.ts';
+
+/** open: a connection. accepted: we let it in, and wait for its first frame. up: frames go both ways. */
+type Phase = 'open' | 'accepted' | 'up';
+
+interface Link {
+  phase: Phase;
+  greeting: boolean;
+  /** When it was opened, or last greeted. */
+  quietSinceMs: number;
+  /** Of the boot that is at the other end, once it is up. */
+  epoch: number | undefined;
+  farewell: GoodbyeReason | undefined;
+  byUs: boolean;
+}
+
+export interface LinkEnd {
+  readonly wasUp: boolean;
+  /** The reason that the other gave. */
+  readonly farewell: GoodbyeReason | undefined;
+  readonly byUs: boolean;
+}
+
+export interface LinkHooks {
+  up(peerId: PeerId): void;
+  down(peerId: PeerId, end: LinkEnd): void;
+  /** It wants nothing to do with us: do not dial it again soon. */
+  refused(peerId: PeerId): void;
+}
+
+const VERSIONS = { min: WIRE_VERSION_MIN, max: WIRE_VERSION_MAX };
+
+export class Links {
+  readonly #core: Core;
+  readonly #hooks: LinkHooks;
+  readonly #links = new Map<PeerId, Link>();
+
+  constructor(core: Core, hooks: LinkHooks) {
+    this.#core = core;
+    this.#hooks = hooks;
+  }
+
+  isOpen(peerId: PeerId): boolean {
+    return this.#links.has(peerId);
+  }
+
+  isUp(peerId: PeerId): boolean {
+    return this.#links.get(peerId)?.phase === 'up';
+  }
+
+  upPeers(): PeerId[] {
+    const up: PeerId[] = [];
+    for (const [peerId, link] of this.#links) if (link.phase === 'up') up.push(peerId);
+    return up;
+  }
+
+  openPeers(): PeerId[] {
+    return [...this.#links.keys()];
+  }
+
+  send(peerId: PeerId, message: ControlMessage): SendResult {
+    if (!this.isUp(peerId)) return 'gone';
+    return this.#core.deps.network.send(peerId, 'control', encodeMessage(message));
+  }
+
+  opened(peerId: PeerId): void {
+    this.#links.set(peerId, {
+      phase: 'open',
+      greeting: false,
+      quietSinceMs: this.#core.deps.clock.nowMs(),
+      epoch: undefined,
+      farewell: undefined,
+      byUs: false,
+    });
+  }
+
+  closed(peerId: PeerId): void {
+    const link = this.#links.get(peerId);
+    if (!link) return;
+    this.#links.delete(peerId);
+    const { farewell, byUs } = link;
+    this.#hooks.down(peerId, { wasUp: link.phase === 'up', farewell, byUs });
+  }
+
+  /** A frame came: true when it may be read. */
+  mayRead(from: PeerId): boolean {
+    const link = this.#links.get(from);
+    if (!link || link.phase === 'open') return false;
+    if (link.phase === 'accepted') this.#setUp(from, link);
+    return true;
+  }
+
+  saidGoodbye(from: PeerId, reason: GoodbyeReason): void {
+    const link = this.#links.get(from);
+    if (link) link.farewell = reason;
+  }
+
+  /** Closes with a word of goodbye: an end without one is taken for a crash. */
+  async end(peerId: PeerId, reason: GoodbyeReason): Promise<void> {
+    const link = this.#links.get(peerId);
+    if (!link) return;
+    if (link.phase !== 'open') {
+      this.#core.deps.network.send(peerId, 'control', encodeMessage({ type: 'goodbye', reason }));
+    }
+    link.byUs = true;
+    await this.#core.deps.network.disconnect(peerId);
+  }
+
+  /** Greets again where a handshake got lost, and where both sides believe the other dialled. */
+  tick(): void {
+    const nowMs = this.#core.deps.clock.nowMs();
+    for (const [peerId, link] of this.#links) {
+      if (link.phase === 'up' || link.greeting || link.byUs) continue;
+      if (nowMs - link.quietSinceMs < HANDSHAKE_RETRY_MS) continue;
+      if (this.#core.view.access.isAllowed(peerId)) void this.greet(peerId);
+    }
+  }
+
+  #setUp(peerId: PeerId, link: Link): void {
+    if (link.phase === 'up') return;
+    link.phase = 'up';
+    link.epoch = this.#core.view.get(peerId)?.record.statement.epoch;
+    this.#hooks.up(peerId);
+  }
+
+  /** The dialler's part of the handshake. */
+  async greet(peerId: PeerId): Promise<void> {
+    const link = this.#links.get(peerId);
+    if (!link || link.greeting || link.phase === 'up' || link.byUs) return;
+    link.greeting = true;
+    const { network, clock, log } = this.#core.deps;
+    const frame = encodeAdmit({ type: 'hello', hello: this.#hello(peerId) });
+    const bytes = await network.admitCall(peerId, frame, ADMIT_TIMEOUT_MS);
+    const reply = bytes && decodeAdmit(bytes);
+    const current = () => this.#links.get(peerId) === link && !link.byUs;
+    if (reply?.ok && reply.value.type === 'refuse' && current()) {
+      await this.#wasRefused(peerId, reply.value.error);
+    } else if (reply?.ok && reply.value.type === 'hello') {
+      const error = await this.#letIn(peerId, reply.value.hello);
+      if (error && current()) await this.#refuse(peerId, error);
+      else if (!error && current()) {
+        network.admit(peerId);
+        network.send(peerId, 'control', encodeMessage({ type: 'ready' }));
+        this.#setUp(peerId, link);
+      }
+    } else {
+      log.log('debug', 'no answer to a hello', { peer: peerId });
+    }
+    link.greeting = false;
+    link.quietSinceMs = clock.nowMs();
+  }
+
+  async #wasRefused(peerId: PeerId, error: CoveyError): Promise<void> {
+    // The link stays: `tick` greets again.
+    if (error.code === 'BUSY') return;
+    this.#core.deps.log.log('warn', 'a member refused us', { peer: peerId, why: error.message });
+    this.#noteStoreRefusal(error);
+    this.#hooks.refused(peerId);
+    await this.end(peerId, 'refused');
+  }
+
+  #noteStoreRefusal({ code, details, message }: CoveyError): void {
+    if (code !== 'STORE_REFUSED') return;
+    this.#core.deps.onRefusedStore?.(String(details.why ?? message));
+  }
+
+  /** The answer of the other did not please us: it learns why, above all when its store must be renewed. */
+  async #refuse(peerId: PeerId, error: CoveyError): Promise<void> {
+    const { network, log } = this.#core.deps;
+    log.log('warn', 'a peer was refused', { peer: peerId, why: error.message });
+    const frame = encodeAdmit({ type: 'refused', error });
+    await network.admitCall(peerId, frame, ADMIT_TIMEOUT_MS);
+    this.#hooks.refused(peerId);
+    await this.end(peerId, 'refused');
+  }
+
+  /** Requests of known and unknown peers but the redeeming of tokens. */
+  async serve(from: PeerId, frame: AdmitFrame): Promise<AdmitFrame> {
+    if (frame.type === 'refused') {
+      if (this.#core.view.access.isAllowed(from)) this.#noteStoreRefusal(frame.error);
+      this.#hooks.refused(from);
+      return { type: 'noted' };
+    }
+    if (frame.type !== 'hello') {
+      return { type: 'refuse', error: coveyError('INVALID_REQUEST', { why: frame.type }) };
+    }
+    const link = this.#links.get(from);
+    const error = await this.#letIn(from, frame.hello);
+    if (error) {
+      this.#core.deps.log.log('warn', 'a peer was refused', { peer: from, why: error.message });
+      return { type: 'refuse', error };
+    }
+    if (link && this.#links.get(from) === link && !link.byUs) {
+      this.#renewIfRestarted(from, link);
+      this.#core.deps.network.admit(from);
+      if (link.phase === 'open') link.phase = 'accepted';
+    }
+    return { type: 'hello', hello: this.#hello(from) };
+  }
+
+  /** The other end restarted before we heard its old connection end. */
+  #renewIfRestarted(from: PeerId, link: Link): void {
+    const epoch = this.#core.view.get(from)?.record.statement.epoch;
+    if (link.phase !== 'up' || link.epoch === epoch) return;
+    link.phase = 'open';
+    this.#hooks.down(from, { wasUp: true, farewell: undefined, byUs: false });
+  }
+
+  #hello(to: PeerId): Hello {
+    const { store, features } = this.#core.deps;
+    const facts = this.#core.view.get(to);
+    const turn = facts?.record.statement;
+    return {
+      meshId: this.#core.view.meshId,
+      storeId: store.storeId,
+      bootCount: store.bootCount,
+      bootId: store.bootId,
+      bootIds: store.bootIds,
+      seq: store.seq(),
+      versions: VERSIONS,
+      features: features ?? [],
+      record: toWire(this.#core.own.fact),
+      chain: this.#core.view.access.chainOf(this.#core.peerId).map(toWire),
+      known:
+        facts && turn
+          ? {
+              epoch: turn.epoch,
+              incarnation: turn.incarnation,
+              dead: statusOf(facts).status === 'dead',
+            }
+          : undefined,
+    };
+  }
+
+  /** Undefined: the peer is let in, and what its hello says is known now. */
+  async #letIn(from: PeerId, hello: Hello): Promise<CoveyError | undefined> {
+    const core = this.#core;
+    const { store } = core.deps;
+    if (hello.meshId !== core.view.meshId) return coveyError('FOREIGN_MESH');
+    if (commonVersion(VERSIONS, hello.versions) === undefined) {
+      const { min, max } = hello.versions;
+      const ours = `${VERSIONS.min}-${VERSIONS.max}`;
+      return coveyError('VERSION_MISMATCH', { ours, theirs: `${min}-${max}` });
+    }
+    const { view } = core;
+    if (!view.access.isAllowed(from)) {
+      const chain = core.read(hello.chain).filter((fact) => isKind(fact, 'entry'));
+      core.accept(chain);
+      if (view.access.isRevoked(from)) return coveyError('REVOKED');
+      if (!view.access.isAllowed(from)) return coveyError('NOT_ALLOWED');
+      const saved = await core.book.saveFacts(chain);
+      if (!saved.ok) return coveyError('STORE_FULL', { peer: core.peerId });
+      if (core.view !== view) return coveyError('FOREIGN_MESH');
+    }
+    const record = core.read([hello.record]).find((fact) => isKind(fact, 'record'));
+    const said = record?.statement;
+    if (!record || said?.peerId !== from || said.storeId !== hello.storeId) {
+      return coveyError('INVALID_REQUEST', { why: 'the hello and its record differ' });
+    }
+    const { storeId, bootCount, bootId, bootIds, seq } = hello;
+    const presented = { peerId: from, storeId, bootCount, bootId, bootIds, seq };
+    const ours = {
+      peerId: core.peerId,
+      storeId: store.storeId,
+      bootCount: store.bootCount,
+      bootId: store.bootId,
+      seq: store.seq(),
+    };
+    const why = refusalOfStore([...core.book.seenStores(), ours], presented);
+    if (why !== undefined) return coveyError('STORE_REFUSED', { why });
+    core.book.rememberStore({ peerId: from, storeId, bootCount, bootId, seq });
+    core.heardOfSelf(hello.known);
+    core.accept([record], 'it greeted us');
+    return undefined;
+  }
+}

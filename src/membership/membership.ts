@@ -1,0 +1,353 @@
+/**
+ * Membership: who is in the mesh, who of them lives, and the links to them. This file only wires the services of
+ * the room to one another and to the ports; each of them is a file of its own.
+ */
+import { type CoveyError, coveyError } from '../base/errors.ts';
+import { jitter } from '../base/random.ts';
+import { err, ok, type Result } from '../base/result.ts';
+import type { Timer } from '../ports/clock.ts';
+import type { PeerId } from '../ports/identity.ts';
+import type { Address, FrameClass, ListenResult } from '../ports/network.ts';
+import { Book, newMeshId } from './book.ts';
+import { Core } from './core.ts';
+import { Detector } from './detector.ts';
+import { Dialer } from './dialer.ts';
+import { type Entry, signFact } from './fact.ts';
+import { Gate } from './gate.ts';
+import { decodeAdmit, encodeAdmit } from './hello.ts';
+import { STRANGER_RETRY_MS, STRANGERS_MAX, TICK_MS } from './limits.ts';
+import { type LinkEnd, Links } from './links.ts';
+import { statusOf } from './member.ts';
+import { decodeMessage } from './messages.ts';
+import { OwnRecord } from './own-record.ts';
+import { Roster } from './roster.ts';
+import { Sync } from './sync.ts';
+import type { AccessEntry, Load, Member, MemberListener, MembershipDeps } from './types.ts';
+import { View } from './view.ts';
+
+export interface SelfChange {
+  /** Travels on the next heartbeat; no event. */
+  readonly load?: Load;
+  readonly stopping?: boolean;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+type Phase = 'loaded' | 'running' | 'stopped';
+
+const MESH_ID_BYTES = 16;
+
+export class Membership {
+  readonly #core: Core;
+  readonly #links: Links;
+  readonly #dialer: Dialer;
+  readonly #detector: Detector;
+  readonly #sync: Sync;
+  readonly #gate: Gate;
+  readonly #timers = new Set<Timer>();
+  #phase: Phase = 'loaded';
+  #strangers = 0;
+  #load: Load | undefined;
+
+  /** Reads what `identity/` holds, mints a mesh id where there is none, and counts this start, durably. */
+  static async load(deps: MembershipDeps): Promise<Result<Membership, string>> {
+    const { identity, identityStore, clock, log, random } = deps;
+    const book = new Book(identityStore, clock, log);
+    const stored = book.mesh();
+    if (!stored.ok) return stored;
+    let mesh = stored.value;
+    if (!mesh) {
+      mesh = { meshId: newMeshId(random.bytes(MESH_ID_BYTES)), root: identity.peerId };
+      const saved = await book.saveMesh(mesh, [founderEntry(deps, mesh.meshId)]);
+      if (!saved.ok) return err(`the mesh id was not written: ${saved.detail}`);
+    }
+    // Before the first packet: others compare it with what they know of our last start.
+    const epoch = book.epoch() + 1;
+    const saved = await book.saveEpoch(epoch);
+    if (!saved.ok) return err(`the start was not counted: ${saved.detail}`);
+    return ok(new Membership(deps, book, mesh.meshId, mesh.root, epoch));
+  }
+
+  private constructor(
+    deps: MembershipDeps,
+    book: Book,
+    meshId: string,
+    root: PeerId,
+    epoch: number,
+  ) {
+    const own = new OwnRecord(deps.identity, meshId, firstRecord(deps, epoch));
+    const roster = new Roster(deps.clock, deps.log, (peerId) => this.#detector.phiOf(peerId));
+    const core = new Core(deps, book, own, roster, new View(meshId, root));
+    this.#core = core;
+    this.#links = new Links(core, {
+      up: (peerId) => this.#linkUp(peerId),
+      down: (peerId, end) => this.#linkDown(peerId, end),
+      refused: (peerId) => this.#dialer.rest(peerId),
+    });
+    this.#dialer = new Dialer(core, {
+      isOpen: (peerId) => this.#links.isOpen(peerId),
+      dialled: (peerId) => void this.#links.greet(peerId),
+      failed: (peerId, refused) => this.#detector.dialFailed(peerId, refused),
+    });
+    this.#sync = new Sync(core, this.#links);
+    const announce = this.#sync.announce.bind(this.#sync);
+    this.#detector = new Detector(core, this.#links, {
+      announce,
+      kick: (peerId, hot) => this.#dialer.kick(peerId, hot),
+    });
+    this.#gate = new Gate(core, {
+      announce,
+      greet: (peerId) => this.#links.greet(peerId),
+      moveTo: (...mesh) => {
+        this.#detector.reset();
+        core.moveTo(...mesh);
+        if (this.#load) roster.load(core.peerId, this.#load);
+      },
+    });
+    core.accept([...book.facts(meshId, (...args) => deps.identity.verify(...args)), own.fact]);
+    core.connect({
+      hears: (peerId) => this.#detector.hears(peerId),
+      objected: (verdict) => this.#detector.objected(verdict),
+      changed: (change) => this.#detector.changed(change),
+      announce: (fact) => {
+        if (this.#phase === 'running') announce(fact);
+      },
+    });
+  }
+
+  /** Owns `network.start`. `advertise`: how others reach this peer; port 0 stands for the one it got. */
+  async start(
+    listen: { readonly host: string; readonly port: number },
+    advertise: readonly Address[],
+  ): Promise<ListenResult> {
+    const { network, config, random } = this.#core.deps;
+    const result = await network.start(
+      {
+        opened: (link) => this.#links.opened(link.peerId),
+        closed: (peerId) => this.#links.closed(peerId),
+        frame: (from, frameClass, bytes) => this.#frame(from, frameClass, bytes),
+        admitRequest: (from, bytes) => this.#admitRequest(from, bytes),
+        news: (bytes) => {
+          if (this.#phase === 'running') this.#sync.news(bytes);
+        },
+      },
+      listen,
+    );
+    if (!result.ok) return result;
+    const bound = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
+    const wanted = advertise.length > 0 ? advertise : [`${bound}:0`];
+    const addresses = wanted.map((address) => address.replace(/:0$/, `:${result.port}`));
+    this.#gate.listensOn(listen.host);
+    this.#detector.resume();
+    this.#core.changeOwn({ addresses });
+    this.#phase = 'running';
+    this.#every(
+      () => config.heartbeat_interval,
+      () => this.#detector.beat(),
+    );
+    this.#every(
+      () => TICK_MS,
+      () => {
+        this.#detector.tick();
+        this.#links.tick();
+      },
+    );
+    const sync = () => jitter(random, config.anti_entropy_interval, 0.2);
+    this.#every(sync, () => this.#sync.compareWithOne());
+    for (const [peerId] of this.#core.view.entries()) this.#dialer.kick(peerId, true);
+    return result;
+  }
+
+  #every(intervalMs: () => number, run: () => void): void {
+    const { clock } = this.#core.deps;
+    const next = (): void => {
+      const timer = clock.after(intervalMs(), () => {
+        this.#timers.delete(timer);
+        if (this.#phase === 'stopped') return;
+        next();
+        run();
+      });
+      this.#timers.add(timer);
+    };
+    next();
+  }
+
+  // What others ask
+
+  get meshId(): string {
+    return this.#core.view.meshId;
+  }
+
+  self(): Member {
+    const self = this.#core.roster.get(this.#core.peerId);
+    if (!self) throw new Error('this peer is not in its own view');
+    return self;
+  }
+
+  /** All that are known, this peer and the dead and left ones included, sorted by PeerId. */
+  members(): Member[] {
+    return this.#core.roster.list();
+  }
+
+  member(peerId: PeerId): Member | undefined {
+    return this.#core.roster.get(peerId);
+  }
+
+  /** By the store that the member has now. */
+  memberOfStore(storeId: string): Member | undefined {
+    return this.#core.roster.ofStore(storeId);
+  }
+
+  /** Whether frames can be sent: connected, and each has let the other in. */
+  linked(peerId: PeerId): boolean {
+    return this.#links.isUp(peerId);
+  }
+
+  onEvent(listener: MemberListener): void {
+    this.#core.roster.onEvent(listener);
+  }
+
+  viewHash(): string {
+    return this.#core.view.hash();
+  }
+
+  updateSelf({ load, ...change }: SelfChange): void {
+    if (load) {
+      this.#load = load;
+      this.#detector.load = load;
+      this.#core.roster.load(this.#core.peerId, load);
+    }
+    if (change.stopping !== undefined || change.labels !== undefined) this.#core.changeOwn(change);
+  }
+
+  invite(ttlMs: number): Promise<Result<{ token: string; expiresAtMs: number }, CoveyError>> {
+    return this.#gate.invite(ttlMs);
+  }
+
+  join(token: string): Promise<Result<{ meshId: string; members: number }, CoveyError>> {
+    return this.#gate.join(token);
+  }
+
+  accessList(): AccessEntry[] {
+    return this.#core.view.access.list();
+  }
+
+  /** Says goodbye to everybody and closes. `leave`: this peer's part in the mesh ends with a record that says so. */
+  async stop(reason: 'stop' | 'leave'): Promise<void> {
+    if (this.#phase === 'stopped') return;
+    if (reason === 'leave') this.#core.changeOwn({ left: true });
+    this.#phase = 'stopped';
+    this.#dialer.stop();
+    for (const timer of this.#timers) timer.cancel();
+    await Promise.all(this.#links.openPeers().map((peerId) => this.#links.end(peerId, reason)));
+    await this.#core.deps.network.stop();
+    await this.#core.book.close();
+  }
+
+  // Events of the network
+
+  #linkUp(peerId: PeerId): void {
+    this.#detector.linkUp(peerId);
+    this.#core.roster.emit('linked', peerId);
+    this.#sync.compareWith(peerId);
+  }
+
+  #linkDown(peerId: PeerId, end: LinkEnd): void {
+    this.#detector.linkDown(peerId, end);
+    if (end.wasUp) this.#core.roster.emit('unlinked', peerId);
+    const facts = this.#core.view.get(peerId);
+    if (this.#phase !== 'running' || !facts) return;
+    if (statusOf(facts).status === 'left') return;
+    if (end.wasUp && end.farewell !== 'refused') {
+      this.#dialer.kick(peerId, end.farewell === undefined && !end.byUs);
+    } else this.#dialer.resume(peerId);
+  }
+
+  #frame(from: PeerId, frameClass: FrameClass, bytes: Uint8Array): void {
+    if (this.#phase !== 'running' || !this.#links.mayRead(from)) return;
+    this.#detector.heard(from);
+    if (frameClass !== 'control') {
+      this.#core.deps.frame(from, frameClass, bytes);
+      return;
+    }
+    const message = decodeMessage(bytes);
+    if (!message.ok) {
+      this.#core.deps.log.log('debug', 'a frame was not read', { from, why: message.error });
+      return;
+    }
+    switch (message.value.type) {
+      case 'ready':
+        return;
+      case 'goodbye':
+        this.#links.saidGoodbye(from, message.value.reason);
+        return;
+      case 'view':
+      case 'digest':
+      case 'delta':
+        this.#sync.handle(from, message.value);
+        return;
+      default:
+        this.#detector.handle(from, message.value);
+    }
+  }
+
+  async #admitRequest(from: PeerId, bytes: Uint8Array): Promise<Uint8Array | undefined> {
+    if (this.#phase !== 'running') {
+      const busy = { what: 'starting', retry_after_ms: STRANGER_RETRY_MS };
+      const code = this.#phase === 'stopped' ? 'STOPPING' : 'BUSY';
+      return encodeAdmit({ type: 'refuse', error: coveyError(code, busy) });
+    }
+    const isStranger = !this.#core.view.access.isAllowed(from);
+    if (!isStranger) return this.#answer(from, bytes);
+    if (this.#strangers >= STRANGERS_MAX) {
+      const details = { what: 'newcomers', retry_after_ms: STRANGER_RETRY_MS };
+      return encodeAdmit({ type: 'refuse', error: coveyError('BUSY', details) });
+    }
+    this.#strangers += 1;
+    try {
+      return await this.#answer(from, bytes);
+    } finally {
+      this.#strangers -= 1;
+    }
+  }
+
+  async #answer(from: PeerId, bytes: Uint8Array): Promise<Uint8Array | undefined> {
+    const frame = decodeAdmit(bytes);
+    if (!frame.ok) return undefined;
+    const { value } = frame;
+    const reply =
+      value.type === 'redeem'
+        ? await this.#gate.redeem(from, value.secret, value.name)
+        : await this.#links.serve(from, value);
+    return encodeAdmit(reply);
+  }
+}
+
+function founderEntry(deps: MembershipDeps, meshId: string) {
+  const { identity, clock, config } = deps;
+  const { peerId } = identity;
+  const name = config.name ?? peerId.slice(-8);
+  const admittedAtMs = Math.round(clock.wallMs());
+  const entry: Entry = { kind: 'entry', peerId, name, admittedAtMs };
+  return signFact(identity, meshId, entry);
+}
+
+function firstRecord(deps: MembershipDeps, epoch: number) {
+  const { identity, store, config, version, features } = deps;
+  return {
+    kind: 'record' as const,
+    peerId: identity.peerId,
+    epoch,
+    incarnation: 0,
+    storeId: store.storeId,
+    bootCount: store.bootCount,
+    bootId: store.bootId,
+    name: config.name ?? identity.peerId.slice(-8),
+    addresses: [],
+    labels: config.labels,
+    version: version ?? '0',
+    features: features ?? [],
+    execEnabled: config.exec,
+    stopping: false,
+    left: false,
+  };
+}

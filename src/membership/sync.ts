@@ -1,0 +1,88 @@
+/**
+ * Dissemination: news is published once and may get lost; anti-entropy makes it true. Two peers compare a hash of
+ * their views when a link comes up and from time to time, and exchange digests and facts only when it differs.
+ */
+import { pickDistinct } from '../base/random.ts';
+import type { PeerId } from '../ports/identity.ts';
+import { NEWS_BYTES_MAX } from '../ports/network.ts';
+import { decodeEnvelope, encodeEnvelope } from '../wire/envelope.ts';
+import type { Core } from './core.ts';
+import { type Fact, toWire } from './fact.ts';
+import { DELTA_FACTS_MAX } from './limits.ts';
+import type { Links } from './links.ts';
+import type { ControlMessage } from './messages.ts';
+import { readList } from './read.ts';
+
+export class Sync {
+  readonly #core: Core;
+  readonly #links: Links;
+
+  constructor(core: Core, links: Links) {
+    this.#core = core;
+    this.#links = links;
+  }
+
+  /**
+   * Tells everybody: published, and sent to a few directly, for a topic that has just been joined delivers nothing
+   * yet. The few are as many as a peer has observers, so the cost does not grow with the mesh.
+   */
+  announce(fact: Fact): void {
+    const facts = [toWire(fact)];
+    const { network, random, config } = this.#core.deps;
+    const bytes = encodeEnvelope({ kind: 'message', type: 'news', body: { facts } });
+    if (bytes.length <= NEWS_BYTES_MAX) network.publish(bytes);
+    for (const peerId of pickDistinct(random, this.#links.upPeers(), config.observers)) {
+      this.#links.send(peerId, { type: 'delta', facts, want: [] });
+    }
+  }
+
+  news(bytes: Uint8Array): void {
+    const envelope = decodeEnvelope(bytes);
+    if (!envelope.ok || envelope.value.kind !== 'message' || envelope.value.type !== 'news') return;
+    const values = readList(envelope.value.body.facts, DELTA_FACTS_MAX);
+    if (values) this.#core.accept(this.#core.read(values), 'news');
+  }
+
+  /** With one peer: is there anything to exchange? */
+  compareWith(peerId: PeerId): void {
+    this.#links.send(peerId, { type: 'view', hash: this.#core.view.hash() });
+  }
+
+  compareWithOne(): void {
+    const [peerId] = pickDistinct(this.#core.deps.random, this.#links.upPeers(), 1);
+    if (peerId !== undefined) this.compareWith(peerId);
+  }
+
+  handle(
+    from: PeerId,
+    message: Extract<ControlMessage, { type: 'view' | 'digest' | 'delta' }>,
+  ): void {
+    const { view } = this.#core;
+    if (message.type === 'view') {
+      if (message.hash === view.hash()) return;
+      this.#links.send(from, { type: 'digest', lines: view.digest() });
+      return;
+    }
+    if (message.type === 'digest') {
+      const { send, want } = view.compare(message.lines);
+      if (send.length > 0 || want.length > 0) this.#delta(from, send, want);
+      return;
+    }
+    this.#core.accept(this.#core.read(message.facts), 'anti-entropy');
+    const wanted = message.want.map((key) => this.#core.view.fact(key));
+    const facts = wanted.filter((fact) => fact !== undefined);
+    if (facts.length > 0) this.#delta(from, facts, []);
+  }
+
+  /** Entries go first: without them the records of new members are not accepted. */
+  #delta(to: PeerId, facts: readonly Fact[], want: readonly string[]): void {
+    const ordered = [...facts].sort((a, b) => rank(a) - rank(b));
+    for (let at = 0; at === 0 || at < ordered.length; at += DELTA_FACTS_MAX) {
+      const page = ordered.slice(at, at + DELTA_FACTS_MAX).map(toWire);
+      this.#links.send(to, { type: 'delta', facts: page, want: at === 0 ? want : [] });
+    }
+  }
+}
+
+const RANKS = ['entry', 'revocation', 'record', 'verdict'];
+const rank = (fact: Fact): number => RANKS.indexOf(fact.statement.kind);

@@ -1,0 +1,414 @@
+/**
+ * The peer: the one place where the rooms meet. `Peer` runs unchanged on the host's ports and on simulated ones.
+ *
+ * Starting: identity of the store (a boot is counted, synced) → records → membership (network) → tasks.
+ * Stopping, in an orderly way: take nothing → let attempts end → hand over → say goodbye → close.
+ */
+import type { Config } from '../api/config.ts';
+
+import { err, ok, type Result } from '../base/result.ts';
+import type { Logger } from '../base/telemetry.ts';
+import { startExec } from '../executors/exec.ts';
+import type { Execution, RunHandlers, RunRequest } from '../executors/executor.ts';
+import { WorkerRegistry } from '../executors/worker.ts';
+import { Membership } from '../membership/membership.ts';
+import type { Load, MemberEvent } from '../membership/types.ts';
+import { sleep, type Timer } from '../ports/clock.ts';
+import type { Ports } from '../ports/index.ts';
+import { handOffStandIns } from '../records/handoff.ts';
+import { PartnerSync } from '../records/partner-sync.ts';
+
+import type { RecordState } from '../records/record.ts';
+import { Replica } from '../records/replica.ts';
+import { Sharing } from '../records/sharing.ts';
+import { StoreIdentity } from '../records/store-identity.ts';
+import { type Demand, demandParts } from '../tasks/demand.ts';
+import { decodeHeader } from '../tasks/facts.ts';
+import { requiredNow } from '../tasks/mesh-view.ts';
+import { Tasks } from '../tasks/room.ts';
+import { taskOf, taskRules } from '../tasks/task.ts';
+import { Messenger } from './messenger.ts';
+import { Sight } from './sight.ts';
+
+/** Changes of load are told at most this often: they travel on heartbeats. */
+const LOAD_INTERVAL_MS = 100;
+const POLL_MS = 50;
+const HANDOVER_TIMEOUT_MS = 5_000;
+/** Records confirmed at others at the same time while leaving. */
+const LEAVE_BATCH = 64;
+
+export interface PeerOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  /** Of the software, for display. */
+  readonly version: string;
+  /** Commands at once. */
+  readonly slots: number;
+  /** Path of the control socket, told to commands as COVEY_SOCKET. */
+  readonly socket: string;
+  /** The disk failed, or the store was refused: the daemon must stop acknowledging and exit. */
+  readonly onFatal: (why: string) => void;
+}
+
+export interface StartError {
+  readonly code: 'in_use' | 'no_such_address' | 'failed';
+  readonly detail: string;
+}
+
+export class Peer {
+  readonly membership: Membership;
+  readonly identity: StoreIdentity;
+  readonly replica: Replica;
+  readonly tasks: Tasks;
+  readonly workers: WorkerRegistry;
+  readonly messenger: Messenger;
+  readonly sight: Sight;
+  readonly options: PeerOptions;
+  readonly ports: Ports;
+  readonly #sharing: Sharing;
+  readonly #sync: PartnerSync;
+  readonly startedMs: number;
+  #conflicts = 0;
+  #loadTimer: Timer | undefined;
+  #syncTimer: Timer | undefined;
+  #state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
+
+  private constructor(parts: {
+    ports: Ports;
+    options: PeerOptions;
+    membership: Membership;
+    identity: StoreIdentity;
+    messenger: Messenger;
+  }) {
+    const { ports, options, membership, identity, messenger } = parts;
+    const { clock, random, store } = ports;
+    this.ports = ports;
+    this.options = options;
+    this.membership = membership;
+    this.identity = identity;
+    this.messenger = messenger;
+    this.startedMs = clock.nowMs();
+    this.sight = new Sight(membership);
+    this.replica = new Replica({
+      store,
+      identity,
+      rules: { task: taskRules, key: taskRules },
+      onFailed: (detail) => options.onFatal(`the store failed: ${detail}`),
+    });
+    this.replica.onVisible((after, before) => this.#countConflicts(after, before));
+    this.#sharing = new Sharing({
+      replica: this.replica,
+      messaging: messenger,
+      clock,
+      directory: this.sight.directory,
+      requestDigest: (record) => requestDigestOf(record.header),
+      enrich: (record, fact) => this.tasks.owner.enrich(record, fact),
+    });
+    this.#sync = new PartnerSync({
+      replica: this.replica,
+      sharing: this.#sharing,
+      messaging: messenger,
+      directory: this.sight.directory,
+    });
+    this.workers = new WorkerRegistry({
+      clock,
+      random,
+      onCapacity: () => this.tasks.capacityChanged(),
+    });
+    this.tasks = new Tasks({
+      clock,
+      random,
+      log: options.log,
+      store,
+      spool: ports.spool,
+      messaging: messenger,
+      replica: this.replica,
+      sharing: this.#sharing,
+      sync: this.#sync,
+      view: this.sight,
+      config: options.config,
+      execSlots: options.config.exec ? options.slots : 0,
+      workerCapacity: (type) => this.workers.capacity(type),
+      directoryExists: (path) => ports.processes.directoryExists(path),
+      execute: (request, demand, handlers) => this.#execute(request, demand, handlers),
+      onLoad: () => this.#tellLoad(),
+    });
+  }
+
+  static async create(ports: Ports, options: PeerOptions): Promise<Result<Peer, string>> {
+    const identity = await StoreIdentity.load(ports.store, ports.random);
+    if (!identity.ok) return identity;
+    const { clock, network, random, identityStore } = ports;
+    const messenger = new Messenger({
+      network,
+      clock,
+      log: options.log,
+      self: ports.identity.peerId,
+    });
+    const membership = await Membership.load({
+      clock,
+      random,
+      identity: ports.identity,
+      network,
+      identityStore,
+      store: identity.value,
+      config: options.config,
+      log: options.log,
+      version: options.version,
+      frame: (from, frameClass, bytes) => messenger.receive(from, frameClass, bytes),
+      onRefusedStore: (why) => options.onFatal(`the store was refused: ${why}`),
+    });
+    if (!membership.ok) return membership;
+    const peer = new Peer({
+      ports,
+      options,
+      membership: membership.value,
+      identity: identity.value,
+      messenger,
+    });
+    const loaded = peer.replica.load();
+    if (!loaded.ok) return loaded;
+    peer.#sync.load();
+    return ok(peer);
+  }
+
+  async start(
+    listen: { host: string; port: number },
+    advertise: readonly string[],
+  ): Promise<Result<number, StartError>> {
+    this.membership.onEvent((event) => this.#onMember(event));
+    const listening = await this.membership.start(listen, [...advertise]);
+    if (!listening.ok) return err({ code: listening.code, detail: listening.detail });
+    this.#state = 'running';
+    this.#tellLoad();
+    this.tasks.start();
+    this.#scheduleSync();
+    return ok(listening.port);
+  }
+
+  #onMember(event: MemberEvent): void {
+    if (event.type === 'unlinked') this.messenger.unlinked(event.member.peerId);
+    if (event.type === 'updated' || this.#state === 'stopped') {
+      this.tasks.capacityChanged();
+      if (!event.member.stopping) return;
+    }
+    this.tasks.membersChanged();
+  }
+
+  // ---- executors ------------------------------------------------------------------------------------------
+
+  #execute(request: RunRequest, demand: Demand, handlers: RunHandlers): Execution | undefined {
+    if (demandParts(demand)?.kind === 'worker') return this.workers.start(request, handlers);
+    const { processes, spool, clock } = this.ports;
+    const environment = {
+      COVEY_PEER: this.membership.self().name,
+      COVEY_SOCKET: this.options.socket,
+    };
+    return startExec({ processes, spool, clock, environment }, request, handlers);
+  }
+
+  load(): Load {
+    const { slots } = this.tasks;
+    const workers: Record<string, { total: number; free: number }> = {};
+    for (const type of this.workers.types()) {
+      workers[type] = {
+        total: this.workers.capacity(type).total,
+        free: slots.free(`worker:${type}`),
+      };
+    }
+    const isOpen = !this.tasks.isStopping && this.options.config.exec;
+    return {
+      slots: this.options.config.exec ? this.options.slots : 0,
+      slotsFree: isOpen ? slots.execFree : 0,
+      active: this.tasks.runner.activeCount,
+      waiting: this.tasks.owner.ownedCount,
+      workers,
+    };
+  }
+
+  #tellLoad(): void {
+    if (this.#loadTimer !== undefined || this.#state !== 'running') return;
+    this.#loadTimer = this.ports.clock.after(LOAD_INTERVAL_MS, () => {
+      this.#loadTimer = undefined;
+      if (this.#state === 'running' || this.#state === 'stopping') {
+        this.membership.updateSelf({ load: this.load() });
+      }
+    });
+  }
+
+  // ---- anti-entropy ---------------------------------------------------------------------------------------
+
+  #scheduleSync(): void {
+    const { clock, random } = this.ports;
+    const base = this.options.config.record_sync_interval;
+    const delay = base * (0.75 + (random.uint32() / 0x1_0000_0000) * 0.5);
+    this.#syncTimer = clock.after(delay, () => {
+      void this.syncOnce().then(() => {
+        if (this.#state === 'running') this.#scheduleSync();
+      });
+    });
+  }
+
+  /** One round with every partner in reach, and the stand-in copies offered to their homes. */
+  async syncOnce(): Promise<void> {
+    for (const peer of this.sight.peers()) {
+      if (peer.self || !peer.linked || this.#state !== 'running') continue;
+      const round = await this.#sync.syncWith(peer.storeId);
+      if (round.ok && !round.value.equal) {
+        this.options.log.log('debug', 'records were synchronised', {
+          with: peer.name,
+          ...round.value,
+        });
+      }
+    }
+    const deps = { replica: this.replica, sharing: this.#sharing, directory: this.sight.directory };
+    await handOffStandIns(deps, this.options.config.copies_required);
+  }
+
+  // ---- stopping -------------------------------------------------------------------------------------------
+
+  /**
+   * An orderly stop. Attempts may end within `shutdown_timeout`; then commands are ended (interrupted: neither a
+   * failure nor a loss) and workers are told to hold what they run.
+   */
+  async stop(timeoutMs = this.options.config.shutdown_timeout): Promise<void> {
+    await this.#windDown(timeoutMs);
+    await this.#close('stop');
+  }
+
+  /** The same, then every copy is handed over. Answers the ids that lie only here: then it was a stop, not a leave. */
+  async leave(timeoutMs = this.options.config.shutdown_timeout): Promise<string[]> {
+    await this.#windDown(timeoutMs);
+    const onlyHere = await this.#handOverCopies(timeoutMs);
+    await this.#close(onlyHere.length === 0 ? 'leave' : 'stop');
+    return onlyHere;
+  }
+
+  async #windDown(timeoutMs: number): Promise<void> {
+    if (this.#state !== 'running') return;
+    this.#state = 'stopping';
+    const { clock } = this.ports;
+    const { config } = this.options;
+    this.tasks.stopTaking();
+    this.membership.updateSelf({ stopping: true, load: this.load() });
+    this.workers.announceStop(config.worker_hold);
+    const until = clock.nowMs() + timeoutMs;
+    while (this.#commandsRun() && clock.nowMs() < until) await sleep(clock, POLL_MS);
+    for (const run of this.tasks.runner.runs()) {
+      if (!run.worker)
+        this.tasks.runner.stopRun(run.runId, 'shutdown', Math.min(config.kill_grace, 2_000));
+    }
+    const killed = clock.nowMs() + config.kill_grace + HANDOVER_TIMEOUT_MS;
+    while (this.#commandsRun() && clock.nowMs() < killed) await sleep(clock, POLL_MS);
+    await this.tasks.holdWorkers(config.worker_hold);
+    await this.#handOverOwnership();
+  }
+
+  #commandsRun(): boolean {
+    return this.tasks.runner.runs().some((run) => !run.worker);
+  }
+
+  /** Asks the next owners to take over, and stays until they have read what this store holds. */
+  async #handOverOwnership(): Promise<void> {
+    const byStore = await this.tasks.owner.handOver();
+    await Promise.all(
+      [...byStore].map(async ([store, ids]) => {
+        const peer = this.sight.directory.peerOf(store);
+        if (peer === undefined) return;
+        for (let i = 0; i < ids.length; i += 1_000) {
+          await this.messenger.call(
+            peer,
+            'own.take',
+            { ids: ids.slice(i, i + 1_000) },
+            { timeoutMs: HANDOVER_TIMEOUT_MS },
+          );
+        }
+      }),
+    );
+  }
+
+  /** Brings every record to min(W, other members) other stores; answers those for which that failed. */
+  async #handOverCopies(timeoutMs: number): Promise<string[]> {
+    const { clock } = this.ports;
+    const until = clock.nowMs() + timeoutMs;
+    const others = this.sight
+      .peers()
+      .filter((peer) => !peer.self && (peer.status === 'alive' || peer.status === 'suspect'));
+    const required = Math.min(this.options.config.copies_required, others.length);
+    if (others.length === 0) return [...this.replica.unfinished()].map((record) => record.id);
+    const onlyHere: string[] = [];
+    let after: string | undefined;
+    for (;;) {
+      const ids = this.replica.ids({
+        ...(after === undefined ? {} : { after }),
+        limit: LEAVE_BATCH,
+      });
+      after = ids.at(-1);
+      if (after === undefined) return onlyHere;
+      const confirmed = await Promise.all(
+        ids.map(
+          async (id) => clock.nowMs() < until && (await this.#confirmElsewhere(id, required)),
+        ),
+      );
+      onlyHere.push(...ids.filter((_, i) => confirmed[i] !== true));
+    }
+  }
+
+  async #confirmElsewhere(id: string, required: number): Promise<boolean> {
+    const spread = await this.#sharing.share(id, required + 1);
+    return (
+      spread !== undefined &&
+      spread.storedOn.filter((store) => store !== this.replica.storeId).length >= required
+    );
+  }
+
+  async #close(reason: 'stop' | 'leave'): Promise<void> {
+    this.#state = 'stopped';
+    this.#syncTimer?.cancel();
+    this.#loadTimer?.cancel();
+    this.tasks.close();
+    await this.membership.stop(reason);
+    this.messenger.stop();
+    await this.ports.processes.stop();
+    await this.ports.store.close();
+    await this.ports.identityStore.close();
+  }
+
+  /** Finals that met a concurrent final here, since the start. */
+  get conflicts(): number {
+    return this.#conflicts;
+  }
+
+  #countConflicts(after: RecordState, before: RecordState | undefined): void {
+    if (after.kind !== 'task') return;
+    const known = before === undefined ? 0 : taskOf(before).conflicts;
+    const now = taskOf(after).conflicts;
+    if (now <= known) return;
+    this.#conflicts += now - known;
+    this.options.log.log('warn', 'concurrent finals of one task were joined', { id: after.id });
+  }
+
+  /** For `system.status`. */
+  counts(): { held: number; unfinished: number; owned: number; active: number } {
+    return {
+      held: this.replica.heldCount,
+      unfinished: this.replica.unfinishedCount,
+      owned: this.tasks.owner.ownedCount,
+      active: this.tasks.runner.activeCount,
+    };
+  }
+
+  requiredNow(): number {
+    return requiredNow(this.sight, this.options.config.copies_required);
+  }
+}
+
+const digests = new WeakMap<Uint8Array, string>();
+
+function requestDigestOf(header: Uint8Array): string {
+  const known = digests.get(header);
+  if (known !== undefined) return known;
+  const digest = decodeHeader(header)?.digest ?? '';
+  digests.set(header, digest);
+  return digest;
+}

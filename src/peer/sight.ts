@@ -1,0 +1,110 @@
+/** Membership and ring as the records and tasks rooms see them: the one place where the rooms' needs are met. */
+import { parseTaskId } from '../base/task-id.ts';
+import type { Member } from '../membership/types.ts';
+import type { StoreDirectory, StoreStatus } from '../records/directory.ts';
+import { Ring } from '../ring/ring.ts';
+import type { MeshView, PeerSight } from '../tasks/mesh-view.ts';
+
+/** What this adapter needs of membership. */
+export interface MembershipSight {
+  self(): Member;
+  members(): Member[];
+  member(peerId: string): Member | undefined;
+  memberOfStore(storeId: string): Member | undefined;
+  linked(peerId: string): boolean;
+}
+
+/** Labels by which an operator tells where a host stands. */
+const ZONE_LABEL = 'zone';
+
+export class Sight implements MeshView {
+  readonly #membership: MembershipSight;
+  #ring: Ring | undefined;
+  #ringOf = '';
+
+  constructor(membership: MembershipSight) {
+    this.#membership = membership;
+  }
+
+  status(store: string): 'alive' | 'stopping' | 'dead' {
+    const member = this.#membership.memberOfStore(store);
+    if (member === undefined || member.status === 'dead' || member.status === 'left') return 'dead';
+    return member.stopping ? 'stopping' : 'alive';
+  }
+
+  peers(): PeerSight[] {
+    return this.#membership.members().map((member) => this.#sightOf(member));
+  }
+
+  peer(peerId: string): PeerSight | undefined {
+    const member = this.#membership.member(peerId);
+    return member === undefined ? undefined : this.#sightOf(member);
+  }
+
+  self(): PeerSight {
+    return this.#sightOf(this.#membership.self());
+  }
+
+  #sightOf(member: Member): PeerSight {
+    const self = member.peerId === this.#membership.self().peerId;
+    return {
+      peerId: member.peerId,
+      storeId: member.storeId,
+      name: member.name,
+      bootCount: member.bootCount,
+      status: member.status,
+      crashed: member.status === 'dead' && member.deadBy === 'crash',
+      stopping: member.stopping,
+      linked: self || this.#membership.linked(member.peerId),
+      self,
+      execEnabled: member.execEnabled,
+      load: member.load,
+    };
+  }
+
+  /** The ring of the members neither dead nor left, built anew only when that set has changed. */
+  ring(): Ring {
+    const present = this.#membership.members().filter(isPresent);
+    const key = present
+      .map((member) => `${member.storeId}@${member.host}`)
+      .sort()
+      .join(' ');
+    if (this.#ring === undefined || key !== this.#ringOf) {
+      this.#ring = new Ring(
+        present.map((member) => {
+          const zone = member.labels[ZONE_LABEL];
+          return {
+            storeId: member.storeId,
+            peerId: member.peerId,
+            host: member.host,
+            weight: 1,
+            ...(zone === undefined ? {} : { zone }),
+          };
+        }),
+      );
+      this.#ringOf = key;
+    }
+    return this.#ring;
+  }
+
+  readonly directory: StoreDirectory = {
+    peerOf: (store) => {
+      const member = this.#membership.memberOfStore(store);
+      return member !== undefined && this.#membership.linked(member.peerId)
+        ? member.peerId
+        : undefined;
+    },
+    storeOfPeer: (peer) => this.#membership.member(peer)?.storeId,
+    statusOf: (store): StoreStatus => this.#membership.memberOfStore(store)?.status ?? 'unknown',
+    present: () =>
+      this.#membership
+        .members()
+        .filter(isPresent)
+        .map((member) => member.storeId),
+    // A task's place on the ring is that of the random part of its id.
+    preference: (key, count) => this.ring().preference(parseTaskId(key)?.random ?? key, count),
+  };
+}
+
+const isPresent = (member: Member): boolean =>
+  member.status === 'alive' || member.status === 'suspect';

@@ -1,0 +1,155 @@
+/**
+ * The ring: an immutable value built from the members, the same at every peer whatever order they came in. The
+ * preference list of a key are the stores met clockwise from its hash; stores on other hosts come first, and
+ * among those stores in other zones, so that one machine or one rack is not all the copies.
+ */
+import { digestOf, hash64 } from '../base/hash.ts';
+import { TOKENS_PER_WEIGHT, tokensOf } from './tokens.ts';
+
+export interface RingMember {
+  readonly storeId: string;
+  readonly peerId: string;
+  readonly host: string;
+  readonly zone?: string | undefined;
+  /** Share of the load; 1 for an ordinary member. */
+  readonly weight: number;
+}
+
+/** More members than the ring was made for are a mistake somewhere else. */
+export const RING_MEMBERS_MAX = 10_000;
+
+export class Ring {
+  /** Sorted by storeId. */
+  readonly members: readonly RingMember[];
+  /** The same for equal rings, for comparison between peers. */
+  readonly checksum: string;
+  readonly #high: Uint32Array;
+  readonly #low: Uint32Array;
+  /** Index of the member at each point. */
+  readonly #owner: Uint16Array;
+  readonly #hostCount: number;
+  readonly #zoneCount: number;
+
+  constructor(members: readonly RingMember[]) {
+    const byStore = new Map(members.map((member) => [member.storeId, member]));
+    const compare = (a: RingMember, b: RingMember) => (a.storeId < b.storeId ? -1 : 1);
+    this.members = [...byStore.values()].sort(compare).slice(0, RING_MEMBERS_MAX);
+    this.checksum = digestOf(this.members.map(describe).join('\n'));
+    this.#hostCount = new Set(this.members.map(({ host }) => host)).size;
+    this.#zoneCount = new Set(this.members.map(zoneOf)).size;
+    const points = layOut(this.members);
+    this.#high = points.high;
+    this.#low = points.low;
+    this.#owner = points.owner;
+  }
+
+  /** Up to n stores, the most preferred first; fewer only if there are fewer members. */
+  preference(key: string, n: number): string[] {
+    const count = Math.min(n, this.members.length);
+    if (count <= 0) return [];
+    const walk = new Walk(this.members, this.#owner, this.#firstAtOrAfter(hash64(key)));
+    const picked: RingMember[] = [];
+    const hosts = new Set<string>();
+    const zones = new Set<string>();
+    const pick = (wanted: (member: RingMember) => boolean, exhausted: () => boolean): void => {
+      for (let i = 0; picked.length < count && !exhausted(); i++) {
+        const member = walk.at(i);
+        if (!member) return;
+        if (picked.includes(member) || !wanted(member)) continue;
+        picked.push(member);
+        hosts.add(member.host);
+        zones.add(zoneOf(member));
+      }
+    };
+    pick(
+      (member) => !hosts.has(member.host) && !zones.has(zoneOf(member)),
+      () => zones.size === this.#zoneCount || hosts.size === this.#hostCount,
+    );
+    pick(
+      (member) => !hosts.has(member.host),
+      () => hosts.size === this.#hostCount,
+    );
+    pick(
+      () => true,
+      () => false,
+    );
+    return picked.map(({ storeId }) => storeId);
+  }
+
+  /** Index of the first point at or after the hash; past the last point the ring begins again. */
+  #firstAtOrAfter(hash: bigint): number {
+    const high = Number(hash >> 32n);
+    const low = Number(hash & 0xffff_ffffn);
+    let from = 0;
+    let to = this.#high.length;
+    while (from < to) {
+      const middle = (from + to) >>> 1;
+      const h = this.#high[middle] ?? 0;
+      if (h < high || (h === high && (this.#low[middle] ?? 0) < low)) from = middle + 1;
+      else to = middle;
+    }
+    return from;
+  }
+}
+
+/** Distinct members in the order of the ring from a point on, found as far as they are asked for. */
+class Walk {
+  readonly #members: readonly RingMember[];
+  readonly #owner: Uint16Array;
+  readonly #start: number;
+  readonly #found: RingMember[] = [];
+  readonly #seen = new Set<number>();
+  #steps = 0;
+
+  constructor(members: readonly RingMember[], owner: Uint16Array, start: number) {
+    this.#members = members;
+    this.#owner = owner;
+    this.#start = start;
+  }
+
+  at(index: number): RingMember | undefined {
+    while (this.#found.length <= index && this.#found.length < this.#members.length) {
+      const owner = this.#owner[(this.#start + this.#steps) % this.#owner.length] ?? 0;
+      this.#steps += 1;
+      const member = this.#members[owner];
+      if (this.#seen.has(owner) || !member) continue;
+      this.#seen.add(owner);
+      this.#found.push(member);
+    }
+    return this.#found[index];
+  }
+}
+
+/** One without a zone stands for itself: its host is its zone. */
+const zoneOf = ({ zone, host }: RingMember): string => (zone === undefined ? `host ${host}` : zone);
+
+const describe = ({ storeId, peerId, host, zone, weight }: RingMember): string =>
+  JSON.stringify([storeId, peerId, host, zone ?? null, weight, TOKENS_PER_WEIGHT]);
+
+/** All points, sorted; equal ones by storeId, which is the order of the members. */
+function layOut(members: readonly RingMember[]) {
+  const all = members.map(({ storeId, weight }) => tokensOf(storeId, weight));
+  const total = all.reduce((sum, { high }) => sum + high.length, 0);
+  const high = new Uint32Array(total);
+  const low = new Uint32Array(total);
+  const owner = new Uint16Array(total);
+  let at = 0;
+  all.forEach((tokens, index) => {
+    high.set(tokens.high, at);
+    low.set(tokens.low, at);
+    owner.fill(index, at, at + tokens.high.length);
+    at += tokens.high.length;
+  });
+  const order = Uint32Array.from({ length: total }, (_, i) => i);
+  order.sort(
+    (a, b) =>
+      (high[a] ?? 0) - (high[b] ?? 0) ||
+      (low[a] ?? 0) - (low[b] ?? 0) ||
+      (owner[a] ?? 0) - (owner[b] ?? 0),
+  );
+  return {
+    high: order.map((i) => high[i] ?? 0),
+    low: order.map((i) => low[i] ?? 0),
+    owner: Uint16Array.from(order, (i) => owner[i] ?? 0),
+  };
+}

@@ -1,0 +1,193 @@
+/** Peers that consist of membership alone, on simulated ports: what the membership tests run on. */
+import { configSchema } from '../../src/api/config.ts';
+import { SeededRandom } from '../../src/base/random.ts';
+import { RecordingLogger } from '../../src/base/telemetry.ts';
+import { Membership } from '../../src/membership/membership.ts';
+import type { MemberEvent } from '../../src/membership/types.ts';
+import { SimClock } from '../../src/sim/clock.ts';
+import { SimDisk } from '../../src/sim/disk.ts';
+import { createSimIdentity } from '../../src/sim/identity.ts';
+import { SimNetworkHub } from '../../src/sim/network.ts';
+import { FreezableClock } from './freezable-clock.ts';
+
+export interface HostOptions {
+  readonly host?: string;
+  readonly dialFrom?: string;
+}
+
+export class World {
+  readonly clock = new SimClock();
+  readonly hub: SimNetworkHub;
+  readonly hosts: Host[] = [];
+  readonly seed: string;
+
+  constructor(seed: string) {
+    this.seed = seed;
+    this.hub = new SimNetworkHub({ clock: this.clock, random: new SeededRandom(`hub ${seed}`) });
+  }
+
+  addHost(options: HostOptions = {}): Host {
+    const host = new Host(this, this.hosts.length + 1, options);
+    this.hosts.push(host);
+    return host;
+  }
+
+  /** Runs the world until the promise has settled. */
+  async until<T>(promise: Promise<T>, limitMs = 20_000): Promise<T> {
+    let done = false;
+    const settled = promise.finally(() => {
+      done = true;
+    });
+    if (!(await this.clock.runUntil(() => done, limitMs))) throw new Error('not settled in time');
+    return settled;
+  }
+
+  /** The virtual milliseconds until the condition held. */
+  async timeUntil(what: string, condition: () => boolean, limitMs: number): Promise<number> {
+    const startMs = this.clock.nowMs();
+    if (!(await this.clock.runUntil(condition, limitMs))) {
+      const views = this.hosts.map((host) => host.describe()).join('\n');
+      throw new Error(`not within ${limitMs} ms: ${what}\n${views}`);
+    }
+    return this.clock.nowMs() - startMs;
+  }
+
+  /** A mesh of n hosts, all joined by a token of the first, all linked. */
+  async mesh(n: number): Promise<Host[]> {
+    const hosts = Array.from({ length: n }, () => this.addHost());
+    for (const host of hosts) await host.start();
+    const [first] = hosts;
+    if (!first) throw new Error('a mesh of none');
+    for (const host of hosts.slice(1)) await host.joinBy(first);
+    await this.timeUntil('all see all alive', () => hosts.every((host) => host.sees(n)), 10_000);
+    return hosts;
+  }
+}
+
+export class Host {
+  readonly world: World;
+  readonly name: string;
+  readonly address: string;
+  readonly options: HostOptions;
+  readonly identity;
+  readonly disk: SimDisk;
+  readonly log = new RecordingLogger();
+  readonly refusals: string[] = [];
+  events: MemberEvent[] = [];
+  storeId: string;
+  bootIds: string[] = [];
+  bootCount = 0;
+  seq = 0;
+  clock: FreezableClock;
+  #membership: Membership | undefined;
+  #run = 0;
+
+  constructor(world: World, index: number, options: HostOptions) {
+    this.world = world;
+    this.name = `h${index}`;
+    this.options = options;
+    this.address = options.host ?? `127.77.0.${index}`;
+    this.identity = createSimIdentity(`${this.name} ${world.seed}`);
+    this.storeId = `store${index}`.padEnd(32, '0');
+    this.clock = new FreezableClock(world.clock, this.name);
+    const random = new SeededRandom(`disk ${this.name} ${world.seed}`);
+    this.disk = new SimDisk({ clock: world.clock, random });
+  }
+
+  get peerId(): string {
+    return this.identity.peerId;
+  }
+
+  get membership(): Membership {
+    if (!this.#membership) throw new Error(`${this.name} does not run`);
+    return this.#membership;
+  }
+
+  get runs(): boolean {
+    return this.#membership !== undefined;
+  }
+
+  async start(): Promise<void> {
+    this.bootCount += 1;
+    this.#run += 1;
+    this.events = [];
+    this.bootIds = [...this.bootIds, `${this.name}-boot-${this.bootCount}-${this.#run}`].slice(-64);
+    this.clock = new FreezableClock(this.world.clock, this.name);
+    const config = configSchema.parse({ name: this.name, dial_from: this.options.dialFrom });
+    const loaded = await this.world.until(
+      Membership.load({
+        clock: this.clock,
+        random: new SeededRandom(`${this.name} ${this.#run} ${this.world.seed}`),
+        identity: this.identity,
+        network: this.clock.guard(this.world.hub.createNetwork(this.identity, this.clock)),
+        identityStore: this.disk.openStore(),
+        store: {
+          storeId: this.storeId,
+          bootCount: this.bootCount,
+          bootId: this.bootIds.at(-1) ?? '',
+          bootIds: this.bootIds,
+          seq: () => this.seq,
+        },
+        config,
+        log: this.log,
+        frame: () => undefined,
+        onRefusedStore: (why) => this.refusals.push(why),
+      }),
+    );
+    if (!loaded.ok) throw new Error(loaded.error);
+    this.#membership = loaded.value;
+    loaded.value.onEvent((event) => this.events.push(event));
+    const listening = await this.world.until(
+      loaded.value.start({ host: this.address, port: 26_839 }, []),
+    );
+    if (!listening.ok) throw new Error(listening.detail);
+  }
+
+  async joinBy(inviter: Host) {
+    const invited = await this.world.until(inviter.membership.invite(60_000));
+    if (!invited.ok) throw new Error(invited.error.message);
+    const joined = await this.world.until(this.membership.join(invited.value.token));
+    if (!joined.ok) throw new Error(joined.error.message);
+    return joined.value;
+  }
+
+  /** kill -9. */
+  crash(): void {
+    this.world.hub.crash(this.peerId);
+    this.disk.crash();
+    this.world.clock.dropOwner(this.name);
+    this.clock.kill();
+    this.#membership = undefined;
+  }
+
+  async stop(reason: 'stop' | 'leave' = 'stop'): Promise<void> {
+    await this.world.until(this.membership.stop(reason));
+    this.disk.crash();
+    this.world.clock.dropOwner(this.name);
+    this.clock.kill();
+    this.#membership = undefined;
+  }
+
+  statusOf(other: Host): string | undefined {
+    return this.membership.member(other.peerId)?.status;
+  }
+
+  /** n members, all of them alive, all others linked. */
+  sees(n: number): boolean {
+    const members = this.membership.members();
+    return (
+      members.length === n &&
+      members.every(({ status }) => status === 'alive') &&
+      members.every(({ peerId }) => peerId === this.peerId || this.membership.linked(peerId))
+    );
+  }
+
+  describe(): string {
+    if (!this.runs) return `${this.name}: down`;
+    const members = this.membership.members().map((member) => {
+      const linked = this.membership.linked(member.peerId) ? '' : ' unlinked';
+      return `${member.name} ${member.status} ${member.incarnation}${linked}`;
+    });
+    return `${this.name}: ${members.join(', ')}`;
+  }
+}
