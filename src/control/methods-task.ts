@@ -92,7 +92,7 @@ export async function cancelTask(
 ): Promise<Result<MethodResult<'task.cancel'>, CoveyError>> {
   const id = idOf(params.id);
   if (!id.ok) return id;
-  const state = await peer.tasks.cancel(id.value, params.reason ?? '');
+  const state = await peer.tasks.intents.cancel(id.value, params.reason ?? '');
   return state.ok ? ok({ id: id.value, state: state.value }) : state;
 }
 

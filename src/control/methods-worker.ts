@@ -133,7 +133,7 @@ export class WorkerMethodsImpl {
     const id = idOf(params.id);
     if (!id.ok) return id;
     const held = this.#peer.workers.finish(worker.value, id.value, params.attempt, outcome);
-    if (!held) await this.#peer.tasks.orphan(id.value, params.attempt, outcome);
+    if (!held) await this.#peer.tasks.resumption.orphan(id.value, params.attempt, outcome);
     return ok({ accepted: held });
   }
 
@@ -148,7 +148,7 @@ export class WorkerMethodsImpl {
         const id = idOf(text);
         const kept =
           id.ok &&
-          (await this.#peer.tasks.resumeRun(id.value, attempt, (request, handlers) =>
+          (await this.#peer.tasks.resumption.resumeRun(id.value, attempt, (request, handlers) =>
             this.#peer.workers.resume(registered.value, request, handlers),
           ));
         return { id: text, attempt, verdict: kept ? ('keep' as const) : ('stale' as const) };

@@ -1,9 +1,11 @@
 /**
- * Who may connect: a grow-only set of signed entries and revocations. A PeerId is allowed when entries lead from
- * the founder of the mesh to it, and it was never revoked. Revocation wins over every entry, earlier or later; of
- * those whom a revoked peer admitted, only the ones its revoker knew stay.
+ * Who may connect: a grow-only set of signed entries and revocations. A PeerId is allowed when
+ * entries lead from the founder of the mesh to it, and it was never revoked. Revocation wins over
+ * every entry, earlier or later; of those whom a revoked peer admitted, only the ones its revoker
+ * knew stay.
  *
- * The founder's entry is signed by the founder itself. Only that one may be: else anybody could admit himself.
+ * The founder's entry is signed by the founder itself. Only that one may be: else anybody could
+ * admit himself.
  */
 import { digestOf } from '../base/hash.ts';
 import type { PeerId } from '../ports/identity.ts';
@@ -17,28 +19,44 @@ type Access = Fact<Entry> | Fact<Revocation>;
 export const accessKey = ({ signed, statement }: Access): string =>
   `${statement.kind}/${statement.peerId}/${signed.by}`;
 
-/** Of two statements of one author on one subject the one with the smaller digest stays: any rule, but the same. */
+/**
+ * Of two statements of one author on one subject the one with the smaller digest stays: any rule,
+ * but the same.
+ */
 const staysBefore = (a: Access, b: Access): boolean =>
   digestOf(a.signed.payload) <= digestOf(b.signed.payload);
 
 export class AllowList {
   readonly root: PeerId;
   readonly #facts = new Map<string, Access>();
-  /** Those with a chain of entries from the founder; revoked ones included. */
+  /**
+   * Those to whom entries lead, void ones as well: whose statements are kept. It only grows.
+   * Keeping only what the granted state would make the list depend on the order of arrival: an
+   * entry that came before the revocation which voids its author would stay, and one that came
+   * after would not.
+   */
+  #known: ReadonlyMap<PeerId, Fact<Entry>> = new Map();
+  #revocations: ReadonlyMap<PeerId, readonly Fact<Revocation>[]> = new Map();
+  /** Those to whom entries lead that no revocation made void; revoked ones included. */
   #granted: ReadonlyMap<PeerId, Fact<Entry>> = new Map();
 
   constructor(root: PeerId) {
     this.root = root;
   }
 
-  /** True when it changed the list. Facts by unknown authors are kept out: they come again by anti-entropy. */
+  /**
+   * True when it changed the list. Facts by unknown authors are kept out: they come again by
+   * anti-entropy.
+   */
   add(fact: Access): boolean {
     if (!this.#mayState(fact)) return false;
     const key = accessKey(fact);
     const known = this.#facts.get(key);
     if (known && staysBefore(known, fact)) return false;
     this.#facts.set(key, fact);
-    this.#granted = this.#grant();
+    if (fact.statement.kind === 'revocation') this.#indexRevocations();
+    this.#known = this.#reach(() => true);
+    this.#granted = this.#reach((entry) => this.#admissionStands(entry));
     return true;
   }
 
@@ -60,24 +78,25 @@ export class AllowList {
   #mayState({ signed, statement }: Access): boolean {
     if (statement.kind === 'entry' && statement.peerId === signed.by)
       return signed.by === this.root;
-    return this.#granted.has(signed.by);
+    return this.#known.has(signed.by);
   }
 
-  #grant(): Map<PeerId, Fact<Entry>> {
+  /** Follows entries from the founder; `stands` may reject one. */
+  #reach(stands: (fact: Fact<Entry>) => boolean): Map<PeerId, Fact<Entry>> {
     const entries = this.#sorted().filter((fact) => fact.statement.kind === 'entry');
-    const granted = new Map<PeerId, Fact<Entry>>();
+    const reached = new Map<PeerId, Fact<Entry>>();
     for (let grew = true; grew; ) {
       grew = false;
       for (const fact of entries as Fact<Entry>[]) {
         const { peerId } = fact.statement;
         const isRoot = fact.signed.by === peerId;
-        if (granted.has(peerId) || !(isRoot || granted.has(fact.signed.by))) continue;
-        if (!isRoot && !this.#admissionStands(fact)) continue;
-        granted.set(peerId, fact);
+        if (reached.has(peerId) || !(isRoot || reached.has(fact.signed.by))) continue;
+        if (!isRoot && !stands(fact)) continue;
+        reached.set(peerId, fact);
         grew = true;
       }
     }
-    return granted;
+    return reached;
   }
 
   #admissionStands({ signed, statement }: Fact<Entry>): boolean {
@@ -86,14 +105,18 @@ export class AllowList {
     return revocations.some((fact) => fact.statement.keeps.includes(statement.peerId));
   }
 
-  #revocationsOf(peerId: PeerId): Fact<Revocation>[] {
-    const found: Fact<Revocation>[] = [];
+  #revocationsOf(peerId: PeerId): readonly Fact<Revocation>[] {
+    return this.#revocations.get(peerId) ?? [];
+  }
+
+  #indexRevocations(): void {
+    const index = new Map<PeerId, Fact<Revocation>[]>();
     for (const fact of this.#facts.values()) {
-      if (fact.statement.kind === 'revocation' && fact.statement.peerId === peerId) {
-        found.push(fact as Fact<Revocation>);
-      }
+      if (fact.statement.kind !== 'revocation') continue;
+      const { peerId } = fact.statement;
+      index.set(peerId, [...(index.get(peerId) ?? []), fact as Fact<Revocation>]);
     }
-    return found;
+    this.#revocations = index;
   }
 
   #sorted(): Access[] {
@@ -108,7 +131,10 @@ export class AllowList {
     return this.#revocationsOf(peerId).length > 0;
   }
 
-  /** The entry by which this PeerId is allowed, then its author's, up to the founder's: what a newcomer shows. */
+  /**
+   * The entry by which this PeerId is allowed, then its author's, up to the founder's: what a
+   * newcomer shows.
+   */
   chainOf(peerId: PeerId): Fact<Entry>[] {
     const chain: Fact<Entry>[] = [];
     for (let next: PeerId | undefined = peerId; next !== undefined && chain.length < CHAIN_MAX; ) {

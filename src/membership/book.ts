@@ -1,7 +1,7 @@
 /**
- * The peer book: what membership keeps in `identity/`. Mesh id, epoch, allow-list entries of admissions and used
- * invites are durable before anybody hears of them; what was merely learned from others is written a moment
- * later, for anti-entropy brings it again.
+ * The peer book: what membership keeps in `identity/`. Mesh id, epoch, allow-list entries of
+ * admissions and used invites are durable before anybody hears of them; what was merely learned
+ * from others is written a moment later, for anti-entropy brings it again.
  */
 import { toHex } from '../base/hash.ts';
 import { err, ok, type Result } from '../base/result.ts';
@@ -97,12 +97,20 @@ export class Book {
     return facts;
   }
 
+  /**
+   * What is still under way when the daemon stops must not write to a store that is being closed.
+   */
+  #append(batch: readonly StoreOp[]): Promise<AppendResult> {
+    if (!this.#closed) return this.#store.append(batch);
+    return Promise.resolve({ ok: false, code: 'failed', detail: 'the peer book is closed' });
+  }
+
   saveEpoch(epoch: number): Promise<AppendResult> {
-    return this.#store.append([{ put: EPOCH_KEY, value: encodeValue({ epoch }) }]);
+    return this.#append([{ put: EPOCH_KEY, value: encodeValue({ epoch }) }]);
   }
 
   saveFacts(facts: readonly Fact[]): Promise<AppendResult> {
-    return this.#store.append(facts.map(factOp));
+    return this.#append(facts.map(factOp));
   }
 
   /** Another mesh: its id and first facts, in place of all that was known of the one before. */
@@ -114,7 +122,7 @@ export class Book {
     }
     this.#seenStores.clear();
     const value = encodeValue({ mesh_id: mesh.meshId, root: mesh.root });
-    return this.#store.append([...old, { put: MESH_KEY, value }, ...facts.map(factOp)]);
+    return this.#append([...old, { put: MESH_KEY, value }, ...facts.map(factOp)]);
   }
 
   /** Writes soon; repeated changes of one key are one write. */
@@ -150,13 +158,14 @@ export class Book {
     if (this.#dirty.size === 0) return;
     const batch = [...this.#dirty].map(([put, value]) => ({ put, value }));
     this.#dirty = new Map();
-    const result = await this.#store.append(batch);
+    const result = await this.#append(batch);
     if (!result.ok) this.#log.log('warn', 'the peer book was not written', { why: result.detail });
   }
 
   async close(): Promise<void> {
+    const flushed = this.flush();
     this.#closed = true;
-    await this.flush();
+    await flushed;
   }
 
   // Invites, by the hash of their secret: the book lets nobody redeem.
@@ -182,12 +191,12 @@ export class Book {
       if (expires + 86_400_000 < nowWallMs) batch.push({ del: key });
     }
     const value = encodeValue({ expires_at_ms: expiresAtMs });
-    return this.#store.append([...batch, { put: INVITES + secretHash, value }]);
+    return this.#append([...batch, { put: INVITES + secretHash, value }]);
   }
 
   /** The secret is gone and the entry is there, in one write. */
   saveRedeemed(secretHash: string, peerId: PeerId, entry: Fact): Promise<AppendResult> {
-    return this.#store.append([
+    return this.#append([
       { del: INVITES + secretHash },
       { put: REDEEMED + secretHash, value: encodeValue({ peer_id: peerId }) },
       factOp(entry),

@@ -1,6 +1,7 @@
 /**
- * Detection's decisions, pure: what one observer makes of one member now, with the reason. Two observers convict;
- * one that is alone needs more. Phi alone never convicts: a slow host is not a dead one.
+ * Detection's decisions, pure: what one observer makes of one member now, with the reason. Two
+ * observers convict; one that is alone needs more. Phi alone never convicts: a slow host is not a
+ * dead one.
  */
 import { LONE_CRASH_MS, LONE_SILENCE_MS_MAX } from './limits.ts';
 import type { Evidence } from './types.ts';
@@ -15,7 +16,10 @@ export interface Observation {
   readonly endedAbruptly: boolean;
   /** It said goodbye: it stopped on purpose, so a refused port is no crash. */
   readonly saidGoodbye: boolean;
-  /** Since when every dial of an address that we reached in this boot was refused; undefined: none was. */
+  /**
+   * Since when every dial of an address that we reached in this boot was refused; undefined: none
+   * was.
+   */
   readonly refusedForMs: number | undefined;
 }
 

@@ -1,6 +1,6 @@
 /**
- * What the services of this room share: the view and everything that a change of it sets off. `accept` is the one
- * way by which facts come in, whoever brought them.
+ * What the services of this room share: the view and everything that a change of it sets off.
+ * `accept` is the one way by which facts come in, whoever brought them.
  */
 import type { PeerId } from '../ports/identity.ts';
 import type { WireValue } from '../wire/codec.ts';

@@ -1,48 +1,26 @@
 /**
- * Detection: heartbeats, what this peer makes of those it observes, and what the observers tell one another. The
- * decisions are in conviction.ts; this is the bookkeeping around them.
+ * Detection: heartbeats, what this peer makes of those it observes, and what the observers tell one
+ * another. The decisions are in conviction.ts; this is the bookkeeping around them.
  */
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
-import { judge, type Observation, type Opinion, type Others, opinionOf } from './conviction.ts';
+import { judge, type Observation, type Others, opinionOf } from './conviction.ts';
 import type { Core } from './core.ts';
 import { type Fact, signFact, type Turn, type Verdict } from './fact.ts';
 import { Health } from './health.ts';
 import { ACCUSED_NOTICE_MS, OPINION_TTL_MS, PROBE_TIMEOUT_MS } from './limits.ts';
 import type { LinkEnd, Links } from './links.ts';
 import { compareTurns, type MemberFacts, statusOf } from './member.ts';
-import type { ControlMessage, Says } from './messages.ts';
+import type { ControlMessage } from './messages.ts';
 import { ObserverRings } from './observers.ts';
-import { PhiWindow } from './phi.ts';
 import type { Load } from './types.ts';
 import type { MemberChange } from './view.ts';
-
-/** What is known of one observed peer, of its present boot. */
-interface Watch {
-  readonly window: PhiWindow;
-  /** The last byte from it; undefined: none in this boot of ours. */
-  heardMs: number | undefined;
-  /** Silence counts from here at the earliest. */
-  expectSinceMs: number;
-  /** Addresses at which this peer itself found it in this boot. */
-  readonly reached: Set<Address>;
-  refusedSinceMs: number | undefined;
-  endedAbruptly: boolean;
-  saidGoodbye: boolean;
-  opinion: Opinion;
-  noticedMs: number;
-  /** By observer. */
-  readonly opinions: Map<PeerId, { says: Says; turn: Turn; atMs: number }>;
-  /** A verdict that we did not apply because we heard it; applied should it fall silent. */
-  pending: Fact<Verdict> | undefined;
-}
+import { FINE, forgetBoot, newWatch, type Watch } from './watch.ts';
 
 export interface DetectorHooks {
   announce(fact: Fact): void;
   kick(peerId: PeerId, hot: boolean): void;
 }
-
-const FINE: Opinion = { opinion: 'fine' };
 
 export class Detector {
   readonly #core: Core;
@@ -73,24 +51,14 @@ export class Detector {
   #watch(peerId: PeerId): Watch {
     const known = this.#watches.get(peerId);
     if (known) return known;
-    const watch: Watch = {
-      window: new PhiWindow(this.#core.deps.config.heartbeat_interval),
-      heardMs: undefined,
-      expectSinceMs: this.#nowMs,
-      reached: new Set(),
-      refusedSinceMs: undefined,
-      endedAbruptly: false,
-      saidGoodbye: false,
-      opinion: FINE,
-      noticedMs: Number.NEGATIVE_INFINITY,
-      opinions: new Map(),
-      pending: undefined,
-    };
+    const watch = newWatch(this.#core.deps.config, this.#nowMs);
     this.#watches.set(peerId, watch);
     return watch;
   }
 
-  /** From now on silence counts: what was learned before the start is no reason to expect anybody. */
+  /**
+   * From now on silence counts: what was learned before the start is no reason to expect anybody.
+   */
   resume(): void {
     this.#health.restart(this.#nowMs);
     for (const [peerId] of this.#core.view.entries())
@@ -144,7 +112,9 @@ export class Detector {
     this.#evaluate(peerId);
   }
 
-  /** Does it listen where it says? Only what we reached ourselves can later be evidence by refusing. */
+  /**
+   * Does it listen where it says? Only what we reached ourselves can later be evidence by refusing.
+   */
   async #probeAddresses(peerId: PeerId): Promise<void> {
     const record = this.#core.view.get(peerId)?.record.statement;
     if (!record) return;
@@ -172,6 +142,7 @@ export class Detector {
   ): void {
     switch (message.type) {
       case 'heartbeat':
+        this.#checkPause(false);
         this.#watch(from).window.beat(this.#nowMs);
         if (message.load) this.#core.roster.load(from, message.load);
         return;
@@ -206,7 +177,10 @@ export class Detector {
     return this.#nowMs - watch.heardMs < this.#core.deps.config.heartbeat_pause;
   }
 
-  /** A verdict on one that we hear: its author and the condemned learn of it; kept should it fall silent. */
+  /**
+   * A verdict on one that we hear: its author and the condemned learn of it; kept should it fall
+   * silent.
+   */
   objected(verdict: Fact<Verdict>): void {
     const { peerId, epoch, incarnation } = verdict.statement;
     const turn = { epoch, incarnation };
@@ -230,10 +204,11 @@ export class Detector {
     const { status } = statusOf(after);
     const restarted = before?.record.statement.epoch !== after.record.statement.epoch;
     const revived = before !== undefined && statusOf(before).status !== status;
-    if (restarted) this.#forget(watch);
+    if (restarted) forgetBoot(watch);
     if (restarted || revived) watch.expectSinceMs = this.#nowMs;
     const refuted = before && compareTurns(before.record.statement, after.record.statement) < 0;
-    // One that just spoke through others gets a new patience; objections will come if it can be heard at all.
+    // One that just spoke through others gets a new patience; objections will come if it can be
+    // heard at all.
     if (refuted) watch.expectSinceMs = this.#nowMs;
     if (status === 'alive') {
       if (restarted || revived) this.#hooks.kick(peerId, true);
@@ -248,21 +223,11 @@ export class Detector {
     if (status === 'dead' && this.#links.isUp(peerId)) void this.#links.end(peerId, 'stale');
   }
 
-  #forget(watch: Watch): void {
-    watch.reached.clear();
-    watch.refusedSinceMs = undefined;
-    watch.endedAbruptly = false;
-    watch.saidGoodbye = false;
-    watch.pending = undefined;
-    watch.window.reset();
-  }
-
   // Time
 
   beat(): void {
     this.#beats += 1;
-    const storeSeq = this.#core.deps.store.seq();
-    const message = { type: 'heartbeat', seq: this.#beats, storeSeq, load: this.#load } as const;
+    const message = { type: 'heartbeat', seq: this.#beats, load: this.#load } as const;
     const observers = this.rings.observersOf(this.#core.peerId);
     for (const peerId of observers) this.#links.send(peerId, message);
     for (const [peerId, watch] of this.#watches) {
@@ -365,7 +330,9 @@ export class Detector {
     return this.#watches.get(peerId)?.opinion.opinion === 'fine';
   }
 
-  /** Says our opinion to the other observers, and to the peer itself: it may only have been slow. */
+  /**
+   * Says our opinion to the other observers, and to the peer itself: it may only have been slow.
+   */
   #tell(peerId: PeerId, watch: Watch): void {
     const record = this.#core.view.get(peerId)?.record.statement;
     const { opinion } = watch;

@@ -1,6 +1,6 @@
 /**
- * Keeps a link to every member that has not left: one dial at a time for each, for ever, with capped and jittered
- * backoff. What the dials find is the detector's evidence.
+ * Keeps a link to every member that has not left: one dial at a time for each, for ever, with
+ * capped and jittered backoff. What the dials find is the detector's evidence.
  */
 import { jitter } from '../base/random.ts';
 import type { Timer } from '../ports/clock.ts';
@@ -35,7 +35,10 @@ export class Dialer {
     this.#hooks = hooks;
   }
 
-  /** Dials soon. `hot`: at short intervals for a while, for it is unclear what happened to the other. */
+  /**
+   * Dials soon. `hot`: at short intervals for a while, for it is unclear what happened to the
+   * other.
+   */
   kick(peerId: PeerId, hot: boolean): void {
     if (this.#stopped || peerId === this.#core.peerId) return;
     const target = this.#target(peerId);
@@ -113,7 +116,8 @@ export class Dialer {
     if (this.#stopped) return;
     if (up) {
       this.#hooks.dialled(peerId);
-      // Should the link have ended meanwhile, `closed` found us dialling and left the next round to us.
+      // Should the link have ended meanwhile, `closed` found us dialling and left the next round to
+      // us.
       if (!this.#hooks.isOpen(peerId)) this.#schedule(peerId, target, this.#delayMs(target));
       return;
     }

@@ -1,7 +1,8 @@
 /**
- * Facts: the signed statements of which the view is made. A fact is [author, payload, signature], its payload a
- * CBOR map that names the mesh, so that nothing of one mesh can be replayed into another. It is passed on as the
- * bytes that were signed, never encoded again: fields of later versions survive old peers.
+ * Facts: the signed statements of which the view is made. A fact is [author, payload, signature],
+ * its payload a CBOR map that names the mesh, so that nothing of one mesh can be replayed into
+ * another. It is passed on as the bytes that were signed, never encoded again: fields of later
+ * versions survive old peers.
  *
  *   record      by the member itself: who and what it is now
  *   verdict     by an observer: this incarnation of a member is dead
@@ -23,7 +24,10 @@ export interface Signed {
   readonly signature: Uint8Array;
 }
 
-/** Orders the statements about one PeerId: epoch is its start of identity, incarnation rises within one. */
+/**
+ * Orders the statements about one PeerId: epoch is its start of identity, incarnation rises within
+ * one.
+ */
 export interface Turn {
   readonly epoch: number;
   readonly incarnation: number;
@@ -62,7 +66,10 @@ export interface Revocation {
   readonly kind: 'revocation';
   readonly peerId: PeerId;
   readonly revokedAtMs: number;
-  /** Those whom the revoked peer had admitted and the revoker knew: they stay; all others it admitted do not. */
+  /**
+   * Those whom the revoked peer had admitted and the revoker knew: they stay; all others it
+   * admitted do not.
+   */
   readonly keeps: readonly PeerId[];
 }
 
@@ -127,7 +134,10 @@ export const toWire = (fact: Fact): WireValue => [
 ];
 export const factBytes = (fact: Fact): Uint8Array => encodeValue(toWire(fact));
 
-/** Reads a fact of this mesh and checks its shape and its signature; whether its author may say it is judged later. */
+/**
+ * Reads a fact of this mesh and checks its shape and its signature; whether its author may say it
+ * is judged later.
+ */
 export function readFact(
   value: WireValue | undefined,
   meshId: string,

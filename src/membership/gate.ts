@@ -24,7 +24,10 @@ export interface GateHooks {
 const SETTLE_MS = 2_000;
 const SETTLE_STEP_MS = 50;
 
-/** The three spellings of "nobody but this host". Others of 127/8 are test networks that dial one another. */
+/**
+ * The three spellings of "nobody but this host". Others of 127/8 are test networks that dial one
+ * another.
+ */
 const ALONE = ['127.0.0.1', '::1', 'localhost'];
 const isLoopback = (host: string): boolean => ALONE.includes(host) || host.startsWith('127.');
 const hashOf = (secret: Uint8Array): string => toHex(sha256Of(secret));
@@ -190,7 +193,10 @@ export class Gate {
     return ok(undefined);
   }
 
-  /** Anti-entropy with the inviter is under way; an answer that counts the members is worth a moment. */
+  /**
+   * Anti-entropy with the inviter is under way; an answer that counts the members is worth a
+   * moment.
+   */
   async #settle(): Promise<void> {
     const { clock } = this.#core.deps;
     let last = '';

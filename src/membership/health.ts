@@ -1,6 +1,6 @@
 /**
- * How much this peer may trust its own impressions (Lifeguard, Dadgar et al. 2018): a process that was stopped or
- * lags sees silence everywhere. A watchdog tick that comes late tells.
+ * How much this peer may trust its own impressions (Lifeguard, Dadgar et al. 2018): a process that
+ * was stopped or lags sees silence everywhere. A watchdog tick that comes late tells.
  */
 import type { Standing } from './conviction.ts';
 import { HEALTH_STEPS, LAG_MS, PAUSE_MS, TICK_MS } from './limits.ts';
@@ -23,8 +23,8 @@ export class Health {
   }
 
   /**
-   * Called by each tick, and before any judgement in between: after a pause, a frame may be read before the tick
-   * runs. True once for each pause found.
+   * Called by each tick, and before any judgement in between: after a pause, a frame may be read
+   * before the tick runs. True once for each pause found.
    */
   notice(nowMs: number, isTick: boolean): boolean {
     const lateMs = nowMs - this.#lastTickMs - TICK_MS;

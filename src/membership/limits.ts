@@ -2,7 +2,9 @@
 
 /** Whatever the variance says, phi is not a weapon: beyond this a larger number means nothing. */
 export const PHI_MAX = 100;
-/** Heartbeat intervals kept per member; at 500 ms ten minutes would remember a network that is gone. */
+/**
+ * Heartbeat intervals kept per member; at 500 ms ten minutes would remember a network that is gone.
+ */
 export const PHI_WINDOW_MAX = 200;
 /** Without a floor, a very regular network makes one late packet a suspicion (Akka's 100 ms). */
 export const PHI_SIGMA_MS_MIN = 100;
@@ -11,7 +13,10 @@ export const PHI_SIGMA_MS_MAX = 2_000;
 
 /** The watchdog of our own pauses; the granularity of every decision by time. */
 export const TICK_MS = 250;
-/** A tick that comes later than this after it was due: we were stopped, and judge nobody for a while. */
+/**
+ * A tick that comes later than this after it was due: we were stopped, and judge nobody for a
+ * while.
+ */
 export const PAUSE_MS = 1_000;
 /** A tick later than this is a sign of our own lag. */
 export const LAG_MS = 250;
@@ -22,7 +27,9 @@ export const HEALTH_STEPS = 4;
 export const LONE_CRASH_MS = 1_000;
 /** DESIGN §6: alone, a silence convicts after twice the patience, and never later than this. */
 export const LONE_SILENCE_MS_MAX = 16_000;
-/** An accusation or objection not renewed (they are sent each heartbeat interval) counts no more. */
+/**
+ * An accusation or objection not renewed (they are sent each heartbeat interval) counts no more.
+ */
 export const OPINION_TTL_MS = 2_000;
 
 export const DIAL_TIMEOUT_MS = 3_000;
@@ -49,11 +56,12 @@ export const CHAIN_MAX = 16;
 
 export const MEMBERS_MAX = 10_000;
 export const ADDRESSES_MAX = 8;
-export const TEXT_BYTES_MAX = 256;
+/** A label's value is 128 characters, which may be four bytes each. */
+export const TEXT_BYTES_MAX = 512;
 /** Facts in one delta; the next round brings the rest. */
 export const DELTA_FACTS_MAX = 512;
-/** A self-record must fit into one piece of news with room for its frame. */
-export const RECORD_BYTES_MAX = 12 * 1_024;
+/** 32 labels at their limits; one too large for news travels by anti-entropy alone. */
+export const RECORD_BYTES_MAX = 24 * 1_024;
 export const BOOT_IDS_MAX = 64;
 /** How long a stopping peer waits for its goodbyes to be written. */
 export const GOODBYE_MS = 1_000;

@@ -1,7 +1,8 @@
 /**
- * Links to peers and the handshake on them. A link is up when each side has let the other in: the dialler greets,
- * the other answers, and the dialler's first frame (`ready`) tells that it has read the answer. Two peers often
- * dial each other at the same moment, so every step may happen twice and in either direction.
+ * Links to peers and the handshake on them. A link is up when each side has let the other in: the
+ * dialler greets, the other answers, and the dialler's first frame (`ready`) tells that it has read
+ * the answer. Two peers often dial each other at the same moment, so every step may happen twice
+ * and in either direction.
  */
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import type { PeerId } from '../ports/identity.ts';
@@ -15,7 +16,10 @@ import { statusOf } from './member.ts';
 import { type ControlMessage, encodeMessage, type GoodbyeReason } from './messages.ts';
 import { refusalOfStore } from './store-check.ts';
 
-/** open: a connection. accepted: we let it in, and wait for its first frame. up: frames go both ways. */
+/**
+ * open: a connection. accepted: we let it in, and wait for its first frame. up: frames go both
+ * ways.
+ */
 type Phase = 'open' | 'accepted' | 'up';
 
 interface Link {
@@ -179,7 +183,10 @@ export class Links {
     this.#core.deps.onRefusedStore?.(String(details.why ?? message));
   }
 
-  /** The answer of the other did not please us: it learns why, above all when its store must be renewed. */
+  /**
+   * The answer of the other did not please us: it learns why, above all when its store must be
+   * renewed.
+   */
   async #refuse(peerId: PeerId, error: CoveyError): Promise<void> {
     const { network, log } = this.#core.deps;
     log.log('warn', 'a peer was refused', { peer: peerId, why: error.message });

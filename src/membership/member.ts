@@ -1,7 +1,8 @@
 /**
- * The member rule. What is known of one PeerId is two facts: its newest record, signed by itself, and the newest
- * verdict on it. Each is replaced only by one that supersedes it, so that a view is a join: whatever order, batch
- * or repetition facts come in, the same facts give the same view. Status is derived, never stored.
+ * The member rule. What is known of one PeerId is two facts: its newest record, signed by itself,
+ * and the newest verdict on it. Each is replaced only by one that supersedes it, so that a view is
+ * a join: whatever order, batch or repetition facts come in, the same facts give the same view.
+ * Status is derived, never stored.
  */
 import { digestOf } from '../base/hash.ts';
 import type { Fact, SelfRecord, Turn, Verdict } from './fact.ts';
@@ -28,13 +29,18 @@ function compareFacts(a: Fact<SelfRecord | Verdict>, b: Fact<SelfRecord | Verdic
   return keyA < keyB ? -1 : keyA > keyB ? 1 : 0;
 }
 
-/** In the same turn: a crash says more than a silence; two records of one turn are a cloned key, and `left` wins. */
+/**
+ * In the same turn: a crash says more than a silence; two records of one turn are a cloned key, and
+ * `left` wins.
+ */
 function weightOf(statement: SelfRecord | Verdict): number {
   if (statement.kind === 'verdict') return statement.evidence === 'crash' ? 1 : 0;
   return statement.left ? 1 : 0;
 }
 
-/** Whether `incoming` takes the place of `current`, a fact of the same kind about the same PeerId. */
+/**
+ * Whether `incoming` takes the place of `current`, a fact of the same kind about the same PeerId.
+ */
 export const supersedes = <S extends SelfRecord | Verdict>(
   current: Fact<S> | undefined,
   incoming: Fact<S>,
@@ -52,7 +58,10 @@ export type LastingStatus =
   | { readonly status: 'dead'; readonly deadBy: Evidence }
   | { readonly status: 'left' };
 
-/** Suspicion is one peer's own opinion and comes on top. A verdict counts against the turn it names and older ones. */
+/**
+ * Suspicion is one peer's own opinion and comes on top. A verdict counts against the turn it names
+ * and older ones.
+ */
 export function statusOf({ record, verdict }: MemberFacts): LastingStatus {
   if (record.statement.left) return { status: 'left' };
   if (verdict && compareTurns(record.statement, verdict.statement) <= 0) {

@@ -1,6 +1,6 @@
 /**
- * Membership: who is in the mesh, who of them lives, and the links to them. This file only wires the services of
- * the room to one another and to the ports; each of them is a file of its own.
+ * Membership: who is in the mesh, who of them lives, and the links to them. This file only wires
+ * the services of the room to one another and to the ports; each of them is a file of its own.
  */
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { jitter } from '../base/random.ts';
@@ -48,7 +48,10 @@ export class Membership {
   #strangers = 0;
   #load: Load | undefined;
 
-  /** Reads what `identity/` holds, mints a mesh id where there is none, and counts this start, durably. */
+  /**
+   * Reads what `identity/` holds, mints a mesh id where there is none, and counts this start,
+   * durably.
+   */
   static async load(deps: MembershipDeps): Promise<Result<Membership, string>> {
     const { identity, identityStore, clock, log, random } = deps;
     const book = new Book(identityStore, clock, log);
@@ -114,7 +117,10 @@ export class Membership {
     });
   }
 
-  /** Owns `network.start`. `advertise`: how others reach this peer; port 0 stands for the one it got. */
+  /**
+   * Owns `network.start`. `advertise`: how others reach this peer; port 0 stands for the one it
+   * got.
+   */
   async start(
     listen: { readonly host: string; readonly port: number },
     advertise: readonly Address[],
@@ -231,7 +237,10 @@ export class Membership {
     return this.#core.view.access.list();
   }
 
-  /** Says goodbye to everybody and closes. `leave`: this peer's part in the mesh ends with a record that says so. */
+  /**
+   * Says goodbye to everybody and closes. `leave`: this peer's part in the mesh ends with a record
+   * that says so.
+   */
   async stop(reason: 'stop' | 'leave'): Promise<void> {
     if (this.#phase === 'stopped') return;
     if (reason === 'leave') this.#core.changeOwn({ left: true });

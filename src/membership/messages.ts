@@ -19,7 +19,6 @@ export type ControlMessage =
   | {
       readonly type: 'heartbeat';
       readonly seq: number;
-      readonly storeSeq: number;
       readonly load: Load | undefined;
     }
   /** An answer to a suspicion, out of turn: never enters the interval window. */
@@ -49,7 +48,6 @@ function bodyOf(message: ControlMessage): WireMap {
     case 'heartbeat':
       return {
         seq: message.seq,
-        store_seq: message.storeSeq,
         load: message.load && loadMap(message.load),
       };
     case 'opinion':
@@ -94,9 +92,7 @@ function readMessage(type: string, body: WireMap): ControlMessage | undefined {
       return { type };
     case 'heartbeat': {
       const seq = readInt(body.seq);
-      const storeSeq = readInt(body.store_seq);
-      if (seq === undefined || storeSeq === undefined) return undefined;
-      return { type, seq, storeSeq, load: readLoad(body.load) };
+      return seq === undefined ? undefined : { type, seq, load: readLoad(body.load) };
     }
     case 'opinion': {
       const peerId = readText(body.peer_id);

@@ -1,7 +1,7 @@
 /**
- * Who observes whom: the successors on K independently hashed rings of members, as in Rapid (Suresh et al.
- * 2018). Everybody computes the same answer from the same members; the cost per peer is O(K), whatever the size
- * of the mesh. In a mesh of K + 1 or fewer everybody observes everybody.
+ * Who observes whom: the successors on K independently hashed rings of members, as in Rapid (Suresh
+ * et al. 2018). Everybody computes the same answer from the same members; the cost per peer is
+ * O(K), whatever the size of the mesh. In a mesh of K + 1 or fewer everybody observes everybody.
  */
 import { hash52 } from '../base/hash.ts';
 import type { PeerId } from '../ports/identity.ts';
@@ -23,7 +23,10 @@ export class ObserverRings {
     return this.#all.length <= this.#ringCount + 1;
   }
 
-  /** The peers that observe `subject`, sorted; a subject that is no member yet is placed as if it were one. */
+  /**
+   * The peers that observe `subject`, sorted; a subject that is no member yet is placed as if it
+   * were one.
+   */
   observersOf(subject: PeerId): PeerId[] {
     return this.#neighbours(subject, 1);
   }

@@ -39,7 +39,10 @@ export class OwnRecord {
     return this.#sign(this.#next(this.turn));
   }
 
-  /** Somebody holds a record of ours from an epoch that we forgot: an old copy of `identity/` was put back. */
+  /**
+   * Somebody holds a record of ours from an epoch that we forgot: an old copy of `identity/` was
+   * put back.
+   */
   moveToEpoch(epoch: number): Fact<SelfRecord> {
     return this.#sign({ ...this.#fact.statement, epoch, incarnation: 0 });
   }

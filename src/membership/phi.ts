@@ -1,7 +1,7 @@
 /**
- * Phi accrual (Hayashibara et al. 2004, with Akka's approximation of the normal distribution): how surprising is
- * the present silence, given the intervals at which heartbeats came so far? Phi 8 is one chance in 10^8.
- * It only *suspects*. Pure: time comes in as a number.
+ * Phi accrual (Hayashibara et al. 2004, with Akka's approximation of the normal distribution): how
+ * surprising is the present silence, given the intervals at which heartbeats came so far? Phi 8 is
+ * one chance in 10^8. It only *suspects*. Pure: time comes in as a number.
  */
 import { PHI_MAX, PHI_SIGMA_MS_MAX, PHI_SIGMA_MS_MIN, PHI_WINDOW_MAX } from './limits.ts';
 
@@ -16,21 +16,28 @@ export function phiOf(silenceMs: number, meanMs: number, sigmaMs: number): numbe
 
 export class PhiWindow {
   readonly #expectedMs: number;
+  readonly #outageMs: number;
   #intervals: number[] = [];
   #lastBeatMs: number | undefined;
 
-  /** `expectedMs`: the interval at which heartbeats are sent; the prior until some were received. */
-  constructor(expectedMs: number) {
+  /**
+   * `expectedMs`: the interval at which heartbeats are sent; the prior until some were received. An
+   * interval of `outageMs` or more is an outage, and recorded it would make the detector slow for
+   * minutes.
+   */
+  constructor(expectedMs: number, outageMs: number) {
     this.#expectedMs = expectedMs;
+    this.#outageMs = outageMs;
   }
 
   /**
-   * A scheduled heartbeat came. Other traffic must not enter: a burst of frames would make the mean tiny and the
-   * next ordinary pause a suspicion.
+   * A scheduled heartbeat came. Other traffic must not enter: a burst of frames would make the mean
+   * tiny and the next ordinary pause a suspicion.
    */
   beat(nowMs: number): void {
-    if (this.#lastBeatMs !== undefined) {
-      this.#intervals.push(nowMs - this.#lastBeatMs);
+    const intervalMs = nowMs - (this.#lastBeatMs ?? Number.NEGATIVE_INFINITY);
+    if (intervalMs < this.#outageMs) {
+      this.#intervals.push(intervalMs);
       if (this.#intervals.length > PHI_WINDOW_MAX) this.#intervals.shift();
     }
     this.#lastBeatMs = nowMs;
@@ -47,7 +54,8 @@ export class PhiWindow {
   }
 
   get meanMs(): number {
-    // The expected interval counts as two observations, so that one odd first interval does not rule.
+    // The expected interval counts as two observations, so that one odd first interval does not
+    // rule.
     const sum = this.#intervals.reduce((total, interval) => total + interval, 2 * this.#expectedMs);
     return sum / (this.#intervals.length + 2);
   }

@@ -1,4 +1,7 @@
-/** Readers of fields in bodies that came over the wire: undefined for whatever is not what it should be. */
+/**
+ * Readers of fields in bodies that came over the wire: undefined for whatever is not what it should
+ * be.
+ */
 import { utf8 } from '../base/hash.ts';
 import type { WireValue } from '../wire/codec.ts';
 import { isWireMap } from '../wire/envelope.ts';

@@ -1,4 +1,7 @@
-/** The members as other rooms see them, and the events about them: facts, own suspicion, load and links together. */
+/**
+ * The members as other rooms see them, and the events about them: facts, own suspicion, load and
+ * links together.
+ */
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock } from '../ports/clock.ts';

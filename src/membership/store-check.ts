@@ -1,6 +1,7 @@
 /**
- * Is the store that a peer presents the one we saw last, further on? A rolled back or cloned store would reuse
- * its dots, and its changes would be taken for old ones (Riak's lost updates): it is refused and starts afresh.
+ * Is the store that a peer presents the one we saw last, further on? A rolled back or cloned store
+ * would reuse its dots, and its changes would be taken for old ones (Riak's lost updates): it is
+ * refused and starts afresh.
  */
 import { fingerprintOf } from '../base/task-id.ts';
 import type { PeerId } from '../ports/identity.ts';
@@ -33,7 +34,7 @@ export function refusalOfStore(
   if (!last) return undefined;
   if (last.peerId !== presented.peerId) return 'the same store was seen at another peer: a copy';
   if (presented.bootCount < last.bootCount) {
-    return `boot ${presented.bootCount} is older than boot ${last.bootCount} seen before: rolled back`;
+    return `boot ${presented.bootCount} is older than boot ${last.bootCount}: rolled back`;
   }
   if (presented.bootCount === last.bootCount && presented.bootId !== last.bootId) {
     return `boot ${last.bootCount} was seen with another boot id: rolled back or copied`;

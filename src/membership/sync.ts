@@ -1,6 +1,7 @@
 /**
- * Dissemination: news is published once and may get lost; anti-entropy makes it true. Two peers compare a hash of
- * their views when a link comes up and from time to time, and exchange digests and facts only when it differs.
+ * Dissemination: news is published once and may get lost; anti-entropy makes it true. Two peers
+ * compare a hash of their views when a link comes up and from time to time, and exchange digests
+ * and facts only when it differs.
  */
 import { pickDistinct } from '../base/random.ts';
 import type { PeerId } from '../ports/identity.ts';
@@ -23,8 +24,9 @@ export class Sync {
   }
 
   /**
-   * Tells everybody: published, and sent to a few directly, for a topic that has just been joined delivers nothing
-   * yet. The few are as many as a peer has observers, so the cost does not grow with the mesh.
+   * Tells everybody: published, and sent to a few directly, for a topic that has just been joined
+   * delivers nothing yet. The few are as many as a peer has observers, so the cost does not grow
+   * with the mesh.
    */
   announce(fact: Fact): void {
     const facts = [toWire(fact)];

@@ -1,6 +1,6 @@
 /**
- * Invite tokens: `covey1-` and base64url of a CBOR map followed by four bytes of its SHA-256, so that a token cut
- * in a terminal is called malformed instead of unknown.
+ * Invite tokens: `covey1-` and base64url of a CBOR map followed by four bytes of its SHA-256, so
+ * that a token cut in a terminal is called malformed instead of unknown.
  */
 import { bytesEqual, sha256Of } from '../base/hash.ts';
 import { err, ok, type Result } from '../base/result.ts';

@@ -49,8 +49,9 @@ export interface Member {
 }
 
 /**
- * joined: seen for the first time. boot: the same peer with a higher boot (every attempt of the lower one has
- * ended) or another store; comes before `alive` of the same change. updated: something else in its own record.
+ * joined: seen for the first time. boot: the same peer with a higher boot (every attempt of the
+ * lower one has ended) or another store; comes before `alive` of the same change. updated:
+ * something else in its own record.
  */
 export interface MemberEvent {
   readonly type:

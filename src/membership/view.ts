@@ -1,6 +1,6 @@
 /**
- * The view: all facts this peer has accepted, as joins. It knows no time and no network; what a batch of facts
- * changed is returned, for others to persist, announce and act on.
+ * The view: all facts this peer has accepted, as joins. It knows no time and no network; what a
+ * batch of facts changed is returned, for others to persist, announce and act on.
  */
 import { digestOf, sha256Of, toHex } from '../base/hash.ts';
 import type { PeerId } from '../ports/identity.ts';
@@ -62,8 +62,9 @@ export class View {
   }
 
   /**
-   * Joins the facts in. Records of those who are not allowed are left out, and so are verdicts on a turn that the
-   * member itself never signed here: a forged one could put a member to death for all its future.
+   * Joins the facts in. Records of those who are not allowed are left out, and so are verdicts on a
+   * turn that the member itself never signed here: a forged one could put a member to death for all
+   * its future.
    */
   apply(facts: readonly Fact[]): ViewChange {
     const accessFacts = facts.filter((fact) => isKind(fact, 'entry') || isKind(fact, 'revocation'));
@@ -132,7 +133,10 @@ export class View {
     return this.#digests;
   }
 
-  /** Facts that the other lacks or has otherwise, and keys of which the other has something that we lack. */
+  /**
+   * Facts that the other lacks or has otherwise, and keys of which the other has something that we
+   * lack.
+   */
   compare(theirs: ReadonlyMap<string, string>): { send: Fact[]; want: string[] } {
     const send: Fact[] = [];
     for (const [key, line] of this.#digests) {

@@ -22,6 +22,7 @@ import type { RecordState } from '../records/record.ts';
 import { Replica } from '../records/replica.ts';
 import { Sharing } from '../records/sharing.ts';
 import { StoreIdentity } from '../records/store-identity.ts';
+import { keyRules } from '../tasks/dedupe.ts';
 import { type Demand, demandParts } from '../tasks/demand.ts';
 import { decodeHeader } from '../tasks/facts.ts';
 import { requiredNow } from '../tasks/mesh-view.ts';
@@ -92,7 +93,7 @@ export class Peer {
     this.replica = new Replica({
       store,
       identity,
-      rules: { task: taskRules, key: taskRules },
+      rules: { task: taskRules, key: keyRules },
       onFailed: (detail) => options.onFatal(`the store failed: ${detail}`),
     });
     this.replica.onVisible((after, before) => this.#countConflicts(after, before));
@@ -300,7 +301,7 @@ export class Peer {
     }
     const killed = clock.nowMs() + config.kill_grace + HANDOVER_TIMEOUT_MS;
     while (this.#commandsRun() && clock.nowMs() < killed) await sleep(clock, POLL_MS);
-    await this.tasks.holdWorkers(config.worker_hold);
+    await this.tasks.resumption.holdWorkers(config.worker_hold);
     await this.#handOverOwnership();
   }
 

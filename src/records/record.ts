@@ -44,8 +44,8 @@ export interface RecordState {
   readonly facts: readonly Fact[];
 }
 
-/** A record may have so many facts: attempts and losses at their limits, three facts each, and room. */
-export const FACTS_MAX = 1_000;
+/** Facts of one record: attempts at their limit (PLACED_MAX of the tasks room) with what belongs to each, and room. */
+export const FACTS_MAX = 4_000;
 
 const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 const compareDots = (a: Fact, b: Fact): number => compareText(a.store, b.store) || a.seq - b.seq;
@@ -75,6 +75,21 @@ function unionFacts(a: readonly Fact[], b: readonly Fact[]): readonly Fact[] {
     }
   }
   return added ? out : a;
+}
+
+const generationOf = (fact: Fact): number => (typeof fact.value.g === 'number' ? fact.value.g : 0);
+
+/**
+ * A key would collect an id for every task that ever used it. Its facts carry a generation; those more than one
+ * behind the newest are dropped, by everybody alike: the newest generation only rises, so what is dropped in one
+ * order of joins is dropped in every order, and the join stays a join. Answers `kept` itself if that is the result.
+ */
+function newest(kind: RecordKind, facts: readonly Fact[], kept: readonly Fact[]): readonly Fact[] {
+  if (kind !== 'key' || facts === kept) return facts;
+  const top = facts.reduce((highest, fact) => Math.max(highest, generationOf(fact)), 0);
+  const left = facts.filter((fact) => generationOf(fact) >= top - 1);
+  const isSame = left.length === kept.length && left.every((fact, i) => fact === kept[i]);
+  return isSame ? kept : left;
 }
 
 /** One dot, one value: only a store that reused a dot breaks that, and then all replicas must agree all the same. */
@@ -107,7 +122,7 @@ function creationOrder(a: RecordState, b: RecordState): number {
  */
 export function joinRecords(a: RecordState, b: RecordState): RecordState {
   if (a === b) return a;
-  const facts = unionFacts(a.facts, b.facts);
+  const facts = newest(a.kind, unionFacts(a.facts, b.facts), a.facts);
   const base = creationOrder(a, b) <= 0 ? a : b;
   const home = unionSorted(a.firstHome, b.firstHome);
   if (base === a && facts === a.facts && home === a.firstHome) return a;
@@ -136,7 +151,8 @@ export const factsBeyond = (record: RecordState, clock: VersionVector): readonly
   record.facts.filter((fact) => fact.seq > (clock[fact.store] ?? 0));
 
 export function withFact(record: RecordState, fact: Fact): RecordState {
-  return { ...record, facts: [...record.facts, fact].sort(compareDots) };
+  const facts = [...record.facts, fact].sort(compareDots);
+  return { ...record, facts: newest(record.kind, facts, record.facts) };
 }
 
 /** All stores that hold the record by right: the first home and those added since. */

@@ -276,8 +276,9 @@ export class Replica {
         { del: `r/${id}` },
         { del: `b/${id}` },
         { del: `s/${id}` },
-        { put: `t/${id}`, value: encodeValue(stone) },
       ];
+      // A key may be used again; a task id never is.
+      if (current.kind === 'task') extra.push({ put: `t/${id}`, value: encodeValue(stone) });
       if (dropAt !== undefined) extra.push({ del: dropKey(dropAt, id) });
       return { value: true, extra };
     });

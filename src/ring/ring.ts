@@ -1,7 +1,8 @@
 /**
- * The ring: an immutable value built from the members, the same at every peer whatever order they came in. The
- * preference list of a key are the stores met clockwise from its hash; stores on other hosts come first, and
- * among those stores in other zones, so that one machine or one rack is not all the copies.
+ * The ring: an immutable value built from the members, the same at every peer whatever order they
+ * came in. The preference list of a key are the stores met clockwise from its hash; stores on other
+ * hosts come first, and among those stores in other zones, so that one machine or one rack is not
+ * all the copies.
  */
 import { digestOf, hash64 } from '../base/hash.ts';
 import { TOKENS_PER_WEIGHT, tokensOf } from './tokens.ts';
@@ -92,7 +93,9 @@ export class Ring {
   }
 }
 
-/** Distinct members in the order of the ring from a point on, found as far as they are asked for. */
+/**
+ * Distinct members in the order of the ring from a point on, found as far as they are asked for.
+ */
 class Walk {
   readonly #members: readonly RingMember[];
   readonly #owner: Uint16Array;

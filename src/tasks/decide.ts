@@ -4,6 +4,12 @@ import { jitter } from '../base/random.ts';
 import type { EndFact, FinalFact, FinalState, TaskHeader } from './facts.ts';
 import { currentAttempt, digestOfEnd, failureCount, lossWeight, type Task } from './task.ts';
 
+/**
+ * Attempts that may be placed for one task, whatever became of them. Failures and losses have limits of their own;
+ * this one bounds what they do not count: refusals, and starts that did not find enough copies.
+ */
+export const PLACED_MAX = 250;
+
 export type NextStep =
   | { readonly step: 'done' }
   /** An attempt is open: nothing to decide but its timeouts. */
@@ -12,7 +18,11 @@ export type NextStep =
   | { readonly step: 'start' }
   | { readonly step: 'wait'; readonly untilWallMs: number; readonly why: 'run_at' | 'backoff' };
 
-const finish = (state: FinalState, reason: string, end?: EndFact): NextStep => ({
+const finish = (
+  state: FinalState,
+  reason: string,
+  end?: EndFact,
+): Extract<NextStep, { step: 'finish' }> => ({
   step: 'finish',
   final: {
     state,
@@ -47,6 +57,11 @@ export function nextStep(task: Task, nowWallMs: number): NextStep {
       task.cancel.reason,
       ends.find((end) => end.out === 'canceled'),
     );
+  if (attempts.length >= PLACED_MAX) return finish('failed', 'rejected', ends.at(-1));
+  if (task.duplicateOf !== undefined && attempts.length === 0) {
+    const { final } = finish('canceled', 'duplicate');
+    return { step: 'finish', final: { ...final, dup: task.duplicateOf } };
+  }
   const lastFailure = ends.findLast((end) => end.out === 'failed' || end.out === 'timeout');
   if (lastFailure !== undefined) {
     const spent = failureCount(task) >= header.attempts || lastFailure.retryable === false;

@@ -8,6 +8,7 @@
  *   resume  a worker goes on with the attempt after its daemon's restart
  *   end     an attempt ended: completed, failed, lost, interrupted, refused, canceled, timeout
  *   orphan  a result of an attempt that was no longer current
+ *   dup     another task with the same dedupe key came first; this one ends unless it has started
  *   cancel  somebody wants the end of the task
  *   final   the task is final: written once by an owner; concurrent ones are conflicts
  *   home    a store was added to the home
@@ -86,6 +87,7 @@ export type TaskFactValue =
     }
   | { readonly t: 'resume'; readonly run_id: string; readonly boot: number; readonly at: number }
   | { readonly t: 'cancel'; readonly reason: string; readonly by: string; readonly at: number }
+  | { readonly t: 'dup'; readonly of: string; readonly at: number }
   | { readonly t: 'home'; readonly store: string; readonly at: number }
   | { readonly t: 'drop'; readonly drop_at: number };
 

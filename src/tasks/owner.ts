@@ -12,45 +12,22 @@ import { encodeRecord, homeOf, type RecordState } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
 import type { WireMap } from '../wire/envelope.ts';
 import type { Messaging } from '../wire/messaging.ts';
-import { type Attempts, lossOf, type Placed } from './attempts.ts';
+import type { Attempts, Placed } from './attempts.ts';
 import { nextDeadline, nextStep } from './decide.ts';
 import { demandOf } from './demand.ts';
 import type { Credit, Dispatcher } from './dispatcher.ts';
-import { decodeBlob, type StartFact, toWire } from './facts.ts';
+import { type StartFact, toWire } from './facts.ts';
 import type { MeshView } from './mesh-view.ts';
 import { presentPeers } from './mesh-view.ts';
+import { orderOf } from './order.ts';
 import { ownerOf, ownerOrder } from './ownership.ts';
-import type { Runner, RunOrder, StartAnswer } from './runner.ts';
+import type { Runner, StartAnswer } from './runner.ts';
 import type { Takeover } from './takeover.ts';
-import {
-  type Attempt,
-  attemptByRun,
-  currentAttempt,
-  isOpen,
-  openAttempts,
-  type Task,
-  taskOf,
-} from './task.ts';
+import { currentAttempt, type Task, taskOf } from './task.ts';
+import { type Entry, REPEAT_MS, Watcher } from './watcher.ts';
 
-/** An open attempt that was not heard of for this long is asked about. */
-export const QUERY_AFTER_MS = 6_000;
 const WATCH_INTERVAL_MS = 500;
-/** A runner that does not answer a start or a cancel is asked again this often. */
-const REPEAT_MS = 2_000;
 const START_TIMEOUT_MS = 4_000;
-
-interface Entry {
-  readonly id: string;
-  phase: 'syncing' | 'owned';
-  /** Everybody was heard when this store took over. */
-  complete: boolean;
-  queued: boolean;
-  starting: boolean;
-  timer: Timer | undefined;
-  /** When the current attempt was last heard of. */
-  heardMs: number;
-  askedMs: number;
-}
 
 export interface OwnerDeps {
   readonly clock: Clock;
@@ -73,11 +50,22 @@ export class Owner {
   readonly #fresh = new Set<string>();
   /** Placed in the write that created the task; they go on as soon as that write is visible. */
   readonly #fused = new Map<string, { start: StartFact; credit: string }>();
+  readonly #joining = new Set<string>();
+  readonly #watcher: Watcher;
   #timer: Timer | undefined;
   #closed = false;
 
   constructor(deps: OwnerDeps) {
     this.#deps = deps;
+    this.#watcher = new Watcher({
+      ...deps,
+      evaluate: (id) => this.evaluate(id),
+      readAgain: (entry) => {
+        entry.phase = 'syncing';
+        deps.takeover.request(entry.id);
+      },
+      isCurrent: (entry) => this.#entries.get(entry.id) === entry && !entry.starting,
+    });
     deps.replica.onVisible((record) => {
       if (record.kind === 'task') this.evaluate(record.id);
     });
@@ -147,11 +135,13 @@ export class Owner {
     const task = record === undefined ? undefined : taskOf(record);
     if (task === undefined || task.final !== undefined) {
       this.#forget(id);
-      if (task !== undefined) this.#endStrays(task);
+      if (task !== undefined) this.#watcher.endStrays(task);
       return;
     }
-    if (this.#closed || ownerOf(task, view) !== replica.storeId) {
+    const owner = ownerOf(task, view);
+    if (this.#closed || owner !== replica.storeId) {
       this.#forget(id);
+      if (owner === undefined && !this.#closed && replica.isStandIn(id)) this.#joinHome(task);
       return;
     }
     let entry = this.#entries.get(id);
@@ -237,7 +227,7 @@ export class Owner {
   /** Whether the dispatcher's entry for the task still stands. */
   stillReady(id: string): boolean {
     const entry = this.#entries.get(id);
-    return entry !== undefined && entry.queued && entry.phase === 'owned';
+    return entry?.queued === true && entry.phase === 'owned';
   }
 
   /** The dispatcher found a slot. */
@@ -330,78 +320,7 @@ export class Owner {
     const record = this.#deps.replica.get(entry.id);
     if (record === undefined) return;
     const task = taskOf(record);
-    for (const attempt of openAttempts(task)) this.#watchAttempt(entry, task, attempt);
-  }
-
-  #watchAttempt(entry: Entry, task: Task, attempt: Attempt): void {
-    const { view, clock, attempts } = this.#deps;
-    const now = clock.nowMs();
-    const runner = view.peer(attempt.start.runner);
-    const loss = lossOf(attempt, runner);
-    if (loss !== undefined) {
-      if (this.#isHeld(attempt)) return;
-      entry.starting = true;
-      const proven = loss.proven && entry.complete;
-      const weight = attempt.hold === undefined ? 2 : 1;
-      void attempts.lose(task, attempt, { ...loss, proven, weight }).then((lost) => {
-        entry.starting = false;
-        if (lost) this.evaluate(entry.id);
-      });
-      return;
-    }
-    if (now - entry.askedMs < REPEAT_MS || runner === undefined) return;
-    if (task.cancel !== undefined) {
-      entry.askedMs = now;
-      this.#cancelRun(task, attempt, 'cancel');
-      return;
-    }
-    if (now - entry.heardMs < QUERY_AFTER_MS || (!runner.linked && !runner.self)) return;
-    entry.askedMs = now;
-    void this.#query(entry, task, attempt);
-  }
-
-  /** A worker may resume it, within the time its daemon announced when it stopped. */
-  #isHeld(attempt: Attempt): boolean {
-    if (attempt.hold === undefined) return false;
-    return this.#deps.clock.wallMs() < attempt.hold.at + attempt.hold.ms;
-  }
-
-  #cancelRun(task: Task, attempt: Attempt, reason: 'cancel' | 'stale'): void {
-    const { start } = attempt;
-    const body = { id: task.id, run_id: start.run_id, reason, grace_ms: this.#deps.killGraceMs };
-    this.#deps.messaging.cast(start.runner, 'run.cancel', body);
-  }
-
-  /** Attempts that still run although the task is final. */
-  #endStrays(task: Task): void {
-    if (ownerOf(task, this.#deps.view) !== this.#deps.replica.storeId) return;
-    for (const attempt of openAttempts(task)) this.#cancelRun(task, attempt, 'stale');
-  }
-
-  /** Asks the runner about an attempt that was silent; a new owner adopts it that way. */
-  async #query(entry: Entry, task: Task, attempt: Attempt): Promise<void> {
-    const { replica, clock, attempts, messaging } = this.#deps;
-    const { start } = attempt;
-    const answer = await messaging.call(start.runner, 'run.query', {
-      run_id: start.run_id,
-      owner: replica.storeId,
-    });
-    if (!answer.ok || this.#entries.get(entry.id) !== entry || entry.starting) return;
-    if (answer.value.state === 'running') {
-      entry.heardMs = clock.nowMs();
-      if (attempt.owner === replica.storeId) return;
-      await attempts.note(task.id, (now) => {
-        const current = attemptByRun(now, start.run_id);
-        if (current === undefined || !isOpen(current) || current.owner === replica.storeId)
-          return undefined;
-        return { t: 'adopt', run_id: start.run_id, at: clock.wallMs() };
-      });
-    } else if (answer.value.state === 'ended') {
-      // Its end lies at another home store: read what they hold, and let the join decide.
-      entry.heardMs = clock.nowMs();
-      entry.phase = 'syncing';
-      this.#deps.takeover.request(entry.id);
-    } else await attempts.refused(task.id, start, 'never_started');
+    this.#watcher.watch(entry, task);
   }
 
   /** Adds live stores to the home when fewer than N of it are not dead. */
@@ -431,6 +350,20 @@ export class Owner {
     });
   }
 
+  /** No home store is live: a stand-in with a counted copy takes a place in the home, with a dot of its own. */
+  #joinHome(task: Task): void {
+    const { attempts, clock, replica } = this.#deps;
+    if (this.#joining.has(task.id)) return;
+    this.#joining.add(task.id);
+    void attempts
+      .note(task.id, (now) =>
+        homeOf(now.record).includes(replica.storeId)
+          ? undefined
+          : { t: 'home', store: replica.storeId, at: clock.wallMs() },
+      )
+      .then(() => this.#joining.delete(task.id));
+  }
+
   /** Before an orderly stop: attempts that this store owns go to the next live home store. Answers who got what. */
   async handOver(): Promise<Map<string, string[]>> {
     const { replica, view, attempts, clock } = this.#deps;
@@ -458,22 +391,4 @@ export class Owner {
   waitingReason(task: Task): WaitingReason {
     return this.#deps.dispatcher.placement(demandOf(task.header)).reason ?? 'no_free_slot';
   }
-}
-
-export function orderOf(
-  placed: Placed,
-  ownerStore: string,
-  blob: Uint8Array | undefined,
-): RunOrder {
-  const { record, start, fact } = placed;
-  return {
-    id: record.id,
-    n: start.n,
-    runId: start.run_id,
-    header: taskOf(record).header,
-    blob: decodeBlob(blob),
-    home: homeOf(record),
-    ownerStore,
-    startFact: fact,
-  };
 }

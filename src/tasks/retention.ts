@@ -71,8 +71,14 @@ export class Retention {
   async #drop(id: string, nowWallMs: number): Promise<boolean> {
     const { replica, sync, spool } = this.#deps;
     const record = replica.get(id);
-    const task = record === undefined ? undefined : taskOf(record);
-    if (record === undefined || task?.final === undefined) return false;
+    if (record === undefined) return false;
+    if (record.kind === 'key') {
+      const gone = await replica.drop(id, { final: 'key', digest: '', droppedWallMs: nowWallMs });
+      if (gone.ok && gone.value) sync.dropped(record);
+      return false;
+    }
+    const task = taskOf(record);
+    if (task.final === undefined) return false;
     const stone = { final: task.final.state, digest: task.final.digest, droppedWallMs: nowWallMs };
     const dropped = await replica.drop(id, stone);
     if (!dropped.ok || !dropped.value) return false;
@@ -89,7 +95,7 @@ export class Retention {
     const now = clock.wallMs();
     for (const id of replica.droppable(ALL_TIMES_MS, Math.min(surplus, SWEEP_MAX))) {
       const record = replica.get(id);
-      if (record === undefined || !homeOf(record).includes(replica.storeId)) continue;
+      if (record?.kind !== 'task' || !homeOf(record).includes(replica.storeId)) continue;
       if (ownerOf(taskOf(record), view) !== replica.storeId) continue;
       await attempts.note(id, (task) =>
         task.dropAt !== undefined && task.dropAt > now ? { t: 'drop', drop_at: now } : undefined,

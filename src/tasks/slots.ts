@@ -33,6 +33,8 @@ export interface SlotDeps {
   readonly closed: () => { code: string; detail: string } | undefined;
   /** The load changed. */
   readonly onChange: () => void;
+  /** This peer's own waiting tasks may take what is free. */
+  readonly offerLocally: () => void;
 }
 
 interface Credit {
@@ -118,8 +120,19 @@ export class Slots {
     this.pump();
   }
 
-  /** Grants what is free to who wants it. */
+  /**
+   * Offers what is free: to this peer's own tasks, which need no message, and to other owners, which would starve
+   * behind them: whose turn is first changes each time.
+   */
   pump(): void {
+    this.#turn += 1;
+    if (this.#turn % 2 === 0) this.#deps.offerLocally();
+    this.#grantAll();
+    if (this.#turn % 2 === 1) this.#deps.offerLocally();
+    this.#deps.onChange();
+  }
+
+  #grantAll(): void {
     const now = this.#deps.clock.nowMs();
     for (const [demand, owners] of this.#wants) {
       for (const [owner, want] of owners)
@@ -131,8 +144,6 @@ export class Slots {
       const demand = demands[(i + this.#turn) % demands.length];
       if (demand !== undefined) this.#grantOf(demand);
     }
-    this.#turn += 1;
-    this.#deps.onChange();
   }
 
   #grantOf(demand: Demand): void {

@@ -32,6 +32,11 @@ export interface SubmitDeps {
   readonly copiesRequired: number;
   /** Whether any peer holds this id. */
   readonly isKnown: (id: string) => Promise<boolean>;
+  readonly claimKey: (
+    queue: string,
+    key: string,
+    id: string,
+  ) => Promise<Result<string, CoveyError>>;
 }
 
 interface Prepared {
@@ -81,7 +86,27 @@ export class Submit {
     if (!prepared.ok) return prepared;
     const isOld = this.#deps.clock.wallMs() - parts.createdMs > ID_TTL_MS;
     if (isOld && !(await this.#deps.isKnown(id))) return err(coveyError('ID_EXPIRED', { id }));
+    if (params.dedupe_key !== undefined) {
+      const holder = await this.#deps.claimKey(params.queue, params.dedupe_key, id);
+      if (!holder.ok) return holder;
+      if (holder.value !== id) return ok(this.#existing(holder.value));
+    }
     return this.#spread(id, prepared.value, params.durability);
+  }
+
+  /** The receipt of a task that has the dedupe key already: nothing was stored for this request. */
+  #existing(id: string): Receipt {
+    const required = requiredNow(this.#deps.view, this.#deps.copiesRequired);
+    const degraded = required < this.#deps.copiesRequired;
+    return {
+      id,
+      home: this.homeOfId(id),
+      stored_on: [],
+      stand_ins: [],
+      required,
+      degraded,
+      existing: true,
+    };
   }
 
   /** The same request again under a new id. */
@@ -90,7 +115,9 @@ export class Submit {
     header: TaskHeader,
     blob: Uint8Array,
   ): Promise<Result<Receipt, CoveyError>> {
-    const again = { header: { ...header, retry_of: record.id, delay_ms: 0 }, blob };
+    // The key belongs to the task that had it; a retry of a final one is a task of its own.
+    const { dedupe_key: _key, ...rest } = header;
+    const again = { header: { ...rest, retry_of: record.id, delay_ms: 0 }, blob };
     return this.#spread(this.mintId(), again, header.durability);
   }
 
@@ -100,13 +127,15 @@ export class Submit {
     durability: TaskHeader['durability'],
   ): Promise<Result<Receipt, CoveyError>> {
     const { clock, sharing, view, copies, copiesRequired } = this.#deps;
+    const named = this.homeOfId(id);
+    const home = named.length > 0 ? named : view.directory.preference(id, copies);
     const record: RecordState = {
       id,
       kind: 'task',
       stamp: clock.wallMs(),
       header: encodeHeader(prepared.header),
       blobDigest: prepared.blob.length === 0 ? '' : digestOf(prepared.blob),
-      firstHome: this.homeOfId(id).sort(),
+      firstHome: [...home].sort(),
       facts: [],
     };
     const blob = prepared.blob.length === 0 ? undefined : prepared.blob;
@@ -114,7 +143,6 @@ export class Submit {
     const required = { auto: now, one: 1, quorum: Math.floor(copies / 2) + 1, all: copies }[
       durability
     ];
-    const home = record.firstHome.length === 0 ? [this.#deps.replica.storeId] : record.firstHome;
     const spread = await sharing.spread({ record, blob, fresh: true }, { home, required });
     if (spread.refusal !== undefined) return err(spread.refusal);
     if (spread.storedOn.length < required) {

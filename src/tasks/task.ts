@@ -40,6 +40,8 @@ export interface Task {
   readonly cancel:
     | { readonly reason: string; readonly at: number; readonly by: string }
     | undefined;
+  /** The task that came first under the same dedupe key. */
+  readonly duplicateOf: string | undefined;
   /** The accepted final: the least in the fixed order. */
   readonly final: FinalFact | undefined;
   /** Concurrent finals that differ from the accepted one. */
@@ -109,6 +111,7 @@ function readFacts(record: RecordState, header: TaskHeader): Task {
   const orphans: Task['orphans'][number][] = [];
   let cancel: Task['cancel'];
   let dropAt: number | undefined;
+  let duplicateOf: string | undefined;
   for (const fact of record.facts) {
     const value = fromWire(fact);
     if (value.t !== 'start') continue;
@@ -145,6 +148,8 @@ function readFacts(record: RecordState, header: TaskHeader): Task {
       if (draft !== undefined) draft.runnerBoot = Math.max(draft.runnerBoot, value.boot);
     } else if (value.t === 'cancel') {
       if (cancel === undefined || value.at < cancel.at) cancel = value;
+    } else if (value.t === 'dup') {
+      if (duplicateOf === undefined || value.of < duplicateOf) duplicateOf = value.of;
     } else if (value.t === 'orphan') orphans.push(value);
     else if (value.t === 'final') {
       finals.push(value);
@@ -163,6 +168,7 @@ function readFacts(record: RecordState, header: TaskHeader): Task {
     submittedAt: record.stamp,
     attempts,
     cancel,
+    duplicateOf,
     final,
     conflicts: finals.filter((other) => final !== undefined && compareFinals(final, other) !== 0)
       .length,

@@ -75,6 +75,8 @@ async function perform(line: Line): Promise<number> {
   }
   const signal = interrupted();
   const dir = await mkdtemp(join(tmpdir(), 'covey-demo-'));
+  // Node's compile cache would stay in the temporary directory; this way it goes with ours.
+  process.env.NODE_COMPILE_CACHE = join(dir, 'compile-cache');
   const display = new Display(process.stderr.isTTY === true);
   const run = new DemoRun(files.value, dir, display);
   const result = run.run().then(

@@ -6,11 +6,18 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { availableParallelism, uptime } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from '../base/errors.ts';
 import { Children, childrenCpuSeconds, type Finished } from './demo-children.ts';
 import type { Display } from './demo-display.ts';
-import { judge, parseRecords, parseStarts, type Verdict } from './demo-verdict.ts';
+import { fileOf, judge, parseRecords, parseStarts, type Verdict } from './demo-verdict.ts';
 import { killInMidWork } from './demo-victim.ts';
-import { filesPerTaskOf, furnish, type Workplace, workplaceIn } from './demo-work.ts';
+import {
+  countChangedSince,
+  filesPerTaskOf,
+  furnish,
+  type Workplace,
+  workplaceIn,
+} from './demo-work.ts';
 import { COVEY } from './paths.ts';
 import { TestNetwork } from './testnet.ts';
 
@@ -49,6 +56,8 @@ interface Kill {
   readonly index: number;
   readonly killedAtMs: number;
   readonly detectMs: number | undefined;
+  /** What went wrong with its restart. */
+  readonly comeback: string | undefined;
 }
 
 const seconds = (ms: number): number => Math.round(ms) / 1_000;
@@ -82,6 +91,7 @@ export class DemoRun {
   async run(): Promise<Outcome> {
     await mkdir(this.#place.locks);
     await furnish(this.#place, this.#files);
+    const startedMs = Date.now();
     const plain = await this.#plain();
     this.#display.say(
       `plain xargs: ${this.#files.length} files in ${seconds(plain.wallMs)} s; now the mesh`,
@@ -114,9 +124,20 @@ export class DemoRun {
         wall_s: seconds(mesh.wallMs),
         cpu_s: seconds(cpuSeconds * 1_000),
       },
-      complaints: [...complaints, ...problemsOf('xargs', plain), ...problems],
+      complaints: [
+        ...complaints,
+        ...problemsOf('xargs', plain),
+        ...problems,
+        ...(await this.#writtenMeanwhile(differences, startedMs)),
+      ],
       differences,
     };
+  }
+
+  async #writtenMeanwhile(differences: readonly string[], sinceMs: number): Promise<string[]> {
+    const files = [...new Set(differences.map(fileOf))];
+    const changed = await countChangedSince(files, sinceMs);
+    return changed === 0 ? [] : [`${changed} of the files that differ were written to meanwhile`];
   }
 
   #run(name: string, argv: readonly [string, ...string[]]): Promise<Finished> {
@@ -152,6 +173,7 @@ export class DemoRun {
     if (fault && fault.detectMs === undefined) {
       problems.push(`not every survivor listed peer ${fault.index} dead`);
     }
+    if (fault?.comeback !== undefined) problems.push(fault.comeback);
     return { mesh, kill: fault, problems };
   }
 

@@ -70,7 +70,7 @@ export function parseStarts(text: string): Start[] {
 }
 
 /** Of a record, also of one with a `-` or `+` before it. */
-const fileOf = (record: string): string => record.slice(record.indexOf('  ') + 2);
+export const fileOf = (record: string): string => record.slice(record.indexOf('  ') + 2);
 
 function countBy<T>(items: readonly T[]): Map<T, number> {
   const counts = new Map<T, number>();

@@ -22,15 +22,13 @@ export function chooseVictim(
     .sort((a, b) => (owned.get(b) ?? 0) - (owned.get(a) ?? 0))[0];
 }
 
-function countPeers(
-  network: TestNetwork,
-  names: readonly (string | undefined)[],
-  nameOf: (identity: { readonly peerId: string; readonly storeId: string }) => string,
-): Counts {
+/** A view may name a peer by its name, PeerId or store id; none of them can be taken for another's. */
+function countPeers(network: TestNetwork, named: readonly (string | undefined)[]): Counts {
   const counts = new Map<number, number>();
   for (const index of network.indices) {
-    const name = nameOf(network.identity(index));
-    counts.set(index, names.filter((candidate) => candidate === name).length);
+    const { name, peerId, storeId } = network.identity(index);
+    const own: readonly (string | undefined)[] = [name, peerId, storeId];
+    counts.set(index, named.filter((candidate) => own.includes(candidate)).length);
   }
   return counts;
 }
@@ -52,11 +50,7 @@ async function candidateNow(
     view.ok && view.value.state === 'waiting' ? view.value.owner : undefined,
   );
   const runners = active.value.tasks.map((task) => task.runner);
-  return chooseVictim(
-    candidates,
-    countPeers(network, runners, (identity) => identity.peerId),
-    countPeers(network, owners, (identity) => identity.storeId),
-  );
+  return chooseVictim(candidates, countPeers(network, runners), countPeers(network, owners));
 }
 
 /** Whether a batch of the starts file lives among the processes of this daemon. */

@@ -39,6 +39,22 @@ export async function listFiles(
   return ok(files.sort());
 }
 
+/** How many of these files were written, or are gone, since that time: of a difference, the first suspects. */
+export async function countChangedSince(
+  files: readonly string[],
+  sinceMs: number,
+): Promise<number> {
+  const states = await Promise.all(
+    files.map((file) =>
+      lstat(file).then(
+        (status) => status.mtimeMs >= sinceMs,
+        () => true,
+      ),
+    ),
+  );
+  return states.filter((changed) => changed).length;
+}
+
 export const filesPerTaskOf = (files: number): number =>
   Math.min(FILES_PER_BATCH_MAX, Math.max(1, Math.ceil(files / BATCHES_AIM)));
 

@@ -55,6 +55,12 @@ export interface TestNetworkOptions {
   readonly signalGraceMs?: number;
 }
 
+export interface PeerIdentity {
+  readonly name: string;
+  readonly peerId: string;
+  readonly storeId: string;
+}
+
 export type PeerStatus = {
   readonly index: number;
   readonly name: string;
@@ -137,11 +143,11 @@ export class TestNetwork {
     return ref.pid;
   }
 
-  /** PeerId and store id as the daemon last told them when it was ready. */
-  identity(index: number): { readonly peerId: string; readonly storeId: string } {
-    const ready = this.#peer(index).ready;
+  /** As the daemon told it when it was last ready. */
+  identity(index: number): PeerIdentity {
+    const { ready, state } = this.#peer(index);
     if (!ready) throw new TestNetworkError(`peer ${index} was never ready`);
-    return { peerId: ready.peer_id, storeId: ready.store_id };
+    return { name: state.name, peerId: ready.peer_id, storeId: ready.store_id };
   }
 
   call<M extends MethodName>(
@@ -240,14 +246,17 @@ export class TestNetwork {
     indices: readonly number[] = this.indices,
     timeoutMs: number = GATHER_MS_MAX,
   ): Promise<void> {
-    await this.waitFor(
-      `peers ${indices.join(', ')} see each other alive`,
-      async () => {
-        const views = await Promise.all(indices.map((index) => this.members(index)));
-        return views.every((view) => view?.length === this.size && this.#allAlive(view, indices));
-      },
-      timeoutMs,
-    );
+    let seen = '';
+    const allAlive = async () => {
+      const views = await Promise.all(indices.map((index) => this.members(index)));
+      seen = views.map((view, i) => `peer ${indices[i]}: ${textOf(view)}`).join('; ');
+      return views.every((view) => view?.length === this.size && this.#allAlive(view, indices));
+    };
+    try {
+      await this.waitFor(`peers ${indices.join(', ')} see each other alive`, allAlive, timeoutMs);
+    } catch (thrown) {
+      throw new TestNetworkError(`${messageOf(thrown)}; at last, ${seen}`);
+    }
   }
 
   async status(): Promise<readonly PeerStatus[]> {
@@ -336,3 +345,6 @@ export class TestNetwork {
 }
 
 const pairOf = (a: number, b: number): string => (a < b ? `${a}-${b}` : `${b}-${a}`);
+
+const textOf = (view: readonly MemberView[] | undefined): string =>
+  view?.map((member) => `${member.name} ${member.status}`).join(', ') ?? 'no answer';

@@ -93,6 +93,7 @@ test.each([
     });
     const exit = once(child, 'exit');
     await seen;
+    await waitForChild(pid);
     const started = await descendantsOf([pid]);
     expect(started.length).toBeGreaterThan(0);
     child.kill('SIGINT');

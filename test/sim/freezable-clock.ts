@@ -1,6 +1,7 @@
 /**
- * SIGSTOP for a simulated process: while it is frozen none of its timers and network handlers run; afterwards all
- * that was due runs, in order, at once. Its boot time goes on, as it does for a stopped process.
+ * SIGSTOP for a simulated process: while it is frozen none of its timers and network handlers run;
+ * afterwards all that was due runs, in order, at once. Its boot time goes on, as it does for a
+ * stopped process.
  */
 import type { Clock, Timer } from '../../src/ports/clock.ts';
 import type { Network, NetworkHandlers } from '../../src/ports/network.ts';

@@ -1,0 +1,54 @@
+/** What an observer keeps about one observed peer. */
+import type { PeerId } from '../ports/identity.ts';
+import type { Address } from '../ports/network.ts';
+import type { Opinion } from './conviction.ts';
+import type { Fact, Turn, Verdict } from './fact.ts';
+import type { Says } from './messages.ts';
+import { PhiWindow } from './phi.ts';
+import type { MembershipConfig } from './types.ts';
+
+export const FINE: Opinion = { opinion: 'fine' };
+
+/** What is known of one observed peer, of its present boot. */
+export interface Watch {
+  readonly window: PhiWindow;
+  /** The last byte from it; undefined: none in this boot of ours. */
+  heardMs: number | undefined;
+  /** Silence counts from here at the earliest. */
+  expectSinceMs: number;
+  /** Addresses at which this peer itself found it in this boot. */
+  readonly reached: Set<Address>;
+  refusedSinceMs: number | undefined;
+  endedAbruptly: boolean;
+  saidGoodbye: boolean;
+  opinion: Opinion;
+  noticedMs: number;
+  /** By observer. */
+  readonly opinions: Map<PeerId, { says: Says; turn: Turn; atMs: number }>;
+  /** A verdict that we did not apply because we heard it; applied should it fall silent. */
+  pending: Fact<Verdict> | undefined;
+}
+
+export const newWatch = (config: MembershipConfig, nowMs: number): Watch => ({
+  window: new PhiWindow(config.heartbeat_interval, config.heartbeat_pause),
+  heardMs: undefined,
+  expectSinceMs: nowMs,
+  reached: new Set(),
+  refusedSinceMs: undefined,
+  endedAbruptly: false,
+  saidGoodbye: false,
+  opinion: FINE,
+  noticedMs: Number.NEGATIVE_INFINITY,
+  opinions: new Map(),
+  pending: undefined,
+});
+
+/** Another boot: what the last one did is no evidence against this one. */
+export function forgetBoot(watch: Watch): void {
+  watch.reached.clear();
+  watch.refusedSinceMs = undefined;
+  watch.endedAbruptly = false;
+  watch.saidGoodbye = false;
+  watch.pending = undefined;
+  watch.window.reset();
+}

@@ -1,0 +1,87 @@
+/**
+ * What is known of a simulated world from outside the mesh: which tasks were acknowledged to whom, what was run on
+ * which machine from when to when, what each peer told of each task. The checkers compare the mesh's own records
+ * with this. Plain data: a test may falsify any of it and must then be contradicted.
+ */
+import type { MemberStatus } from '../membership/types.ts';
+import type { RecordState } from '../records/record.ts';
+
+/** One start of a command or a worker's handler. */
+export interface OutsideRun {
+  readonly taskId: string;
+  readonly attempt: number;
+  readonly runId: string;
+  readonly host: string;
+  readonly kind: 'exec' | 'worker';
+  readonly startedMs: number;
+  endedMs: number | undefined;
+  /** How it ended: by itself with this exit code, or by somebody else. */
+  exitCode: number | undefined;
+}
+
+/** A submit and what became of it as its client knows it. */
+export interface Submitted {
+  /** The order of submits in this world. */
+  readonly number: number;
+  /** Known after the answer, or before it when the client reserved it. */
+  id: string | undefined;
+  /** refused: surely not stored. unknown: no answer, or too few copies. */
+  outcome: 'open' | 'acknowledged' | 'refused' | 'unknown';
+  detail: string;
+  readonly kind: 'exec' | 'worker';
+  /** Failures of the command that the task allows. */
+  readonly attempts: number;
+  /** How many of its attempts the command fails. */
+  readonly failures: number;
+  canceled: boolean;
+}
+
+export interface ShownFinal {
+  readonly state: string;
+  readonly runId: string;
+  readonly digest: string;
+}
+
+/** What one incarnation of a peer began to show of a task. */
+export interface Told {
+  readonly atMs: number;
+  readonly host: string;
+  readonly boot: number;
+  readonly id: string;
+  /** Undefined: it is not final. */
+  readonly final: ShownFinal | undefined;
+  readonly conflicts: number;
+}
+
+/** A copy of a record at the end, with the store that holds it. */
+export interface Replicated {
+  readonly storeId: string;
+  readonly host: string;
+  readonly record: RecordState;
+}
+
+export interface MemberSeen {
+  readonly by: string;
+  readonly name: string;
+  readonly status: MemberStatus;
+  readonly linked: boolean;
+}
+
+export interface Evidence {
+  readonly submits: readonly Submitted[];
+  readonly runs: readonly OutsideRun[];
+  readonly told: readonly Told[];
+  /** At the end, by task id; keys and other kinds are left out. */
+  readonly replicas: ReadonlyMap<string, readonly Replicated[]>;
+  readonly viewHashes: readonly string[];
+  readonly members: readonly MemberSeen[];
+  /** What ended a daemon that nobody had asked to end. */
+  readonly fatals: readonly { readonly host: string; readonly why: string }[];
+  readonly endMs: number;
+}
+
+export interface Violation {
+  /** The invariant's short name. */
+  readonly rule: string;
+  readonly detail: string;
+}

@@ -1,0 +1,165 @@
+/**
+ * The trace of a simulated world: every delivered event and every port call with its arguments, in order, hashed
+ * as they come. Two runs of one seed must give the same hash; where they do not, `lines` shows the first difference.
+ *
+ * Everything is written with its type and length before it, so that no two different sequences of events can be
+ * the same bytes. Times are part of it: the clock writes the moment of each event that it delivers.
+ */
+import { sha256 } from '@noble/hashes/sha2.js';
+import { toHex } from '../base/hash.ts';
+import type { Trace } from './clock.ts';
+
+const BUFFER_BYTES = 64 * 1_024;
+/** The longest part that is written without a check for room: a tag and a double. */
+const PART_BYTES_MAX = 16;
+/** Nesting of arguments; ports take plain data, a few levels deep. */
+const DEPTH_MAX = 32;
+
+const TAG = {
+  undefined: 0,
+  null: 1,
+  false: 2,
+  true: 3,
+  number: 4,
+  text: 5,
+  bytes: 6,
+  list: 7,
+  map: 8,
+  event: 9,
+  name: 10,
+  whole: 11,
+} as const;
+
+const encoder = new TextEncoder();
+
+export class TraceHash {
+  readonly #hash = sha256.create();
+  readonly #buffer = new Uint8Array(BUFFER_BYTES);
+  readonly #view = new DataView(this.#buffer.buffer);
+  /** Names of events by the order in which they first came: written once, then by number. */
+  readonly #names = new Map<string, number>();
+  #at = 0;
+  #count = 0;
+  #digest: string | undefined;
+  /** Told of each event as text; for looking into a run, not for the hash. */
+  readonly #listen: ((count: number, event: string, args: readonly unknown[]) => void) | undefined;
+
+  constructor(listen?: (count: number, event: string, args: readonly unknown[]) => void) {
+    this.#listen = listen;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The trace function of one part of the world, whose name comes before each of its events. */
+  for(part: string): Trace {
+    return (event, ...args) => this.add(`${part} ${event}`, args);
+  }
+
+  add(event: string, args: readonly unknown[]): void {
+    if (this.#digest !== undefined) throw new Error('the trace is finished');
+    this.#count += 1;
+    this.#listen?.(this.#count, event, args);
+    const known = this.#names.get(event);
+    if (known === undefined) {
+      this.#names.set(event, this.#names.size);
+      this.#text(TAG.name, event);
+    } else this.#number(TAG.event, known);
+    this.#number(TAG.list, args.length);
+    for (const arg of args) this.#value(arg, 0);
+  }
+
+  /** The hash of all events; nothing may be added afterwards. */
+  digest(): string {
+    if (this.#digest === undefined) {
+      this.#flush();
+      this.#digest = toHex(this.#hash.digest());
+    }
+    return this.#digest;
+  }
+
+  #flush(): void {
+    this.#hash.update(this.#buffer.subarray(0, this.#at));
+    this.#at = 0;
+  }
+
+  #room(): void {
+    if (this.#at + PART_BYTES_MAX > BUFFER_BYTES) this.#flush();
+  }
+
+  #tag(tag: number): void {
+    this.#room();
+    this.#buffer[this.#at++] = tag;
+  }
+
+  #number(tag: number, value: number): void {
+    this.#room();
+    this.#buffer[this.#at++] = tag;
+    this.#view.setFloat64(this.#at, value);
+    this.#at += 8;
+  }
+
+  #bytes(tag: number, bytes: Uint8Array): void {
+    this.#number(tag, bytes.length);
+    if (this.#at + bytes.length > BUFFER_BYTES) this.#flush();
+    if (bytes.length > BUFFER_BYTES) {
+      this.#hash.update(bytes);
+      return;
+    }
+    this.#buffer.set(bytes, this.#at);
+    this.#at += bytes.length;
+  }
+
+  #text(tag: number, text: string): void {
+    this.#bytes(tag, encoder.encode(text));
+  }
+
+  #value(value: unknown, depth: number): void {
+    if (depth > DEPTH_MAX) throw new RangeError('a traced argument is nested too deep');
+    switch (typeof value) {
+      case 'undefined':
+        return this.#tag(TAG.undefined);
+      case 'boolean':
+        return this.#tag(value ? TAG.true : TAG.false);
+      case 'number':
+        return this.#number(TAG.number, value);
+      case 'bigint':
+        return this.#text(TAG.whole, String(value));
+      case 'string':
+        return this.#text(TAG.text, value);
+      case 'object':
+        return this.#object(value, depth);
+      default:
+        // A function or a symbol has no content to hash: what is passed so must be traced when it is called.
+        throw new TypeError(`a traced argument is a ${typeof value}`);
+    }
+  }
+
+  #object(value: object | null, depth: number): void {
+    if (value === null) return this.#tag(TAG.null);
+    if (value instanceof Uint8Array) return this.#bytes(TAG.bytes, value);
+    if (Array.isArray(value)) {
+      this.#number(TAG.list, value.length);
+      for (const item of value) this.#value(item, depth + 1);
+      return;
+    }
+    const entries = Object.entries(value);
+    this.#number(TAG.map, entries.length);
+    for (const [key, item] of entries) {
+      this.#text(TAG.text, key);
+      this.#value(item, depth + 1);
+    }
+  }
+}
+
+const TEXT_MAX = 160;
+
+/** An event as a line for a person. */
+export function eventText(event: string, args: readonly unknown[]): string {
+  const parts = args.map((arg) => {
+    const text = arg instanceof Uint8Array ? `<${toHex(arg)}>` : (JSON.stringify(arg) ?? '-');
+    return text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}…` : text;
+  });
+  return `${event} ${parts.join(' ')}`;
+}

@@ -1,0 +1,139 @@
+/**
+ * Attempts of worker programs over the restart of their daemon: announced as held before an orderly stop, resumed
+ * at the next boot if the owner still counts on them, else kept as orphans. Messages: `run.hold`, `run.resume`.
+ */
+import { type CoveyError, coveyError } from '../base/errors.ts';
+import { err, ok, type Result } from '../base/result.ts';
+import type { Execution, RunHandlers, RunRequest } from '../executors/executor.ts';
+import type { Clock } from '../ports/clock.ts';
+import { homeOf } from '../records/record.ts';
+import type { WireMap } from '../wire/envelope.ts';
+import type { Messaging } from '../wire/messaging.ts';
+import { atHome } from './at-home.ts';
+import type { Attempts } from './attempts.ts';
+import type { EndFact, StartFact } from './facts.ts';
+import type { MeshView } from './mesh-view.ts';
+import { orderOf } from './order.ts';
+import type { Owner } from './owner.ts';
+import type { Reader } from './reader.ts';
+import type { Runner } from './runner.ts';
+import { attemptByRun, isOpen, taskOf } from './task.ts';
+
+export interface ResumeDeps {
+  readonly clock: Clock;
+  readonly messaging: Messaging;
+  readonly view: MeshView;
+  readonly reader: Reader;
+  readonly runner: Runner;
+  readonly owner: Owner;
+  readonly attempts: Attempts;
+}
+
+export class Resumption {
+  readonly #deps: ResumeDeps;
+
+  constructor(deps: ResumeDeps) {
+    this.#deps = deps;
+    deps.messaging.onRequest('run.hold', (_from, body) => this.#onHold(body));
+    deps.messaging.onRequest('run.resume', (_from, body) => this.#onResume(body));
+  }
+
+  /** Tells the owners that these attempts may be resumed within `holdMs`. */
+  async holdWorkers(holdMs: number): Promise<void> {
+    const held = this.#deps.runner.runs().filter((run) => run.worker);
+    await Promise.all(
+      held.map((run) =>
+        atHome(this.#deps, run.home, run.ownerStore, 'run.hold', {
+          id: run.id,
+          run_id: run.runId,
+          ms: holdMs,
+        }),
+      ),
+    );
+  }
+
+  async #onHold(body: WireMap): Promise<Result<WireMap, CoveyError>> {
+    const { id, run_id: runId, ms } = body;
+    if (typeof id !== 'string' || typeof runId !== 'string' || typeof ms !== 'number') {
+      return err(coveyError('INVALID_PARAMS', { why: 'run.hold is malformed' }));
+    }
+    const at = this.#deps.clock.wallMs();
+    const noted = await this.#deps.attempts.note(id, (task) => {
+      const attempt = attemptByRun(task, runId);
+      return attempt === undefined || !isOpen(attempt)
+        ? undefined
+        : { t: 'hold', run_id: runId, ms, at };
+    });
+    return noted ? ok({}) : err(coveyError('NOT_FOUND', { what: `task ${id}` }));
+  }
+
+  async #onResume(body: WireMap): Promise<Result<WireMap, CoveyError>> {
+    const { id, run_id: runId, boot } = body;
+    if (typeof id !== 'string' || typeof runId !== 'string' || typeof boot !== 'number') {
+      return err(coveyError('INVALID_PARAMS', { why: 'run.resume is malformed' }));
+    }
+    if (!this.#deps.owner.owns(id))
+      return err(coveyError('NOT_FOUND', { what: `the owner of ${id}` }));
+    let keep = false;
+    const at = this.#deps.clock.wallMs();
+    const noted = await this.#deps.attempts.note(id, (task) => {
+      const attempt = attemptByRun(task, runId);
+      keep = attempt !== undefined && isOpen(attempt) && task.final === undefined;
+      return keep ? { t: 'resume', run_id: runId, boot, at } : undefined;
+    });
+    if (keep) this.#deps.owner.heard(id, runId);
+    return ok({ keep: keep && noted });
+  }
+
+  /** Asks the owner whether a worker may go on; attaches it if so. */
+  async resumeRun(
+    id: string,
+    attempt: number,
+    attach: (request: RunRequest, handlers: RunHandlers) => Execution | undefined,
+  ): Promise<boolean> {
+    const { view } = this.#deps;
+    const found = await this.#deps.reader.find(id, true);
+    if (found === undefined) return false;
+    const task = taskOf(found.record);
+    const self = view.self();
+    const open = task.attempts.find(
+      (item) => isOpen(item) && item.start.n === attempt && item.start.runner === self.peerId,
+    );
+    const fact = found.record.facts.find(
+      (item) => item.value.t === 'start' && item.value.run_id === open?.start.run_id,
+    );
+    if (open === undefined || fact === undefined) return false;
+    const home = homeOf(found.record);
+    const body = { id, run_id: open.start.run_id, boot: self.bootCount };
+    const answer = await atHome(this.#deps, home, open.owner, 'run.resume', body);
+    if (answer?.keep !== true) return false;
+    const start = fact.value as unknown as StartFact;
+    const order = {
+      ...orderOf({ record: found.record, start, fact }, open.owner, undefined),
+      blob: found.extras.blob ?? {},
+    };
+    return this.#deps.runner.resume(order, (handlers) => attach(order, handlers));
+  }
+
+  /** A worker's late word about an attempt that it no longer holds: kept as an orphan at the home. */
+  async orphan(
+    id: string,
+    attempt: number,
+    end: Omit<EndFact, 't' | 'n' | 'run_id' | 'at'>,
+  ): Promise<void> {
+    const found = await this.#deps.reader.find(id, false);
+    const start =
+      found === undefined
+        ? undefined
+        : taskOf(found.record).attempts.find((item) => item.start.n === attempt)?.start;
+    if (found === undefined || start === undefined) return;
+    const full: EndFact = {
+      t: 'end',
+      n: attempt,
+      run_id: start.run_id,
+      at: this.#deps.clock.wallMs(),
+      ...end,
+    };
+    await atHome(this.#deps, homeOf(found.record), '', 'run.done', { id, end: { ...full } });
+  }
+}

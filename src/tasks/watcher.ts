@@ -1,0 +1,127 @@
+/**
+ * What an owner does about attempts that are open: ends them when they were canceled, asks about silent ones,
+ * adopts what runs without an owner, and gives up those whose runner is gone.
+ */
+import type { Clock, Timer } from '../ports/clock.ts';
+import type { Replica } from '../records/replica.ts';
+import type { Messaging } from '../wire/messaging.ts';
+import { type Attempts, lossOf } from './attempts.ts';
+import type { MeshView } from './mesh-view.ts';
+import { ownerOf } from './ownership.ts';
+import { type Attempt, attemptByRun, isOpen, openAttempts, type Task } from './task.ts';
+
+/** An open attempt that was not heard of for this long is asked about. */
+export const QUERY_AFTER_MS = 6_000;
+/** A runner that does not answer a question or a cancel is asked again this often. */
+export const REPEAT_MS = 2_000;
+
+/** A task that this store owns or is taking over. */
+export interface Entry {
+  readonly id: string;
+  phase: 'syncing' | 'owned';
+  /** Everybody was heard when this store took over. */
+  complete: boolean;
+  queued: boolean;
+  starting: boolean;
+  timer: Timer | undefined;
+  /** When the current attempt was last heard of. */
+  heardMs: number;
+  askedMs: number;
+}
+
+export interface WatcherDeps {
+  readonly clock: Clock;
+  readonly messaging: Messaging;
+  readonly replica: Replica;
+  readonly view: MeshView;
+  readonly attempts: Attempts;
+  readonly killGraceMs: number;
+  readonly evaluate: (id: string) => void;
+  /** Reads again what others hold of the task. */
+  readonly readAgain: (entry: Entry) => void;
+  /** Still owned here, and nothing else is being done about it. */
+  readonly isCurrent: (entry: Entry) => boolean;
+}
+
+export class Watcher {
+  readonly #deps: WatcherDeps;
+
+  constructor(deps: WatcherDeps) {
+    this.#deps = deps;
+  }
+
+  /** Looks after every open attempt of an owned task. */
+  watch(entry: Entry, task: Task): void {
+    for (const attempt of openAttempts(task)) this.#watchAttempt(entry, task, attempt);
+  }
+
+  #watchAttempt(entry: Entry, task: Task, attempt: Attempt): void {
+    const { view, clock, attempts } = this.#deps;
+    const now = clock.nowMs();
+    const runner = view.peer(attempt.start.runner);
+    const loss = lossOf(attempt, runner);
+    if (loss !== undefined) {
+      if (this.#isHeld(attempt)) return;
+      entry.starting = true;
+      const proven = loss.proven && entry.complete;
+      const weight = attempt.hold === undefined ? 2 : 1;
+      void attempts.lose(task, attempt, { ...loss, proven, weight }).then((lost) => {
+        entry.starting = false;
+        if (lost) this.#deps.evaluate(entry.id);
+      });
+      return;
+    }
+    if (now - entry.askedMs < REPEAT_MS || runner === undefined) return;
+    if (task.cancel !== undefined) {
+      entry.askedMs = now;
+      this.#cancelRun(task, attempt, 'cancel');
+      return;
+    }
+    if (now - entry.heardMs < QUERY_AFTER_MS || (!runner.linked && !runner.self)) return;
+    entry.askedMs = now;
+    void this.#query(entry, task, attempt);
+  }
+
+  /** A worker may resume it, within the time its daemon announced when it stopped. */
+  #isHeld(attempt: Attempt): boolean {
+    if (attempt.hold === undefined) return false;
+    return this.#deps.clock.wallMs() < attempt.hold.at + attempt.hold.ms;
+  }
+
+  #cancelRun(task: Task, attempt: Attempt, reason: 'cancel' | 'stale'): void {
+    const { start } = attempt;
+    const body = { id: task.id, run_id: start.run_id, reason, grace_ms: this.#deps.killGraceMs };
+    this.#deps.messaging.cast(start.runner, 'run.cancel', body);
+  }
+
+  /** Attempts that still run although the task is final. */
+  endStrays(task: Task): void {
+    if (ownerOf(task, this.#deps.view) !== this.#deps.replica.storeId) return;
+    for (const attempt of openAttempts(task)) this.#cancelRun(task, attempt, 'stale');
+  }
+
+  /** Asks the runner about an attempt that was silent; a new owner adopts it that way. */
+  async #query(entry: Entry, task: Task, attempt: Attempt): Promise<void> {
+    const { replica, clock, attempts, messaging } = this.#deps;
+    const { start } = attempt;
+    const answer = await messaging.call(start.runner, 'run.query', {
+      run_id: start.run_id,
+      owner: replica.storeId,
+    });
+    if (!answer.ok || !this.#deps.isCurrent(entry)) return;
+    if (answer.value.state === 'running') {
+      entry.heardMs = clock.nowMs();
+      if (attempt.owner === replica.storeId) return;
+      await attempts.note(task.id, (now) => {
+        const current = attemptByRun(now, start.run_id);
+        if (current === undefined || !isOpen(current) || current.owner === replica.storeId)
+          return undefined;
+        return { t: 'adopt', run_id: start.run_id, at: clock.wallMs() };
+      });
+    } else if (answer.value.state === 'ended') {
+      // Its end lies at another home store: read what they hold, and let the join decide.
+      entry.heardMs = clock.nowMs();
+      this.#deps.readAgain(entry);
+    } else await attempts.refused(task.id, start, 'never_started');
+  }
+}

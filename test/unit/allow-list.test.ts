@@ -1,0 +1,64 @@
+import { describe, expect, it } from 'vitest';
+import { AllowList } from '../../src/membership/allow-list.ts';
+import { type Entry, type Fact, type Revocation, signFact } from '../../src/membership/fact.ts';
+import { createSimIdentity } from '../../src/sim/identity.ts';
+
+const [root, b, c, d] = ['root', 'b', 'c', 'd'].map((name) => createSimIdentity(name)) as [
+  ReturnType<typeof createSimIdentity>,
+  ReturnType<typeof createSimIdentity>,
+  ReturnType<typeof createSimIdentity>,
+  ReturnType<typeof createSimIdentity>,
+];
+type Peer = typeof root;
+
+const entry = (by: Peer, about: Peer): Fact<Entry> =>
+  signFact(by, 'mesh', { kind: 'entry', peerId: about.peerId, name: 'n', admittedAtMs: 1 });
+const revocation = (by: Peer, about: Peer, keeps: Peer[] = []): Fact<Revocation> =>
+  signFact(by, 'mesh', {
+    kind: 'revocation',
+    peerId: about.peerId,
+    revokedAtMs: 2,
+    keeps: keeps.map(({ peerId }) => peerId),
+  });
+const listOf = (...facts: (Fact<Entry> | Fact<Revocation>)[]): AllowList => {
+  const list = new AllowList(root.peerId);
+  list.addAll([entry(root, root), ...facts]);
+  return list;
+};
+
+describe('the allow-list', () => {
+  it('allows whom a chain of entries from the founder leads to', () => {
+    const list = listOf(entry(b, c), entry(root, b));
+    expect([root, b, c, d].map(({ peerId }) => list.isAllowed(peerId))).toEqual([
+      true,
+      true,
+      true,
+      false,
+    ]);
+    expect(list.chainOf(c.peerId).map(({ statement }) => statement.peerId)).toEqual([
+      c.peerId,
+      b.peerId,
+      root.peerId,
+    ]);
+  });
+
+  it('does not let anybody admit himself, or be admitted by a stranger', () => {
+    const list = listOf(entry(d, d), entry(d, c));
+    expect(list.isAllowed(d.peerId)).toBe(false);
+    expect(list.isAllowed(c.peerId)).toBe(false);
+  });
+
+  it('a revocation wins over entries before and after it', () => {
+    const list = listOf(entry(root, b), revocation(root, b));
+    expect(list.isAllowed(b.peerId)).toBe(false);
+    list.addAll([entry(root, c), entry(c, b)]);
+    expect(list.isAllowed(b.peerId)).toBe(false);
+    expect(list.list().find(({ peerId }) => peerId === b.peerId)?.revoked).toBe(true);
+  });
+
+  it('voids admissions by a revoked peer that the revoker had not seen', () => {
+    const list = listOf(entry(root, b), entry(b, c), entry(b, d), revocation(root, b, [c]));
+    expect(list.isAllowed(c.peerId)).toBe(true);
+    expect(list.isAllowed(d.peerId)).toBe(false);
+  });
+});
