@@ -9,7 +9,7 @@
 export interface Clock {
   /** Milliseconds of boot time, with fractions. */
   nowMs(): number;
-  /** Milliseconds since the Unix epoch. */
+  /** Whole milliseconds since the Unix epoch. */
   wallMs(): number;
   /** Calls `callback` once, `delayMs` or more from now (0 and less: in a later turn of the event loop). */
   after(delayMs: number, callback: () => void): Timer;

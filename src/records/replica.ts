@@ -210,7 +210,12 @@ export class Replica {
       (next?.facts.length ?? 0) <= FACTS_MAX,
       `record ${id} has more than ${FACTS_MAX} facts`,
     );
-    const batch = [...this.#opsFor(current, next, decision.blob), ...(decision.extra ?? [])];
+    const counter = this.#identity.seqOp();
+    const batch = [
+      counter.op,
+      ...this.#opsFor(current, next, decision.blob),
+      ...(decision.extra ?? []),
+    ];
     const written = await this.#store.append(batch);
     if (!written.ok) {
       this.#full = written.code === 'full';
@@ -223,6 +228,7 @@ export class Replica {
       );
     }
     this.#full = false;
+    this.#identity.synced(counter.seq);
     if (next !== undefined && next !== current) this.#show(next, current);
     return ok(decision.value);
   }
@@ -235,10 +241,7 @@ export class Replica {
     if (next === undefined || next === current) return [];
     const { id } = next;
     const rules = this.#rules[next.kind];
-    const ops: StoreOp[] = [
-      this.#identity.seqOp(),
-      { put: `r/${id}`, value: encodeValue(encodeRecord(next)) },
-    ];
+    const ops: StoreOp[] = [{ put: `r/${id}`, value: encodeValue(encodeRecord(next)) }];
     if (blob !== undefined && blob.length > 0) ops.push({ put: `b/${id}`, value: blob });
     const dropBefore = current === undefined ? undefined : rules.dropAtMs(current);
     if (!rules.isFinal(next)) {
@@ -272,11 +275,7 @@ export class Replica {
         digest: tombstone.digest,
         at: tombstone.droppedWallMs,
       };
-      const extra: StoreOp[] = [
-        { del: `r/${id}` },
-        { del: `b/${id}` },
-        { del: `s/${id}` },
-      ];
+      const extra: StoreOp[] = [{ del: `r/${id}` }, { del: `b/${id}` }, { del: `s/${id}` }];
       // A key may be used again; a task id never is.
       if (current.kind === 'task') extra.push({ put: `t/${id}`, value: encodeValue(stone) });
       if (dropAt !== undefined) extra.push({ del: dropKey(dropAt, id) });

@@ -27,6 +27,7 @@ export class StoreIdentity {
   readonly bootId: string;
   readonly bootIds: readonly string[];
   #seq: number;
+  #durableSeq: number;
 
   private constructor(
     meta: { storeId: string; bootCount: number; bootIds: readonly string[] },
@@ -37,6 +38,7 @@ export class StoreIdentity {
     this.bootIds = meta.bootIds;
     this.bootId = meta.bootIds.at(-1) ?? '';
     this.#seq = seq;
+    this.#durableSeq = seq;
   }
 
   /** Reads or mints the identity and counts this boot, durably. */
@@ -83,9 +85,14 @@ export class StoreIdentity {
     return ok(new StoreIdentity({ storeId, bootCount, bootIds }, readSeq(store)));
   }
 
-  /** The highest seq handed out. */
+  /** The highest seq that is durable: what others may be told of. A higher one could be taken back by a crash. */
   seq(): number {
-    return this.#seq;
+    return this.#durableSeq;
+  }
+
+  /** The batch with this seqOp was synced. */
+  synced(seq: number): void {
+    this.#durableSeq = Math.max(this.#durableSeq, seq);
   }
 
   /** The next dot's seq. It is only safe to use with `seqOp` in the batch that writes what carries it. */
@@ -94,8 +101,9 @@ export class StoreIdentity {
     return this.#seq;
   }
 
-  seqOp(): StoreOp {
-    return { put: SEQ_KEY, value: encodeValue(this.#seq) };
+  /** To be written with what carries a dot; `seq` is what `synced` is told afterwards. */
+  seqOp(): { readonly op: StoreOp; readonly seq: number } {
+    return { op: { put: SEQ_KEY, value: encodeValue(this.#seq) }, seq: this.#seq };
   }
 }
 

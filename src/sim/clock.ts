@@ -52,17 +52,23 @@ export class SimClock implements Clock {
   readonly #queue = new TimerQueue<Entry>();
   readonly #world: Owner = { tag: '', alive: true };
   #owners: Owner[] = [];
+  readonly #trace: Trace | undefined;
   #nowMs = 0;
   #stepping = false;
   /** Added to the wall time of every host. */
   wallOffsetMs = 0;
+
+  /** `trace` is told of every timer that fires, and when. */
+  constructor(trace?: Trace) {
+    this.#trace = trace;
+  }
 
   nowMs(): number {
     return this.#nowMs;
   }
 
   wallMs(): number {
-    return WALL_START_MS + this.#nowMs + this.wallOffsetMs;
+    return Math.floor(WALL_START_MS + this.#nowMs + this.wallOffsetMs);
   }
 
   after(delayMs: number, callback: () => void): Timer {
@@ -142,6 +148,7 @@ export class SimClock implements Clock {
     if (!timer || timer.dueMs > endMs) return false;
     this.#queue.remove(timer);
     this.#nowMs = timer.dueMs;
+    this.#trace?.('fire', timer.dueMs, timer.order);
     timer.value.callback();
     await nextTurn();
     return true;
@@ -186,7 +193,7 @@ export class OwnedClock implements Clock {
   }
 
   wallMs(): number {
-    return this.#world.wallMs() + this.wallOffsetMs;
+    return Math.floor(this.#world.wallMs() + this.wallOffsetMs);
   }
 
   after(delayMs: number, callback: () => void): Timer {

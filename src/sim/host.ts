@@ -6,6 +6,8 @@
 import type { Config } from '../api/config.ts';
 import type { LogFields, LogLevel } from '../base/telemetry.ts';
 import { Peer } from '../peer/peer.ts';
+import { prefixEnd } from '../ports/store.ts';
+import { decodeRecordBytes, type RecordState } from '../records/record.ts';
 import { taskOf } from '../tasks/task.ts';
 import type { SimClock, Skew } from './clock.ts';
 import { commandOf } from './commands.ts';
@@ -104,6 +106,15 @@ export class SimHost {
       },
     });
     this.#spool = new SimSpool(trace.for(`${this.name}/spool`));
+  }
+
+  /** Task records as they lie on the disk; no call of the port, so it leaves no trace. */
+  records(): RecordState[] {
+    return this.disk
+      .read()
+      .range('r/', prefixEnd('r/'), Number.MAX_SAFE_INTEGER, false)
+      .map(([, value]) => decodeRecordBytes(value))
+      .filter((record) => record?.kind === 'task') as RecordState[];
   }
 
   get state(): HostState {

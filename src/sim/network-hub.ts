@@ -55,7 +55,7 @@ export class SimNetworkHub {
   readonly #ends = new Set<End>();
   readonly #groupOf = new Map<PeerId, number>();
   #held: (() => void)[] = [];
-  #corrupt: FrameMatch | undefined;
+  #corrupt: { readonly matches: FrameMatch; readonly at: number | undefined } | undefined;
   #nextPort = FIRST_PORT;
 
   constructor(options: SimNetworkHubOptions) {
@@ -119,15 +119,16 @@ export class SimNetworkHub {
     node.crash(randomBelow(this.#random, 2) === 0 ? 'abrupt' : 'graceful');
   }
 
-  /** One bit of the next frame that matches is flipped on its way. */
-  corruptNext(matches: FrameMatch): void {
-    this.#corrupt = matches;
+  /** One bit of the next frame that matches is flipped on its way: of the byte `at`, or of one that is drawn. */
+  corruptNext(matches: FrameMatch, at?: number): void {
+    this.#corrupt = { matches, at };
   }
 
   maybeCorrupt(from: PeerId, to: PeerId, frameClass: FrameClass, bytes: Uint8Array): Uint8Array {
-    if (bytes.length === 0 || !this.#corrupt?.(from, to, frameClass, bytes)) return bytes;
+    const corrupt = this.#corrupt;
+    if (bytes.length === 0 || !corrupt?.matches(from, to, frameClass, bytes)) return bytes;
     this.#corrupt = undefined;
-    const at = randomBelow(this.#random, bytes.length);
+    const at = corrupt.at ?? randomBelow(this.#random, bytes.length);
     bytes[at] = (bytes[at] ?? 0) ^ 1;
     return bytes;
   }

@@ -117,28 +117,22 @@ export class TraceHash {
 
   #value(value: unknown, depth: number): void {
     if (depth > DEPTH_MAX) throw new RangeError('a traced argument is nested too deep');
-    switch (typeof value) {
-      case 'undefined':
-        return this.#tag(TAG.undefined);
-      case 'boolean':
-        return this.#tag(value ? TAG.true : TAG.false);
-      case 'number':
-        return this.#number(TAG.number, value);
-      case 'bigint':
-        return this.#text(TAG.whole, String(value));
-      case 'string':
-        return this.#text(TAG.text, value);
-      case 'object':
-        return this.#object(value, depth);
-      default:
-        // A function or a symbol has no content to hash: what is passed so must be traced when it is called.
-        throw new TypeError(`a traced argument is a ${typeof value}`);
-    }
+    if (value === undefined) this.#tag(TAG.undefined);
+    else if (value === null) this.#tag(TAG.null);
+    else if (typeof value === 'number') this.#number(TAG.number, value);
+    else if (typeof value === 'string') this.#text(TAG.text, value);
+    else if (typeof value === 'boolean') this.#tag(value ? TAG.true : TAG.false);
+    else if (typeof value === 'bigint') this.#text(TAG.whole, String(value));
+    else if (typeof value === 'object') this.#object(value, depth);
+    // A function or a symbol has no content to hash: what is passed so must be traced when it is called.
+    else throw new TypeError(`a traced argument is a ${typeof value}`);
   }
 
-  #object(value: object | null, depth: number): void {
-    if (value === null) return this.#tag(TAG.null);
-    if (value instanceof Uint8Array) return this.#bytes(TAG.bytes, value);
+  #object(value: object, depth: number): void {
+    if (value instanceof Uint8Array) {
+      this.#bytes(TAG.bytes, value);
+      return;
+    }
     if (Array.isArray(value)) {
       this.#number(TAG.list, value.length);
       for (const item of value) this.#value(item, depth + 1);

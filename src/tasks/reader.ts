@@ -199,6 +199,7 @@ export class Reader {
   #askFor(ids: readonly string[]): void {
     const { view, messaging, visibility, homeOfId } = this.#deps;
     const byPeer = new Map<string, string[]>();
+    const peers = view.peers().filter((peer) => peer.linked && !peer.self);
     for (const id of ids) {
       const local = visibility.get(id);
       if (local !== undefined && taskOf(local).final !== undefined) {
@@ -206,7 +207,6 @@ export class Reader {
         continue;
       }
       const home = new Set([...homeOfId(id), ...(local === undefined ? [] : homeOf(local))]);
-      const peers = view.peers().filter((peer) => peer.linked && !peer.self);
       const at = peers.filter((peer) => home.has(peer.storeId));
       // A home out of reach may be stood in for by anybody.
       for (const peer of at.length === 0 && local === undefined ? peers : at) {

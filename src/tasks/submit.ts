@@ -46,6 +46,8 @@ interface Prepared {
 
 export class Submit {
   readonly #deps: SubmitDeps;
+  /** By fingerprint: all stores that were ever seen here, as few as there are members. */
+  readonly #stores = new Map<string, StoreId>();
 
   constructor(deps: SubmitDeps) {
     this.#deps = deps;
@@ -70,9 +72,12 @@ export class Submit {
   /** The stores that an id names, as far as they are known here; the rest is stood in for. */
   homeOfId(id: string): StoreId[] {
     const fingerprints = parseTaskId(id)?.fingerprints ?? [];
-    const stores = this.#deps.view.peers().map((peer) => peer.storeId);
+    if (fingerprints.some((fingerprint) => !this.#stores.has(fingerprint))) {
+      for (const { storeId } of this.#deps.view.peers())
+        this.#stores.set(fingerprintOf(storeId), storeId);
+    }
     return fingerprints
-      .map((fingerprint) => stores.find((store) => fingerprintOf(store) === fingerprint))
+      .map((fingerprint) => this.#stores.get(fingerprint))
       .filter((store) => store !== undefined);
   }
 

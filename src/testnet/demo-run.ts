@@ -212,11 +212,18 @@ export class DemoRun {
       )
       .catch(() => undefined); // told as a complaint
     await this.#until(RESTART_AT);
+    const comeback = await this.#comeBack(network, index).then(
+      () => undefined,
+      (thrown: unknown) => `${name} did not come back: ${messageOf(thrown)}`,
+    );
+    this.#display.say(comeback ?? `${name} is back, and alive to all`);
+    const detectMs = detectedAtMs === undefined ? undefined : Math.round(detectedAtMs - killedAtMs);
+    return { index, killedAtMs, detectMs, comeback };
+  }
+
+  async #comeBack(network: TestNetwork, index: number): Promise<void> {
     await network.restart(index);
     await network.waitForAllAlive();
-    this.#display.say(`${name} is back, and alive to all`);
-    const detectMs = detectedAtMs === undefined ? undefined : Math.round(detectedAtMs - killedAtMs);
-    return { index, killedAtMs, detectMs };
   }
 
   /** Shows how the client's peer sees the members. */

@@ -1,0 +1,299 @@
+/**
+ * What must hold of a world at its end (DESIGN §1 and §8), judged from the evidence alone. Each checker is a pure
+ * function that names the rule and says who broke it; the tests falsify the evidence and must be contradicted.
+ *
+ * `strict` worlds never had a partition nor two daemons down at once: there a told final never changes and nothing
+ * starts again without a cause. In all others a task may run on both sides and then says so.
+ */
+import { contentHash, homeOf, type StoreId } from '../records/record.ts';
+import { type Attempt, attemptByRun, type Task, taskOf } from '../tasks/task.ts';
+import type { Evidence, OutsideRun, Replicated, Submitted, Violation } from './evidence.ts';
+
+export interface CheckOptions {
+  readonly strict: boolean;
+  /** Attempts of a final task must have ended by then, in strict worlds. */
+  readonly strayMsMax: number;
+}
+
+type Checker = (evidence: Evidence, options: CheckOptions) => Violation[];
+
+const short = (id: string): string => id.slice(-12);
+
+/** One version of each task, of a home store if there is one. */
+function tasksOf(evidence: Evidence): Map<string, Task> {
+  const tasks = new Map<string, Task>();
+  for (const [id, copies] of evidence.replicas) {
+    const copy =
+      copies.find(({ record, storeId }) => homeOf(record).includes(storeId)) ?? copies[0];
+    if (copy !== undefined) tasks.set(id, taskOf(copy.record));
+  }
+  return tasks;
+}
+
+const acknowledged = (evidence: Evidence): (Submitted & { id: string })[] =>
+  evidence.submits.filter(
+    (item): item is Submitted & { id: string } =>
+      item.outcome === 'acknowledged' && item.id !== undefined,
+  );
+
+/** An acknowledged task is not lost, and has come to an end. */
+const keepsAcknowledged: Checker = (evidence) => {
+  const tasks = tasksOf(evidence);
+  return acknowledged(evidence).flatMap(({ id, number }) => {
+    const task = tasks.get(id);
+    if (task === undefined)
+      return [
+        {
+          rule: 'lost',
+          detail: `task ${short(id)} (submit ${number}) was acknowledged and is nowhere`,
+        },
+      ];
+    if (task.final === undefined)
+      return [{ rule: 'unfinished', detail: `task ${short(id)} (submit ${number}) has no final` }];
+    return [];
+  });
+};
+
+/** Every home store has a copy, all copies are the same bytes, and show the same accepted result. */
+const copiesAgree: Checker = (evidence) => {
+  const stores = new Set([...evidence.replicas.values()].flat().map(({ storeId }) => storeId));
+  return [...evidence.replicas].flatMap(([id, copies]) => [
+    ...missingHomes(id, copies, stores),
+    ...differing(id, copies),
+  ]);
+};
+
+function missingHomes(
+  id: string,
+  copies: readonly Replicated[],
+  stores: ReadonlySet<StoreId>,
+): Violation[] {
+  const holders = new Set(copies.map(({ storeId }) => storeId));
+  const home = new Set(copies.flatMap(({ record }) => homeOf(record)));
+  return [...home]
+    .filter((store) => stores.has(store) && !holders.has(store))
+    .map((store) => ({
+      rule: 'missing_copy',
+      detail: `home store ${store.slice(0, 8)} has no copy of ${short(id)}`,
+    }));
+}
+
+function differing(id: string, copies: readonly Replicated[]): Violation[] {
+  const violations: Violation[] = [];
+  if (new Set(copies.map(({ record }) => contentHash(record))).size > 1)
+    violations.push({ rule: 'diverged', detail: `the copies of ${short(id)} are not equal` });
+  const accepted = new Set(
+    copies.map(({ record }) => {
+      const { final } = taskOf(record);
+      return `${final?.state} ${final?.run_id} ${final?.digest}`;
+    }),
+  );
+  if (accepted.size > 1) {
+    const detail = `${short(id)} has several accepted results: ${[...accepted].join(', ')}`;
+    violations.push({ rule: 'two_results', detail });
+  }
+  return violations;
+}
+
+/** A final that was shown stays, or its change is a counted conflict; a shown final is never taken back. */
+const finalsStay: Checker = (evidence, { strict }) => {
+  const tasks = tasksOf(evidence);
+  const violations: Violation[] = [];
+  const first = new Map<string, string>();
+  const byHost = new Map<string, string>();
+  for (const { id, host, final, atMs } of evidence.told) {
+    const key = `${host} ${id}`;
+    if (final === undefined) {
+      const before = byHost.get(key);
+      if (before !== undefined) {
+        const detail = `${host} showed ${short(id)} as ${before} and at ${atMs} as not final`;
+        violations.push({ rule: 'final_taken_back', detail });
+      }
+      continue;
+    }
+    const text = `${final.state} ${final.runId} ${final.digest}`;
+    byHost.set(key, text);
+    const before = first.get(id);
+    if (before === undefined) first.set(id, text);
+    else if (before !== text && (strict || (tasks.get(id)?.conflicts ?? 0) === 0)) {
+      const detail = `${short(id)} was shown as ${before}, then by ${host} at ${atMs} as ${text}`;
+      violations.push({ rule: 'final_changed', detail });
+    }
+  }
+  return violations;
+};
+
+/** When each task was first shown as final by anybody. */
+function finalTimes(evidence: Evidence): Map<string, number> {
+  const times = new Map<string, number>();
+  for (const { id, final, atMs } of evidence.told) {
+    if (final !== undefined && !times.has(id)) times.set(id, atMs);
+  }
+  return times;
+}
+
+function runsByTask(evidence: Evidence): Map<string, OutsideRun[]> {
+  const byTask = new Map<string, OutsideRun[]>();
+  for (const run of evidence.runs) {
+    const runs = byTask.get(run.taskId) ?? [];
+    runs.push(run);
+    byTask.set(run.taskId, runs);
+  }
+  return byTask;
+}
+
+const CAUSES_OF_ANOTHER_START = new Set(['failed', 'timeout', 'lost', 'interrupted']);
+
+/** Two attempts that were placed by owners who did not know of each other: the history shows both. */
+const areConcurrent = (a: Attempt, b: Attempt): boolean =>
+  a.author !== b.author && a.start.n === b.start.n;
+
+const overlap = (a: OutsideRun, b: OutsideRun): boolean =>
+  a.startedMs < (b.endedMs ?? Number.POSITIVE_INFINITY) &&
+  b.startedMs < (a.endedMs ?? Number.POSITIVE_INFINITY);
+
+/** Every start is in the history; a second one has a cause there, and is marked when it may have overlapped. */
+const startsHaveCauses: Checker = (evidence, { strict }) => {
+  const tasks = tasksOf(evidence);
+  return [...runsByTask(evidence)].flatMap(([id, runs]) => {
+    const task = tasks.get(id);
+    if (task === undefined)
+      return [
+        { rule: 'orphan_run', detail: `${short(id)} ran on ${runs[0]?.host} and is nowhere` },
+      ];
+    const violations: Violation[] = [];
+    const seen: { run: OutsideRun; attempt: Attempt }[] = [];
+    for (const run of runs) {
+      const attempt = attemptByRun(task, run.runId);
+      if (attempt === undefined) {
+        const detail = `run ${run.runId} of ${short(id)} on ${run.host} is not in its history`;
+        violations.push({ rule: 'orphan_run', detail });
+        continue;
+      }
+      for (const before of seen)
+        violations.push(...judgeSecond(id, before, { run, attempt }, strict));
+      seen.push({ run, attempt });
+    }
+    return violations;
+  });
+};
+
+function judgeSecond(
+  id: string,
+  before: { readonly run: OutsideRun; readonly attempt: Attempt },
+  after: { readonly run: OutsideRun; readonly attempt: Attempt },
+  strict: boolean,
+): Violation[] {
+  const what = `run ${after.run.runId} of ${short(id)} (attempt ${after.attempt.start.n}) on ${after.run.host}`;
+  const concurrent = areConcurrent(before.attempt, after.attempt);
+  const out = before.attempt.ends[0]?.out ?? 'open';
+  const hasCause = before.attempt.ends.some((end) => CAUSES_OF_ANOTHER_START.has(end.out));
+  const violations: Violation[] = [];
+  if (before.run.runId === after.run.runId)
+    violations.push({ rule: 'same_run_twice', detail: `${what} was started twice` });
+  if (strict ? !hasCause : !hasCause && !concurrent)
+    violations.push({
+      rule: 'started_again',
+      detail: `${what} although ${before.run.runId} is ${out}`,
+    });
+  const isMarked = after.attempt.start.dbl || before.attempt.start.dbl || concurrent;
+  if (overlap(before.run, after.run) && (strict ? !after.attempt.start.dbl : !isMarked)) {
+    const detail = `${what} overlaps ${before.run.runId} on ${before.run.host} and is not marked`;
+    violations.push({ rule: 'unmarked_double', detail });
+  }
+  return violations;
+}
+
+/** Nothing starts after the end was told, and what still ran then ends soon; in the end nothing runs. */
+const nothingRunsOn: Checker = (evidence, { strict, strayMsMax }) => {
+  const finals = finalTimes(evidence);
+  return evidence.runs.flatMap((run) => {
+    const violations: Violation[] = [];
+    const what = `run ${run.runId} of ${short(run.taskId)} on ${run.host}`;
+    if (run.endedMs === undefined)
+      violations.push({ rule: 'stray', detail: `${what} still goes on` });
+    const finalMs = finals.get(run.taskId);
+    if (!strict || finalMs === undefined) return violations;
+    if (run.startedMs > finalMs)
+      violations.push({
+        rule: 'started_after_final',
+        detail: `${what} started after the end was told`,
+      });
+    if ((run.endedMs ?? evidence.endMs) > finalMs + strayMsMax)
+      violations.push({ rule: 'stray', detail: `${what} went on long after the end was told` });
+    return violations;
+  });
+};
+
+/** The accepted result is that of a run that really ended so, and the final follows from what the task asked for. */
+const resultsAreTrue: Checker = (evidence, { strict }) => {
+  const tasks = tasksOf(evidence);
+  const runs = runsByTask(evidence);
+  return acknowledged(evidence).flatMap((submitted) => {
+    const task = tasks.get(submitted.id);
+    if (task?.final === undefined) return [];
+    return judgeResult(submitted, task, runs.get(submitted.id) ?? [], strict);
+  });
+};
+
+function judgeResult(
+  submitted: Submitted & { id: string },
+  task: Task,
+  runs: readonly OutsideRun[],
+  strict: boolean,
+): Violation[] {
+  const { final } = task;
+  const what = `${short(submitted.id)} is ${final?.state} (${final?.reason})`;
+  const violations: Violation[] = [];
+  if (final?.state === 'completed') {
+    const run = runs.find(({ runId }) => runId === final.run_id);
+    if (run?.exitCode !== 0)
+      violations.push({
+        rule: 'false_result',
+        detail: `${what} by a run that exited ${run?.exitCode}`,
+      });
+  }
+  const failedRuns = runs.filter(({ exitCode }) => exitCode !== undefined && exitCode !== 0).length;
+  if (final?.state === 'failed' && final.reason !== 'losses' && failedRuns < submitted.attempts) {
+    const detail = `${what} after ${failedRuns} failures of ${submitted.attempts}`;
+    violations.push({ rule: 'false_failure', detail });
+  }
+  if (final?.state === 'canceled' && !submitted.canceled)
+    violations.push({ rule: 'false_cancel', detail: `${what}, and nobody canceled it` });
+  if (strict && failedRuns > submitted.attempts)
+    violations.push({ rule: 'too_many_attempts', detail: `${what} after ${failedRuns} failures` });
+  return violations;
+}
+
+/** All peers see the same mesh, all alive. */
+const viewsAgree: Checker = ({ viewHashes, members }) => {
+  const violations: Violation[] = [];
+  if (new Set(viewHashes).size > 1)
+    violations.push({ rule: 'views', detail: 'the views of the members differ' });
+  for (const { by, name, status, linked } of members) {
+    if (status !== 'alive' || !linked)
+      violations.push({
+        rule: 'views',
+        detail: `${by} sees ${name} as ${status}${linked ? '' : ', not linked'}`,
+      });
+  }
+  return violations;
+};
+
+/** No daemon gave up by itself. */
+const nobodyGaveUp: Checker = ({ fatals }) =>
+  fatals.map(({ host, why }) => ({ rule: 'fatal', detail: `${host}: ${why}` }));
+
+export const CHECKERS: Readonly<Record<string, Checker>> = {
+  keepsAcknowledged,
+  copiesAgree,
+  finalsStay,
+  startsHaveCauses,
+  nothingRunsOn,
+  resultsAreTrue,
+  viewsAgree,
+  nobodyGaveUp,
+};
+
+export const check = (evidence: Evidence, options: CheckOptions): Violation[] =>
+  Object.values(CHECKERS).flatMap((checker) => checker(evidence, options));

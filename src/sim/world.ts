@@ -1,0 +1,375 @@
+/**
+ * A whole mesh in one thread and in virtual time: hosts that run the very `Peer` that ships, on simulated ports, all
+ * drawn from one seed. Between two events every promise has run; a crash comes between events, which is where a
+ * process can be killed as far as anybody outside can tell: what it wrote and sent until then went through ports.
+ *
+ * Use it inside `run`, which sets the traps for real time and real randomness. What the world noted from outside is
+ * `evidence()`; the checkers judge it.
+ */
+import { type ConfigInput, configSchema } from '../api/config.ts';
+import { type SubmitInput, submitSchema } from '../api/task.ts';
+import type { Peer } from '../peer/peer.ts';
+import { contentHash } from '../records/record.ts';
+import { taskOf } from '../tasks/task.ts';
+import { SimClock, type Skew } from './clock.ts';
+import type { Evidence, MemberSeen, OutsideRun, Replicated, Submitted, Told } from './evidence.ts';
+import { SimHost } from './host.ts';
+import { SimNetworkHub } from './network.ts';
+import { SimRandom } from './random.ts';
+import { TraceHash } from './trace.ts';
+import { trapGlobals } from './traps.ts';
+
+export interface WorldOptions {
+  readonly seed: string;
+  readonly peers: number;
+  readonly config?: ConfigInput;
+  /** Commands at once on each host. */
+  readonly slots?: number;
+  /** Tasks at once of the worker beside each daemon; 0: no worker. */
+  readonly workers?: number;
+  /** Of the network, one way. */
+  readonly delayMs?: { readonly min: number; readonly max: number };
+  /** How each host's clock differs. */
+  readonly skews?: readonly Skew[];
+  /** Told of every traced event; only for looking into a run. */
+  readonly listen?: (count: number, event: string, args: readonly unknown[]) => void;
+}
+
+/** A wait of a client at one peer. */
+export interface Waiting {
+  readonly host: string;
+  readonly boot: number;
+  readonly id: string;
+  /** Digest of what it was told. */
+  told: { readonly state: string; readonly runId: string } | undefined;
+}
+
+const STEP_MS = 250;
+const INVITE_TTL_MS = 60_000;
+const JOIN_LIMIT_MS = 30_000;
+
+export class World {
+  readonly clock: SimClock;
+  readonly hub: SimNetworkHub;
+  readonly trace: TraceHash;
+  readonly hosts: readonly SimHost[];
+  readonly submits: Submitted[] = [];
+  readonly runs: OutsideRun[] = [];
+  readonly told: Told[] = [];
+  readonly waits: Waiting[] = [];
+  readonly fatals: { host: string; why: string }[] = [];
+
+  constructor(options: WorldOptions) {
+    const { seed } = options;
+    this.trace = new TraceHash(options.listen);
+    this.trace.add('world', [JSON.stringify({ ...options, listen: undefined })]);
+    this.clock = new SimClock(this.trace.for('clock'));
+    this.hub = new SimNetworkHub({
+      clock: this.clock,
+      random: new SimRandom(`hub ${seed}`, this.trace.for('hub')),
+      trace: this.trace.for('net'),
+      ...(options.delayMs === undefined ? {} : { delayMs: options.delayMs }),
+    });
+    const config = configSchema.parse(options.config ?? {});
+    this.hosts = Array.from(
+      { length: options.peers },
+      (_, i) =>
+        new SimHost(i, {
+          clock: this.clock,
+          hub: this.hub,
+          trace: this.trace,
+          seed,
+          config,
+          slots: options.slots ?? 2,
+          workers: options.workers ?? 0,
+          skew: options.skews?.[i] ?? {},
+          onRun: (run) => this.runs.push(run),
+          onTold: (told) => this.told.push(told),
+          onFatal: (name, why) => this.#fatal(name, why),
+        }),
+    );
+  }
+
+  /** Runs a story with the traps set; they are gone afterwards, whatever happens. */
+  async run<T>(story: () => Promise<T>): Promise<T> {
+    const release = trapGlobals();
+    try {
+      return await story();
+    } finally {
+      release();
+    }
+  }
+
+  host(i: number): SimHost {
+    const host = this.hosts[i];
+    if (host === undefined) throw new RangeError(`there is no host ${i}`);
+    return host;
+  }
+
+  peer(i: number): Peer {
+    const { peer } = this.host(i);
+    if (peer === undefined) throw new Error(`the peer of host ${i} does not run`);
+    return peer;
+  }
+
+  /** A daemon that finds its disk or its store broken exits at once. */
+  #fatal(name: string, why: string): void {
+    this.fatals.push({ host: name, why });
+    this.clock.after(0, () => {
+      const host = this.hosts.find((item) => item.name === name);
+      if (host !== undefined && host.state !== 'down') host.crash();
+    });
+  }
+
+  // ---- time -----------------------------------------------------------------------------------------------
+
+  runFor(ms: number): Promise<void> {
+    return this.clock.runFor(ms);
+  }
+
+  /** Runs until the promise has settled, and answers it. */
+  async until<T>(promise: Promise<T>, limitMs: number): Promise<T> {
+    let settled = false;
+    const done = promise.finally(() => {
+      settled = true;
+    });
+    if (await this.clock.runUntil(() => settled, limitMs)) return done;
+    throw new Error(`not settled within ${limitMs} virtual ms`);
+  }
+
+  /** Asks every STEP_MS, so that a costly condition is not asked after each event. */
+  async runUntil(condition: () => boolean, limitMs: number): Promise<boolean> {
+    const endMs = this.clock.nowMs() + limitMs;
+    while (!condition()) {
+      if (this.clock.nowMs() >= endMs) return false;
+      await this.clock.runFor(STEP_MS);
+    }
+    return true;
+  }
+
+  // ---- hosts ----------------------------------------------------------------------------------------------
+
+  start(i: number): Promise<void> {
+    return this.host(i).start();
+  }
+
+  restart(i: number): Promise<void> {
+    return this.host(i).start();
+  }
+
+  /** kill -9. */
+  crash(i: number): void {
+    this.host(i).crash();
+  }
+
+  /** SIGTERM. */
+  stop(i: number): Promise<void> {
+    return this.host(i).stop();
+  }
+
+  partition(groups: readonly (readonly number[])[]): void {
+    this.trace.add('world partition', [groups]);
+    this.hub.partition(groups.map((group) => group.map((i) => this.host(i).peerId)));
+  }
+
+  heal(): void {
+    this.trace.add('world heal', []);
+    this.hub.heal();
+  }
+
+  /** Starts every host; the first invites, the others join by its tokens. */
+  async joinAll(): Promise<void> {
+    for (const host of this.hosts) await this.until(host.start(), JOIN_LIMIT_MS);
+    for (let i = 1; i < this.hosts.length; i++) {
+      const invited = await this.until(
+        this.peer(0).membership.invite(INVITE_TTL_MS),
+        JOIN_LIMIT_MS,
+      );
+      if (!invited.ok) throw new Error(invited.error.message);
+      const joined = await this.until(
+        this.peer(i).membership.join(invited.value.token),
+        JOIN_LIMIT_MS,
+      );
+      if (!joined.ok) throw new Error(joined.error.message);
+    }
+    if (!(await this.runUntil(() => this.isWhole(), JOIN_LIMIT_MS)))
+      throw new Error('the mesh did not come together');
+  }
+
+  /** Every daemon runs and sees every other alive and linked. */
+  isWhole(): boolean {
+    return this.hosts.every(({ peer }) => {
+      const members = peer?.membership.members() ?? [];
+      return (
+        members.length === this.hosts.length &&
+        members.every(
+          ({ status, stopping, peerId }) =>
+            status === 'alive' &&
+            !stopping &&
+            (peerId === peer?.membership.self().peerId || peer?.membership.linked(peerId) === true),
+        )
+      );
+    });
+  }
+
+  // ---- clients --------------------------------------------------------------------------------------------
+
+  /** A client submits at a peer; what it hears is noted in the answer, whenever that is. */
+  submit(
+    i: number,
+    input: SubmitInput,
+    about: Pick<Submitted, 'kind' | 'attempts' | 'failures'>,
+  ): Submitted {
+    const submitted: Submitted = {
+      ...about,
+      number: this.submits.length,
+      id: input.id,
+      outcome: 'open',
+      detail: '',
+      canceled: false,
+    };
+    this.submits.push(submitted);
+    this.submitAgain(i, input, submitted);
+    return submitted;
+  }
+
+  /** The same request once more: only with an id that the client reserved. */
+  submitAgain(i: number, input: SubmitInput, submitted: Submitted): void {
+    const { number } = submitted;
+    this.trace.add('client submit', [number, i, JSON.stringify(input)]);
+    void this.peer(i)
+      .tasks.submit(submitSchema.parse(input))
+      .then((result) => {
+        this.trace.add('client receipt', [number, JSON.stringify(result)]);
+        if (submitted.outcome === 'acknowledged') return;
+        if (result.ok) {
+          submitted.id = result.value.id;
+          submitted.outcome = 'acknowledged';
+          submitted.detail = JSON.stringify(result.value);
+        } else {
+          const isRefused = result.error.code === 'STOPPING' && submitted.outcome === 'open';
+          submitted.outcome = isRefused ? 'refused' : 'unknown';
+          submitted.detail = result.error.message;
+        }
+      });
+  }
+
+  /** A client waits at a peer for the end of a task. */
+  wait(i: number, id: string): Waiting {
+    const host = this.host(i);
+    const waiting: Waiting = { host: host.name, boot: host.boot, id, told: undefined };
+    this.waits.push(waiting);
+    this.trace.add('client wait', [i, id]);
+    this.peer(i).tasks.reader.watch([id], (record) => {
+      const { final } = taskOf(record);
+      this.trace.add('client told', [i, id, final?.state, final?.run_id]);
+      waiting.told = { state: final?.state ?? '', runId: final?.run_id ?? '' };
+    });
+    return waiting;
+  }
+
+  cancel(i: number, submitted: Submitted): void {
+    const { id, number } = submitted;
+    if (id === undefined) return;
+    submitted.canceled = true;
+    this.trace.add('client cancel', [number, i]);
+    void this.peer(i)
+      .tasks.intents.cancel(id, 'test')
+      .then((result) => this.trace.add('client canceled', [number, JSON.stringify(result)]));
+  }
+
+  // ---- what is known at the end ---------------------------------------------------------------------------
+
+  /** Copies of every task record on all disks. */
+  replicas(): Map<string, Replicated[]> {
+    const byId = new Map<string, Replicated[]>();
+    for (const host of this.hosts) {
+      const storeId = host.peer?.identity.storeId ?? '';
+      for (const record of host.records()) {
+        const copies = byId.get(record.id) ?? [];
+        copies.push({ storeId, host: host.name, record });
+        byId.set(record.id, copies);
+      }
+    }
+    return byId;
+  }
+
+  /** What does not hold yet of that which must hold in the end, as lines; empty when all is well. */
+  pending(): string[] {
+    const lines: string[] = [];
+    for (const host of this.hosts)
+      if (host.state !== 'up') lines.push(`${host.name} is ${host.state}`);
+    if (lines.length > 0) return lines;
+    if (!this.isWhole()) lines.push('not every peer sees every other alive and linked');
+    const hashes = new Set(this.hosts.map(({ peer }) => peer?.membership.viewHash()));
+    if (hashes.size > 1) lines.push('the views differ');
+    for (const run of this.runs) {
+      if (run.endedMs === undefined)
+        lines.push(`run ${run.runId} of ${run.taskId} on ${run.host} goes on`);
+    }
+    for (const { name, peer } of this.hosts) {
+      const unfinished = peer?.replica.unfinishedCount ?? 0;
+      if (unfinished > 0) lines.push(`${name} holds ${unfinished} unfinished tasks`);
+    }
+    const boots = new Map(this.hosts.map((host) => [host.name, host.boot]));
+    for (const wait of this.waits) {
+      if (
+        wait.told === undefined &&
+        boots.get(wait.host) === wait.boot &&
+        this.#isAcknowledged(wait.id)
+      )
+        lines.push(`the wait for ${wait.id} on ${wait.host} was not answered`);
+    }
+    // The rest reads every record: only when nothing else is left.
+    return lines.length > 0 ? lines : this.#diverging();
+  }
+
+  #isAcknowledged(id: string): boolean {
+    return this.submits.some((item) => item.id === id && item.outcome === 'acknowledged');
+  }
+
+  #diverging(): string[] {
+    const lines: string[] = [];
+    for (const [id, copies] of this.replicas()) {
+      if (new Set(copies.map(({ record }) => contentHash(record))).size > 1)
+        lines.push(`the copies of ${id} differ`);
+    }
+    return lines;
+  }
+
+  /** What each peer says of a task, for a report. */
+  describe(id: string): string[] {
+    return this.hosts.flatMap((host) =>
+      host
+        .records()
+        .filter((record) => record.id === id)
+        .flatMap((record) => [
+          `${host.name} ${host.peer?.identity.storeId.slice(0, 8) ?? 'down'} holds it; home ${record.firstHome.map((store) => store.slice(0, 8)).join(' ')}`,
+          ...record.facts.map(
+            (fact) => `    ${fact.store.slice(0, 8)}/${fact.seq} ${JSON.stringify(fact.value)}`,
+          ),
+        ]),
+    );
+  }
+
+  evidence(): Evidence {
+    const members = this.hosts.flatMap(({ name, peer }): MemberSeen[] =>
+      (peer?.membership.members() ?? []).map((member) => ({
+        by: name,
+        name: member.name,
+        status: member.status,
+        linked: member.name === name || peer?.membership.linked(member.peerId) === true,
+      })),
+    );
+    return {
+      submits: this.submits,
+      runs: this.runs,
+      told: this.told,
+      replicas: this.replicas(),
+      viewHashes: this.hosts.map(({ peer }) => peer?.membership.viewHash() ?? 'down'),
+      members,
+      fatals: this.fatals,
+      endMs: this.clock.nowMs(),
+    };
+  }
+}
