@@ -50,6 +50,8 @@ export interface Daemon {
 }
 
 const PORT_KEY = 'daemon/port';
+/** Between the end of the peer and the end of the control socket. */
+const ANSWER_MS = 100;
 
 /** A port of 0 is chosen once, kept in `identity/`, and asked for again at the next start. */
 function keptPort(store: Store): number {
@@ -134,16 +136,63 @@ async function listen(
   return ok(undefined);
 }
 
+/** The ways in which a running daemon ends; all of them lead to one exit code. */
+class Ending {
+  readonly ended: Promise<number>;
+  #end: (code: number) => void = () => undefined;
+  #under: Promise<string[]> | undefined;
+
+  constructor() {
+    this.ended = new Promise<number>((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  /** Nothing orderly is possible any more. */
+  fatal(): void {
+    this.#end(1);
+  }
+
+  /** Stops or leaves once; answers the ids that lie only here (then a leave was a stop). */
+  begin(
+    how: 'stop' | 'leave',
+    parts: { peer: Peer; server: ControlServer; log: Logger; release: () => Promise<void> },
+  ): Promise<string[]> {
+    this.#under ??= this.#run(how, parts);
+    return this.#under;
+  }
+
+  async #run(
+    how: 'stop' | 'leave',
+    parts: { peer: Peer; server: ControlServer; log: Logger; release: () => Promise<void> },
+  ): Promise<string[]> {
+    const { peer, server, log, release } = parts;
+    server.stopTaking();
+    const onlyHere = how === 'leave' ? await peer.leave() : await peer.stop().then(() => []);
+    if (onlyHere.length > 0) {
+      log.log('error', 'this was a stop, not a leave: some tasks lie only here', {
+        count: onlyHere.length,
+        ids: onlyHere.slice(0, 20),
+      });
+    }
+    // In a later turn: the answer of `mesh.leave` goes out before its socket closes.
+    peer.ports.clock.after(ANSWER_MS, () => {
+      void server
+        .close()
+        .then(release)
+        .then(() => this.#end(onlyHere.length > 0 ? 1 : 0));
+    });
+    return onlyHere;
+  }
+}
+
 /** Opens everything and starts; an error is a sentence for the operator. */
 export async function startDaemon(options: DaemonOptions): Promise<Result<Daemon, string>> {
   const { config, log, socket } = options;
   const opened = await openPorts(options);
   if (!opened.ok) return opened;
   const { ports, release } = opened.value;
-  let end: (code: number) => void = () => undefined;
-  const ended = new Promise<number>((resolve) => {
-    end = resolve;
-  });
+  const ending = new Ending();
   const created = await Peer.create(ports, {
     config: { ...config, name: config.name ?? (hostname() || 'unnamed') },
     log,
@@ -152,73 +201,54 @@ export async function startDaemon(options: DaemonOptions): Promise<Result<Daemon
     socket,
     onFatal: (why) => {
       log.log('error', why);
-      end(1);
+      ending.fatal();
     },
   });
   if (!created.ok) return created;
   const peer = created.value;
-  let stopping: Promise<number> | undefined;
-  const finish = (how: 'stop' | 'leave'): Promise<number> => {
-    stopping ??= (async () => {
-      server.stopTaking();
-      const onlyHere = how === 'leave' ? await peer.leave() : await peer.stop().then(() => []);
-      if (onlyHere.length > 0) {
-        log.log('error', 'this was a stop, not a leave: some tasks lie only here', {
-          count: onlyHere.length,
-          ids: onlyHere.slice(0, 20),
-        });
-      }
-      leftOnlyHere = onlyHere;
-      await server.close();
-      await release();
-      const code = onlyHere.length > 0 ? 1 : 0;
-      end(code);
-      return code;
-    })();
-    return stopping;
-  };
-  let leftOnlyHere: string[] = [];
   const server = new ControlServer({
     listener: new HostListener(socket),
     backend: createBackend(peer, {
       version: VERSION,
       pid: process.pid,
       socket,
-      leave: async () => {
-        server.stopTaking();
-        leftOnlyHere = await peer.leave();
-        // The answer goes out before the socket closes.
-        ports.clock.after(100, () => {
-          void server
-            .close()
-            .then(release)
-            .then(() => end(leftOnlyHere.length > 0 ? 1 : 0));
-        });
-        return leftOnlyHere;
-      },
+      leave: () => ending.begin('leave', parts),
     }),
     clock: ports.clock,
     log,
     version: VERSION,
   });
+  const parts = { peer, server, log, release };
   const listening = await listen(peer, ports, options);
   if (!listening.ok) return listening;
   const control = await server.open();
   if (!control.ok) {
     await peer.stop(0);
-    return err(
-      `the control socket ${socket} ${control.code === 'in_use' ? 'is in use' : 'cannot be opened'}: ${control.detail}`,
-    );
+    const what = control.code === 'in_use' ? 'is in use' : 'cannot be opened';
+    return err(`the control socket ${socket} ${what}: ${control.detail}`);
   }
+  const end = async (how: 'stop' | 'leave'): Promise<number> => {
+    await ending.begin(how, parts);
+    return ending.ended;
+  };
+  return ok({
+    peer,
+    ready: readyLine(peer, control.path),
+    stop: () => end('stop'),
+    leave: () => end('leave'),
+    ended: ending.ended,
+  });
+}
+
+function readyLine(peer: Peer, socket: string): Ready {
   const self = peer.membership.self();
-  const ready: Ready = {
+  return {
     event: 'ready',
     pid: process.pid,
     peer_id: self.peerId,
     store_id: peer.identity.storeId,
     mesh_id: peer.membership.meshId,
     addresses: self.addresses,
-    socket: control.path,
+    socket,
   };
-  return ok({ peer, ready, stop: () => finish('stop'), leave: () => finish('leave'), ended });
 }

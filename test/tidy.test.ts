@@ -49,7 +49,7 @@ describe('every source file', () => {
     expect(show(semantic.globals(sources))).toEqual([]);
   });
 
-  test('waits for every promise', () => {
+  test('waits for every promise', { timeout: 60_000 }, () => {
     expect(show(semantic.floatingPromises(sources))).toEqual([]);
   });
 

@@ -178,7 +178,6 @@ export const ERROR_CODES = {
     retryable: true,
     rpc: -32026,
   },
-  EXEC_DISABLED: { sentence: 'This daemon runs no commands.', retryable: false, rpc: -32027 },
   STORE_REFUSED: {
     sentence: 'The store was refused: {why}.',
     retryable: false,

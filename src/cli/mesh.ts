@@ -29,7 +29,7 @@ export class Mesh {
   #opening: Promise<Result<Connection, RpcFailure>> | undefined;
   #connection: Connection | undefined;
   #closed = false;
-  #reconnected: (() => void)[] = [];
+  readonly #reconnected: (() => void)[] = [];
   #connectedOnce = false;
   readonly #sleepers = new Set<() => void>();
 

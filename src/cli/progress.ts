@@ -38,7 +38,7 @@ const ERASE_LINE = `\r${ERASE_REST}`;
 
 /** Tasks a second over the last seconds; pure, fed with times. */
 export class RateMeter {
-  #samples: { readonly atMs: number; readonly done: number }[] = [];
+  readonly #samples: { readonly atMs: number; readonly done: number }[] = [];
 
   add(atMs: number, done: number): void {
     const last = this.#samples.at(-1);

@@ -1,5 +1,5 @@
 /** The control surface of a peer: every method but the two that the server answers by itself. */
-import type { MemberView } from '../api/methods.ts';
+import type { MemberView, MethodResult } from '../api/methods.ts';
 import { coveyError } from '../base/errors.ts';
 import { ok } from '../base/result.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
@@ -22,6 +22,31 @@ import {
 } from './methods-task.ts';
 import { WorkerMethodsImpl } from './methods-worker.ts';
 
+type TaskMethods = Pick<
+  ControlBackend,
+  | 'ids.reserve'
+  | 'task.submit'
+  | 'task.submit_bulk'
+  | 'task.get'
+  | 'task.find'
+  | 'task.cancel'
+  | 'task.retry'
+  | 'task.list'
+  | 'task.wait'
+  | 'task.explain'
+>;
+type MeshMethods = Pick<
+  ControlBackend,
+  | 'about'
+  | 'system.status'
+  | 'members.list'
+  | 'ring.owner'
+  | 'access.invite'
+  | 'access.list'
+  | 'mesh.join'
+  | 'mesh.leave'
+>;
+
 export interface BackendOptions {
   readonly version: string;
   readonly pid: number;
@@ -36,28 +61,42 @@ export function createBackend(peer: Peer, options: BackendOptions): ControlBacke
   serveBecause(peer);
   const followers = new LogFollowers(peer);
   const workers = new WorkerMethodsImpl(peer);
-  const { clock } = peer.ports;
   return {
     ...workers.methods,
-    about: () => ({ mesh_id: peer.membership.meshId, peer_id: peer.ports.identity.peerId }),
-    'system.status': async () => {
-      const self = peer.membership.self();
-      return ok({
-        version: options.version,
-        pid: options.pid,
-        peer_id: self.peerId,
-        store_id: peer.identity.storeId,
-        mesh_id: peer.membership.meshId,
-        name: self.name,
-        addresses: [...self.addresses],
-        socket: options.socket,
-        stopping: peer.tasks.isStopping,
-        uptime_ms: Math.max(0, Math.round(clock.nowMs() - peer.startedMs)),
-        tasks: peer.counts(),
-        conflicts: peer.conflicts,
-        slots: peer.load().slots,
-      });
+    ...meshMethods(peer, options),
+    ...taskMethods(peer),
+    'task.logs': (params, session) => followers.logs(params, session),
+    'events.subscribe': async (params, session) => {
+      const subscribed = events.subscribe(session, params);
+      if (subscribed.ok && params.ids !== undefined) followIds(peer, events, session, params.ids);
+      return subscribed;
     },
+    'events.unsubscribe': async ({ subscription }, session) => {
+      if (!events.unsubscribe(session, subscription)) followers.unsubscribe(subscription, session);
+      return ok({});
+    },
+  };
+}
+
+function taskMethods(peer: Peer): TaskMethods {
+  return {
+    'ids.reserve': async ({ n }) => ok(peer.tasks.submitter.reserve(n)),
+    'task.submit': (params) => peer.tasks.submit(params),
+    'task.submit_bulk': (params) => submitBulk(peer, params),
+    'task.get': ({ id }) => getTask(peer, id),
+    'task.find': ({ suffix }) => findTasks(peer, suffix),
+    'task.cancel': (params) => cancelTask(peer, params),
+    'task.retry': ({ id }) => retryTask(peer, id),
+    'task.list': (params) => listTasks(peer, params),
+    'task.wait': (params) => waitTasks(peer, params),
+    'task.explain': ({ id }) => explainTask(peer, id),
+  };
+}
+
+function meshMethods(peer: Peer, options: BackendOptions): MeshMethods {
+  return {
+    about: () => ({ mesh_id: peer.membership.meshId, peer_id: peer.ports.identity.peerId }),
+    'system.status': async () => ok(statusOf(peer, options)),
     'members.list': async () =>
       ok({
         members: peer.membership.members().map((member) => memberView(peer, member)),
@@ -72,26 +111,6 @@ export function createBackend(peer: Peer, options: BackendOptions): ControlBacke
           return { store_id: store, peer_id: sight?.peerId ?? '', name: sight?.name ?? '' };
         }),
       });
-    },
-    'ids.reserve': async ({ n }) => ok(peer.tasks.submitter.reserve(n)),
-    'task.submit': (params) => peer.tasks.submit(params),
-    'task.submit_bulk': (params) => submitBulk(peer, params),
-    'task.get': ({ id }) => getTask(peer, id),
-    'task.find': ({ suffix }) => findTasks(peer, suffix),
-    'task.cancel': (params) => cancelTask(peer, params),
-    'task.retry': ({ id }) => retryTask(peer, id),
-    'task.logs': (params, session) => followers.logs(params, session),
-    'task.list': (params) => listTasks(peer, params),
-    'task.wait': (params) => waitTasks(peer, params),
-    'task.explain': ({ id }) => explainTask(peer, id),
-    'events.subscribe': async (params, session) => {
-      const subscribed = events.subscribe(session, params);
-      if (subscribed.ok && params.ids !== undefined) followIds(peer, events, session, params.ids);
-      return subscribed;
-    },
-    'events.unsubscribe': async ({ subscription }, session) => {
-      if (!events.unsubscribe(session, subscription)) followers.unsubscribe(subscription, session);
-      return ok({});
     },
     'access.invite': async ({ ttl_ms: ttlMs }) => {
       const invited = await peer.membership.invite(ttlMs);
@@ -117,6 +136,25 @@ export function createBackend(peer: Peer, options: BackendOptions): ControlBacke
       const onlyHere = await options.leave(timeoutMs);
       return ok({ left: onlyHere.length === 0, only_here: onlyHere.slice(0, 1_000) });
     },
+  };
+}
+
+function statusOf(peer: Peer, options: BackendOptions): MethodResult<'system.status'> {
+  const self = peer.membership.self();
+  return {
+    version: options.version,
+    pid: options.pid,
+    peer_id: self.peerId,
+    store_id: peer.identity.storeId,
+    mesh_id: peer.membership.meshId,
+    name: self.name,
+    addresses: [...self.addresses],
+    socket: options.socket,
+    stopping: peer.tasks.isStopping,
+    uptime_ms: Math.max(0, Math.round(peer.ports.clock.nowMs() - peer.startedMs)),
+    tasks: peer.counts(),
+    conflicts: peer.conflicts,
+    slots: peer.load().slots,
   };
 }
 

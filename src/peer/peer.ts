@@ -28,15 +28,18 @@ import { decodeHeader } from '../tasks/facts.ts';
 import { requiredNow } from '../tasks/mesh-view.ts';
 import { Tasks } from '../tasks/room.ts';
 import { taskOf, taskRules } from '../tasks/task.ts';
+import {
+  HANDOVER_TIMEOUT_MS,
+  type HandOverDeps,
+  handOverCopies,
+  handOverOwnership,
+} from './hand-over.ts';
 import { Messenger } from './messenger.ts';
 import { Sight } from './sight.ts';
 
 /** Changes of load are told at most this often: they travel on heartbeats. */
 const LOAD_INTERVAL_MS = 100;
 const POLL_MS = 50;
-const HANDOVER_TIMEOUT_MS = 5_000;
-/** Records confirmed at others at the same time while leaving. */
-const LEAVE_BATCH = 64;
 
 export interface PeerOptions {
   readonly config: Config;
@@ -280,7 +283,7 @@ export class Peer {
   /** The same, then every copy is handed over. Answers the ids that lie only here: then it was a stop, not a leave. */
   async leave(timeoutMs = this.options.config.shutdown_timeout): Promise<string[]> {
     await this.#windDown(timeoutMs);
-    const onlyHere = await this.#handOverCopies(timeoutMs);
+    const onlyHere = await handOverCopies(this.#handOverDeps(), timeoutMs);
     await this.#close(onlyHere.length === 0 ? 'leave' : 'stop');
     return onlyHere;
   }
@@ -302,65 +305,23 @@ export class Peer {
     const killed = clock.nowMs() + config.kill_grace + HANDOVER_TIMEOUT_MS;
     while (this.#commandsRun() && clock.nowMs() < killed) await sleep(clock, POLL_MS);
     await this.tasks.resumption.holdWorkers(config.worker_hold);
-    await this.#handOverOwnership();
+    await handOverOwnership(this.#handOverDeps());
   }
 
   #commandsRun(): boolean {
     return this.tasks.runner.runs().some((run) => !run.worker);
   }
 
-  /** Asks the next owners to take over, and stays until they have read what this store holds. */
-  async #handOverOwnership(): Promise<void> {
-    const byStore = await this.tasks.owner.handOver();
-    await Promise.all(
-      [...byStore].map(async ([store, ids]) => {
-        const peer = this.sight.directory.peerOf(store);
-        if (peer === undefined) return;
-        for (let i = 0; i < ids.length; i += 1_000) {
-          await this.messenger.call(
-            peer,
-            'own.take',
-            { ids: ids.slice(i, i + 1_000) },
-            { timeoutMs: HANDOVER_TIMEOUT_MS },
-          );
-        }
-      }),
-    );
-  }
-
-  /** Brings every record to min(W, other members) other stores; answers those for which that failed. */
-  async #handOverCopies(timeoutMs: number): Promise<string[]> {
-    const { clock } = this.ports;
-    const until = clock.nowMs() + timeoutMs;
-    const others = this.sight
-      .peers()
-      .filter((peer) => !peer.self && (peer.status === 'alive' || peer.status === 'suspect'));
-    const required = Math.min(this.options.config.copies_required, others.length);
-    if (others.length === 0) return [...this.replica.unfinished()].map((record) => record.id);
-    const onlyHere: string[] = [];
-    let after: string | undefined;
-    for (;;) {
-      const ids = this.replica.ids({
-        ...(after === undefined ? {} : { after }),
-        limit: LEAVE_BATCH,
-      });
-      after = ids.at(-1);
-      if (after === undefined) return onlyHere;
-      const confirmed = await Promise.all(
-        ids.map(
-          async (id) => clock.nowMs() < until && (await this.#confirmElsewhere(id, required)),
-        ),
-      );
-      onlyHere.push(...ids.filter((_, i) => confirmed[i] !== true));
-    }
-  }
-
-  async #confirmElsewhere(id: string, required: number): Promise<boolean> {
-    const spread = await this.#sharing.share(id, required + 1);
-    return (
-      spread !== undefined &&
-      spread.storedOn.filter((store) => store !== this.replica.storeId).length >= required
-    );
+  #handOverDeps(): HandOverDeps {
+    return {
+      clock: this.ports.clock,
+      messenger: this.messenger,
+      replica: this.replica,
+      sharing: this.#sharing,
+      sight: this.sight,
+      owner: this.tasks.owner,
+      copiesRequired: this.options.config.copies_required,
+    };
   }
 
   async #close(reason: 'stop' | 'leave'): Promise<void> {

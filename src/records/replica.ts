@@ -36,6 +36,8 @@ export interface Tombstone {
 
 /** What the replica must know of a kind. */
 export interface KindRules {
+  /** Whether the rules can read it at all: what another version or a broken peer sent may be anything. */
+  isReadable(record: RecordState): boolean;
   isFinal(record: RecordState): boolean;
   /** Wall milliseconds from which a final record may be dropped. */
   dropAtMs(record: RecordState): number | undefined;
@@ -52,11 +54,14 @@ export interface Decision<T> {
   readonly value: T;
   /** The new version; absent: nothing changes. */
   readonly next?: RecordState;
+  /** The record is forgotten; `extra` may leave a mark of it. */
+  readonly forget?: boolean;
   readonly blob?: Uint8Array;
   readonly extra?: readonly StoreOp[];
 }
 
 export type VisibleListener = (after: RecordState, before: RecordState | undefined) => void;
+export type GoneListener = (record: RecordState) => void;
 
 export class Replica {
   readonly #store: Store;
@@ -66,8 +71,10 @@ export class Replica {
   readonly #unfinished = new Map<string, RecordState>();
   readonly #queues = new Map<string, { tail: Promise<void>; length: number }>();
   readonly #listeners: VisibleListener[] = [];
+  readonly #goneListeners: GoneListener[] = [];
   #held = 0;
   #full = false;
+  #failed = false;
 
   constructor(deps: {
     store: Store;
@@ -109,6 +116,16 @@ export class Replica {
 
   onVisible(listener: VisibleListener): void {
     this.#listeners.push(listener);
+  }
+
+  /** Called with every record that was forgotten here. */
+  onGone(listener: GoneListener): void {
+    this.#goneListeners.push(listener);
+  }
+
+  /** Whether a record that came from elsewhere can be read by the rules of its kind. */
+  isReadable(record: RecordState): boolean {
+    return this.#rules[record.kind].isReadable(record);
   }
 
   /** The durable version. */
@@ -202,7 +219,8 @@ export class Replica {
       fact: (value) => ({ store: this.#identity.storeId, seq: this.#identity.nextSeq(), value }),
     });
     const { next } = decision;
-    if (next === undefined || next === current) {
+    const forgotten = decision.forget === true ? current : undefined;
+    if ((next === undefined || next === current) && forgotten === undefined) {
       // Extra operations alone (a marker) are written too.
       if (decision.extra === undefined || decision.extra.length === 0) return ok(decision.value);
     }
@@ -213,13 +231,18 @@ export class Replica {
     const counter = this.#identity.seqOp();
     const batch = [
       counter.op,
-      ...this.#opsFor(current, next, decision.blob),
+      ...(forgotten === undefined
+        ? this.#opsFor(current, next, decision.blob)
+        : this.#removalOf(forgotten)),
       ...(decision.extra ?? []),
     ];
     const written = await this.#store.append(batch);
     if (!written.ok) {
       this.#full = written.code === 'full';
-      if (written.code === 'failed') this.#onFailed(written.detail);
+      if (written.code === 'failed' && !this.#failed) {
+        this.#failed = true;
+        this.#onFailed(written.detail);
+      }
       return err(
         coveyError(written.code === 'full' ? 'STORE_FULL' : 'STORE_FAILED', {
           peer: 'this peer',
@@ -229,7 +252,8 @@ export class Replica {
     }
     this.#full = false;
     this.#identity.synced(counter.seq);
-    if (next !== undefined && next !== current) this.#show(next, current);
+    if (forgotten !== undefined) this.#hide(forgotten);
+    else if (next !== undefined && next !== current) this.#show(next, current);
     return ok(decision.value);
   }
 
@@ -256,6 +280,19 @@ export class Replica {
     return ops;
   }
 
+  #removalOf(record: RecordState): StoreOp[] {
+    const { id, kind } = record;
+    const dropAt = this.#rules[kind].dropAtMs(record);
+    const marks: StoreOp[] = ['r', 'b', 'u', 's'].map((mark) => ({ del: `${mark}/${id}` }));
+    return dropAt === undefined ? marks : [...marks, { del: dropKey(dropAt, id) }];
+  }
+
+  #hide(record: RecordState): void {
+    this.#held -= 1;
+    this.#unfinished.delete(record.id);
+    for (const listener of this.#goneListeners) listener(record);
+  }
+
   #show(next: RecordState, before: RecordState | undefined): void {
     if (before === undefined) this.#held += 1;
     if (this.#rules[next.kind].isFinal(next)) this.#unfinished.delete(next.id);
@@ -268,18 +305,20 @@ export class Replica {
     return this.change(id, ({ current }) => {
       if (current === undefined || !this.#rules[current.kind].isFinal(current))
         return { value: false };
-      const dropAt = this.#rules[current.kind].dropAtMs(current);
-      this.#held -= 1;
-      const stone = {
-        final: tombstone.final,
-        digest: tombstone.digest,
-        at: tombstone.droppedWallMs,
-      };
-      const extra: StoreOp[] = [{ del: `r/${id}` }, { del: `b/${id}` }, { del: `s/${id}` }];
       // A key may be used again; a task id never is.
-      if (current.kind === 'task') extra.push({ put: `t/${id}`, value: encodeValue(stone) });
-      if (dropAt !== undefined) extra.push({ del: dropKey(dropAt, id) });
-      return { value: true, extra };
+      const extra = current.kind === 'task' ? [stoneOp(id, tombstone)] : [];
+      return { value: true, forget: true, extra };
+    });
+  }
+
+  /**
+   * Another store dropped the record after its final: a tombstone beats any copy that is not final, which would
+   * run again. A final copy stays for its own drop time.
+   */
+  async bury(id: string, tombstone: Tombstone): Promise<Result<boolean, CoveyError>> {
+    return this.change(id, ({ current }) => {
+      if (current?.kind !== 'task' || this.#rules.task.isFinal(current)) return { value: false };
+      return { value: true, forget: true, extra: [stoneOp(id, tombstone)] };
     });
   }
 
@@ -300,12 +339,7 @@ export class Replica {
       if (current === undefined || contentHash(current) !== contentHash(confirmed))
         return { value: false };
       if (inHome) return { value: true, extra: [{ del: `s/${id}` }] };
-      const dropAt = this.#rules[current.kind].dropAtMs(current);
-      const extra: StoreOp[] = ['r', 'b', 'u', 's'].map((kind) => ({ del: `${kind}/${id}` }));
-      if (dropAt !== undefined) extra.push({ del: dropKey(dropAt, id) });
-      this.#held -= 1;
-      this.#unfinished.delete(id);
-      return { value: true, extra };
+      return { value: true, forget: true };
     });
   }
 
@@ -336,4 +370,8 @@ export class Replica {
 }
 
 const padMs = (ms: number): string => String(Math.max(0, Math.floor(ms))).padStart(15, '0');
+const stoneOp = (id: string, { final, digest, droppedWallMs }: Tombstone): StoreOp => ({
+  put: `t/${id}`,
+  value: encodeValue({ final, digest, at: droppedWallMs }),
+});
 const dropKey = (dropAtMs: number, id: string): string => `d/${padMs(dropAtMs)}/${id}`;

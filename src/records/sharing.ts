@@ -13,6 +13,7 @@ import { encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { CallResult, Messaging } from '../wire/messaging.ts';
 import type { StoreDirectory } from './directory.ts';
+import { Gathering, type Spread } from './gather.ts';
 import {
   clockOf,
   covers,
@@ -30,10 +31,6 @@ import {
 } from './record.ts';
 import { type Decision, type Replica, UNFINISHED_MAX } from './replica.ts';
 
-/** A home store that has not answered by then is stood in for; it may still answer, and then counts too. */
-export const STAND_IN_AFTER_MS = 1_000;
-/** How long copies are waited for before the outcome is called unknown. */
-export const SPREAD_TIMEOUT_MS = 5_000;
 /** Ids in one `rec.ask`: the answer carries whole records. */
 export const ASK_IDS_MAX = 64;
 /** An answer to `rec.ask` ends with the record that passes this; the rest is asked for again. */
@@ -56,14 +53,6 @@ export type Accepted =
 export interface Copy {
   readonly record: RecordState;
   readonly blob: Uint8Array | undefined;
-}
-
-export interface Spread {
-  readonly storedOn: readonly StoreId[];
-  readonly standIns: readonly StoreId[];
-  readonly existed: boolean;
-  readonly refusal: CoveyError | undefined;
-  readonly unreachable: readonly StoreId[];
 }
 
 export interface SharingDeps {
@@ -217,72 +206,16 @@ export class Sharing {
     put: (store: StoreId, standIn: boolean) => Promise<Result<boolean, CoveyError>>,
   ): Promise<Spread> {
     const { clock, directory, replica } = this.#deps;
-    const storedOn: StoreId[] = [...already];
-    const standIns: StoreId[] = [];
-    const unreachable: StoreId[] = [];
     const used = new Set([...plan.home, ...already]);
     const reserve = directory
-      .preference(id, used.size + plan.home.length + 2)
+      .preference(id, used.size + plan.home.length + plan.required)
       .filter((store) => !used.has(store));
-    let existed = false;
-    let refusal: CoveyError | undefined;
-    return new Promise((resolve) => {
-      let open = 0;
-      let over = false;
-      const finish = (): void => {
-        if (over) return;
-        over = true;
-        timeout.cancel();
-        slow.cancel();
-        resolve({ storedOn, standIns, existed, refusal, unreachable });
-      };
-      const check = (): void => {
-        if (storedOn.length >= plan.required || open === 0 || refusal !== undefined) finish();
-      };
-      const standInFor = (): void => {
-        if (over || storedOn.length + open >= plan.home.length) return;
-        const next = reserve.shift();
-        if (next !== undefined) launch(next, true);
-      };
-      const launch = (store: StoreId, standIn: boolean): void => {
-        open += 1;
-        void put(store, standIn).then((result) => {
-          open -= 1;
-          waiting.delete(store);
-          if (result.ok) {
-            storedOn.push(store);
-            if (standIn) standIns.push(store);
-            existed ||= result.value;
-          } else if (result.error.code === 'ID_CONFLICT') {
-            refusal = result.error;
-          } else {
-            unreachable.push(store);
-            standInFor();
-          }
-          check();
-        });
-      };
-      const waiting = new Set<StoreId>();
-      const timeout = clock.after(SPREAD_TIMEOUT_MS, finish);
-      const slow = clock.after(STAND_IN_AFTER_MS, () => {
-        for (const _ of waiting) {
-          open -= 1;
-          standInFor();
-          open += 1;
-        }
-      });
-      for (const store of plan.home) {
-        if (already.includes(store)) continue;
-        const reachable = store === replica.storeId || directory.peerOf(store) !== undefined;
-        const status = directory.statusOf(store);
-        if (reachable && status !== 'dead' && status !== 'left') {
-          waiting.add(store);
-          launch(store, false);
-        } else unreachable.push(store);
-      }
-      for (const _ of [...unreachable]) standInFor();
-      check();
-    });
+    const isReachable = (store: StoreId): boolean => {
+      const status = directory.statusOf(store);
+      if (status === 'dead' || status === 'left') return false;
+      return store === replica.storeId || directory.peerOf(store) !== undefined;
+    };
+    return new Gathering(clock, { ...plan, already, reserve, isReachable, put }).run();
   }
 
   async #push(

@@ -10,16 +10,12 @@ import type { Random } from '../ports/random.ts';
 import type { Store, StoreOp } from '../ports/store.ts';
 import { decodeValue, encodeValue } from '../wire/codec.ts';
 import { isWireMap } from '../wire/envelope.ts';
+import { LAYOUT, type Layout, migrationOps } from './layout.ts';
 
-/** Version of the key layout and the encodings of `store/`. */
-export const SCHEMA_VERSION = 1;
 export const BOOT_IDS_KEPT = 64;
 
 const META_KEY = 'm/store';
 const SEQ_KEY = 'm/seq';
-
-/** Migrations from version n to n+1: pure, from all entries under a prefix to a batch. None yet. */
-const MIGRATIONS: Readonly<Record<number, (store: Store) => StoreOp[]>> = {};
 
 export class StoreIdentity {
   readonly storeId: string;
@@ -41,8 +37,15 @@ export class StoreIdentity {
     this.#durableSeq = seq;
   }
 
-  /** Reads or mints the identity and counts this boot, durably. */
-  static async load(store: Store, random: Random): Promise<Result<StoreIdentity, string>> {
+  /**
+   * Reads or mints the identity, brings an older store to this layout and counts this boot, all in one batch.
+   * The entry of the identity keeps its shape in every layout: its number must be readable before anything else.
+   */
+  static async load(
+    store: Store,
+    random: Random,
+    layout: Layout = LAYOUT,
+  ): Promise<Result<StoreIdentity, string>> {
     const metaBytes = store.get(META_KEY);
     let storeId = toHex(random.bytes(16));
     let bootCount = 0;
@@ -53,20 +56,15 @@ export class StoreIdentity {
       if (!decoded.ok || !isWireMap(decoded.value))
         return err('the identity of the store is unreadable');
       const meta = decoded.value;
-      const version = Number(meta.schema_version);
-      if (version > SCHEMA_VERSION) {
-        return err(
-          `the store was written by a newer Covey (layout ${version}, this one knows ${SCHEMA_VERSION}); upgrade this daemon`,
-        );
-      }
-      for (let from = version; from < SCHEMA_VERSION; from++) {
-        const migrate = MIGRATIONS[from];
-        if (migrate === undefined)
-          return err(`there is no way from store layout ${from} to ${from + 1}`);
-        batch.push(...migrate(store));
-      }
-      storeId = String(meta.store_id);
-      bootCount = Number(meta.boot_count);
+      const { schema_version: version, store_id: knownId, boot_count: boots } = meta;
+      if (typeof version !== 'number') return err('the identity of the store is unreadable');
+      const migrated = migrationOps(store, version, layout);
+      if (!migrated.ok) return migrated;
+      batch.push(...migrated.value);
+      if (typeof knownId !== 'string' || typeof boots !== 'number')
+        return err('the identity of the store is unreadable');
+      storeId = knownId;
+      bootCount = boots;
       bootIds = Array.isArray(meta.boot_ids) ? meta.boot_ids.map(String) : [];
     }
     bootCount += 1;
@@ -74,15 +72,18 @@ export class StoreIdentity {
     batch.push({
       put: META_KEY,
       value: encodeValue({
-        schema_version: SCHEMA_VERSION,
+        schema_version: layout.version,
         store_id: storeId,
         boot_count: bootCount,
         boot_ids: bootIds,
       }),
     });
+    const seq = readSeq(store);
+    if (seq === undefined)
+      return err('the counter of the store is unreadable; its dots would be used twice');
     const written = await store.append(batch);
     if (!written.ok) return err(`the boot could not be counted on disk: ${written.detail}`);
-    return ok(new StoreIdentity({ storeId, bootCount, bootIds }, readSeq(store)));
+    return ok(new StoreIdentity({ storeId, bootCount, bootIds }, seq));
   }
 
   /** The highest seq that is durable: what others may be told of. A higher one could be taken back by a crash. */
@@ -107,9 +108,9 @@ export class StoreIdentity {
   }
 }
 
-function readSeq(store: Store): number {
+function readSeq(store: Store): number | undefined {
   const bytes = store.get(SEQ_KEY);
   if (bytes === undefined) return 0;
   const decoded = decodeValue(bytes);
-  return decoded.ok && typeof decoded.value === 'number' ? decoded.value : 0;
+  return decoded.ok && typeof decoded.value === 'number' ? decoded.value : undefined;
 }

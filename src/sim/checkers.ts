@@ -98,6 +98,14 @@ function differing(id: string, copies: readonly Replicated[]): Violation[] {
 /** A final that was shown stays, or its change is a counted conflict; a shown final is never taken back. */
 const finalsStay: Checker = (evidence, { strict }) => {
   const tasks = tasksOf(evidence);
+  const storeOf = new Map(
+    [...evidence.replicas.values()].flat().map(({ host, storeId }) => [host, storeId]),
+  );
+  /** A stand-in may have given its copy up and be sent an old one by a peer that was away. */
+  const isHome = (host: string, id: string): boolean => {
+    const record = tasks.get(id)?.record;
+    return record !== undefined && homeOf(record).includes(storeOf.get(host) ?? '');
+  };
   const violations: Violation[] = [];
   const first = new Map<string, string>();
   const byHost = new Map<string, string>();
@@ -105,7 +113,7 @@ const finalsStay: Checker = (evidence, { strict }) => {
     const key = `${host} ${id}`;
     if (final === undefined) {
       const before = byHost.get(key);
-      if (before !== undefined) {
+      if (before !== undefined && isHome(host, id)) {
         const detail = `${host} showed ${short(id)} as ${before} and at ${atMs} as not final`;
         violations.push({ rule: 'final_taken_back', detail });
       }
@@ -144,9 +152,14 @@ function runsByTask(evidence: Evidence): Map<string, OutsideRun[]> {
 
 const CAUSES_OF_ANOTHER_START = new Set(['failed', 'timeout', 'lost', 'interrupted']);
 
-/** Two attempts that were placed by owners who did not know of each other: the history shows both. */
-const areConcurrent = (a: Attempt, b: Attempt): boolean =>
-  a.author !== b.author && a.start.n === b.start.n;
+/** Whether the owner that placed `after` could not know of `before`: the history shows both. */
+function areConcurrent(evidence: Evidence, before: Attempt, after: Attempt): boolean {
+  const copies = [...evidence.replicas.values()].flat();
+  const author = copies.find(({ storeId }) => storeId === after.author)?.host ?? '';
+  const known = evidence.knownSince.get(author);
+  const placedMs = known?.get(after.start.run_id) ?? Number.POSITIVE_INFINITY;
+  return (known?.get(before.start.run_id) ?? Number.POSITIVE_INFINITY) > placedMs;
+}
 
 const overlap = (a: OutsideRun, b: OutsideRun): boolean =>
   a.startedMs < (b.endedMs ?? Number.POSITIVE_INFINITY) &&
@@ -170,8 +183,10 @@ const startsHaveCauses: Checker = (evidence, { strict }) => {
         violations.push({ rule: 'orphan_run', detail });
         continue;
       }
-      for (const before of seen)
-        violations.push(...judgeSecond(id, before, { run, attempt }, strict));
+      for (const before of seen) {
+        const concurrent = !strict && areConcurrent(evidence, before.attempt, attempt);
+        violations.push(...judgeSecond(id, before, { run, attempt }, concurrent));
+      }
       seen.push({ run, attempt });
     }
     return violations;
@@ -182,22 +197,19 @@ function judgeSecond(
   id: string,
   before: { readonly run: OutsideRun; readonly attempt: Attempt },
   after: { readonly run: OutsideRun; readonly attempt: Attempt },
-  strict: boolean,
+  concurrent: boolean,
 ): Violation[] {
   const what = `run ${after.run.runId} of ${short(id)} (attempt ${after.attempt.start.n}) on ${after.run.host}`;
-  const concurrent = areConcurrent(before.attempt, after.attempt);
   const out = before.attempt.ends[0]?.out ?? 'open';
   const hasCause = before.attempt.ends.some((end) => CAUSES_OF_ANOTHER_START.has(end.out));
   const violations: Violation[] = [];
   if (before.run.runId === after.run.runId)
     violations.push({ rule: 'same_run_twice', detail: `${what} was started twice` });
-  if (strict ? !hasCause : !hasCause && !concurrent)
-    violations.push({
-      rule: 'started_again',
-      detail: `${what} although ${before.run.runId} is ${out}`,
-    });
-  const isMarked = after.attempt.start.dbl || before.attempt.start.dbl || concurrent;
-  if (overlap(before.run, after.run) && (strict ? !after.attempt.start.dbl : !isMarked)) {
+  if (!hasCause && !concurrent) {
+    const detail = `${what} although ${before.run.runId} is ${out}`;
+    violations.push({ rule: 'started_again', detail });
+  }
+  if (overlap(before.run, after.run) && !after.attempt.start.dbl && !concurrent) {
     const detail = `${what} overlaps ${before.run.runId} on ${before.run.host} and is not marked`;
     violations.push({ rule: 'unmarked_double', detail });
   }

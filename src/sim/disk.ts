@@ -116,7 +116,7 @@ class SimStore implements Store {
   #queue: Waiting[] = [];
   #syncing: Waiting[] = [];
   #scheduled = false;
-  #onIdle: (() => void)[] = [];
+  readonly #onIdle: (() => void)[] = [];
 
   constructor(disk: SimDisk, options: SimDiskOptions) {
     this.#disk = disk;

@@ -71,6 +71,8 @@ export interface Evidence {
   readonly submits: readonly Submitted[];
   readonly runs: readonly OutsideRun[];
   readonly told: readonly Told[];
+  /** Host, then run id: since when that host's store knew that this attempt was placed. */
+  readonly knownSince: ReadonlyMap<string, ReadonlyMap<string, number>>;
   /** At the end, by task id; keys and other kinds are left out. */
   readonly replicas: ReadonlyMap<string, readonly Replicated[]>;
   readonly viewHashes: readonly string[];

@@ -7,14 +7,14 @@ import type { Config } from '../api/config.ts';
 import type { LogFields, LogLevel } from '../base/telemetry.ts';
 import { Peer } from '../peer/peer.ts';
 import { prefixEnd } from '../ports/store.ts';
-import { decodeRecordBytes, type RecordState } from '../records/record.ts';
+import { clockOf, decodeRecordBytes, factsBeyond, type RecordState } from '../records/record.ts';
 import { taskOf } from '../tasks/task.ts';
 import type { SimClock, Skew } from './clock.ts';
 import { commandOf } from './commands.ts';
 import { SimDisk } from './disk.ts';
 import type { OutsideRun, ShownFinal, Told } from './evidence.ts';
 import { createSimIdentity } from './identity.ts';
-import type { SimNetworkHub } from './network.ts';
+import type { SimNetworkHub } from './network-hub.ts';
 import { SimMachine } from './processes.ts';
 import { SimRandom } from './random.ts';
 import { SimWorker } from './sim-worker.ts';
@@ -37,6 +37,8 @@ export interface HostDeps {
   readonly skew: Skew;
   readonly onRun: (run: OutsideRun) => void;
   readonly onTold: (told: Told) => void;
+  /** The store of this host knows now that the attempt was placed. */
+  readonly onKnown: (host: string, runId: string) => void;
   readonly onFatal: (host: string, why: string) => void;
 }
 
@@ -178,6 +180,10 @@ export class SimHost {
 
   /** Notes what this incarnation shows of each task, when that changes. */
   #listenTo(peer: Peer, boot: number): void {
+    peer.replica.onVisible((after, before) => {
+      for (const { value } of factsBeyond(after, before === undefined ? {} : clockOf(before)))
+        if (value.t === 'start') this.#deps.onKnown(this.name, String(value.run_id));
+    });
     const shown = new Map<string, string>();
     peer.tasks.visibility.onTold((id) => {
       const record = peer.tasks.visibility.get(id);

@@ -21,8 +21,6 @@ import {
 import type { ProbeResult, SimNetworkHub } from './network-hub.ts';
 import type { End } from './network-wire.ts';
 
-export { type FrameMatch, SimNetworkHub, type SimNetworkHubOptions } from './network-hub.ts';
-
 // The same limits as the real twin has.
 const STRANGER_MS_MAX = 10_000;
 const GOODBYE_MS_MAX = 1_000;

@@ -208,7 +208,7 @@ class SimChild implements Child {
   #exited = false;
   #paused = false;
   /** What could not be delivered while the output was held back, in order. */
-  #held: (() => void)[] = [];
+  readonly #held: (() => void)[] = [];
 
   constructor(
     machine: SimMachine,

@@ -14,7 +14,7 @@ import { taskOf } from '../tasks/task.ts';
 import { SimClock, type Skew } from './clock.ts';
 import type { Evidence, MemberSeen, OutsideRun, Replicated, Submitted, Told } from './evidence.ts';
 import { SimHost } from './host.ts';
-import { SimNetworkHub } from './network.ts';
+import { SimNetworkHub } from './network-hub.ts';
 import { SimRandom } from './random.ts';
 import { TraceHash } from './trace.ts';
 import { trapGlobals } from './traps.ts';
@@ -57,6 +57,7 @@ export class World {
   readonly runs: OutsideRun[] = [];
   readonly told: Told[] = [];
   readonly waits: Waiting[] = [];
+  readonly knownSince = new Map<string, Map<string, number>>();
   readonly fatals: { host: string; why: string }[] = [];
 
   constructor(options: WorldOptions) {
@@ -85,6 +86,7 @@ export class World {
           skew: options.skews?.[i] ?? {},
           onRun: (run) => this.runs.push(run),
           onTold: (told) => this.told.push(told),
+          onKnown: (name, runId) => this.#known(name, runId),
           onFatal: (name, why) => this.#fatal(name, why),
         }),
     );
@@ -110,6 +112,12 @@ export class World {
     const { peer } = this.host(i);
     if (peer === undefined) throw new Error(`the peer of host ${i} does not run`);
     return peer;
+  }
+
+  #known(name: string, runId: string): void {
+    const known = this.knownSince.get(name) ?? new Map<string, number>();
+    this.knownSince.set(name, known);
+    if (!known.has(runId)) known.set(runId, this.clock.nowMs());
   }
 
   /** A daemon that finds its disk or its store broken exits at once. */
@@ -365,6 +373,7 @@ export class World {
       submits: this.submits,
       runs: this.runs,
       told: this.told,
+      knownSince: this.knownSince,
       replicas: this.replicas(),
       viewHashes: this.hosts.map(({ peer }) => peer?.membership.viewHash() ?? 'down'),
       members,

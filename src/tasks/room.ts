@@ -84,128 +84,67 @@ export class Tasks {
   constructor(deps: TasksDeps) {
     this.#deps = deps;
     this.#startedMs = deps.clock.nowMs();
-    const { clock, random, log, messaging, replica, sharing, view, config } = deps;
-    const copiesRequired = config.copies_required;
+    const { replica, messaging, config, view } = deps;
     this.visibility = new Visibility(replica);
     this.tails = new Tails(deps.store);
+    /** What most services need; each takes its own part. */
+    const common = {
+      ...deps,
+      copies: config.copies,
+      copiesRequired: config.copies_required,
+      killGraceMs: config.kill_grace,
+      visibility: this.visibility,
+      tails: this.tails,
+      waitingReason: (id: string) => this.#waitingReason(id),
+    };
     this.slots = new Slots({
-      clock,
-      random,
-      messaging,
-      execSlots: deps.execSlots,
-      workerCapacity: deps.workerCapacity,
-      directoryExists: deps.directoryExists,
+      ...common,
       closed: () => this.#closedBecause(),
       onChange: deps.onLoad,
       offerLocally: () => this.#dispatcher.pumpAll(),
     });
     this.runner = new Runner({
-      clock,
-      log,
-      messaging,
+      ...common,
       slots: this.slots,
-      killGraceMs: config.kill_grace,
       peerOfStore: (store) =>
         store === replica.storeId ? view.self().peerId : view.directory.peerOf(store),
-      execute: deps.execute,
     });
-    this.#attempts = new Attempts({
-      clock,
-      random,
-      replica,
-      sharing,
-      view,
-      visibility: this.visibility,
-      copiesRequired,
-      retentionAgeMs: config.retention_age,
-    });
+    this.#attempts = new Attempts({ ...common, retentionAgeMs: config.retention_age });
     this.#dispatcher = new Dispatcher({
-      clock,
-      messaging,
-      view,
+      ...common,
       slots: this.slots,
       closed: () => this.#stopping,
       stillReady: (id) => this.owner.stillReady(id),
       start: (id, credit) => void this.owner.startOn(id, credit),
     });
     const takeover = new Takeover({
-      clock,
-      log,
-      replica,
-      sharing,
-      view,
-      copiesRequired,
+      ...common,
       patienceMs: () => this.#patienceMs(),
       done: (ids, complete) => this.owner.synced(ids, complete),
     });
-    this.owner = new Owner({
-      clock,
-      log,
-      messaging,
-      replica,
-      view,
-      attempts: this.#attempts,
-      dispatcher: this.#dispatcher,
-      runner: this.runner,
-      takeover,
-      copies: config.copies,
-      killGraceMs: config.kill_grace,
-    });
+    const running = { ...common, runner: this.runner, attempts: this.#attempts };
+    this.owner = new Owner({ ...running, dispatcher: this.#dispatcher, takeover });
     this.submitter = new Submit({
-      clock,
-      random,
-      replica,
-      sharing,
-      view,
-      copies: config.copies,
-      copiesRequired,
+      ...common,
       claimKey: (queue, key, id) => this.#dedupe.claim(queue, key, id),
       isKnown: async (id) => (await this.reader.find(id, false)) !== undefined,
     });
-    this.#dedupe = new Dedupe({
-      clock,
-      messaging,
-      replica,
-      sharing,
-      view,
-      copies: config.copies,
-      copiesRequired,
-      standing: (id) => this.#standingOf(id),
-      markDuplicate: (id, of) => this.intents.markDuplicate(id, of),
-    });
-    const waitingReason = (id: string): string | undefined => this.#waitingReason(id);
-    const reading = { clock, messaging, replica, visibility: this.visibility, view, waitingReason };
-    this.lister = new Lister(reading);
-    this.reader = new Reader({
-      ...reading,
-      tails: this.tails,
-      homeOfId: (id) => this.submitter.homeOfId(id),
-    });
+    this.reader = new Reader({ ...common, homeOfId: (id) => this.submitter.homeOfId(id) });
+    this.lister = new Lister(common);
     this.#retention = new Retention({
-      clock,
-      log,
-      replica,
-      sync: deps.sync,
-      attempts: this.#attempts,
-      view,
-      tails: this.tails,
-      spool: deps.spool,
+      ...running,
       countMax: config.retention_count,
       tombstoneTtlMs: config.tombstone_ttl,
     });
-    serveRuns({
-      clock,
-      messaging,
-      replica,
-      runner: this.runner,
-      owner: this.owner,
-      attempts: this.#attempts,
-      tails: this.tails,
-      spool: deps.spool,
+    const serving = { ...running, owner: this.owner, reader: this.reader };
+    serveRuns(serving);
+    this.intents = new Intents(serving);
+    this.resumption = new Resumption(serving);
+    this.#dedupe = new Dedupe({
+      ...common,
+      standing: (id) => this.#standingOf(id),
+      markDuplicate: (id, of) => this.intents.markDuplicate(id, of),
     });
-    const intents = { clock, messaging, view, reader: this.reader, attempts: this.#attempts };
-    this.intents = new Intents(intents);
-    this.resumption = new Resumption({ ...intents, runner: this.runner, owner: this.owner });
     messaging.onRequest('own.take', (_from, body) => this.#onTake(body));
   }
 

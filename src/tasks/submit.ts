@@ -151,6 +151,9 @@ export class Submit {
     const spread = await sharing.spread({ record, blob, fresh: true }, { home, required });
     if (spread.refusal !== undefined) return err(spread.refusal);
     if (spread.storedOn.length < required) {
+      // Nothing was stored anywhere: then the outcome is known, and so is its reason.
+      const known = spread.storedOn.length === 0 ? spread.failure : undefined;
+      if (known?.code === 'STORE_FULL' || known?.code === 'BUSY') return err(known);
       const unreachable = spread.unreachable.map((store) => this.#nameOf(store)).join(', ');
       return err(
         coveyError('NOT_ENOUGH_COPIES', {

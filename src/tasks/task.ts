@@ -10,6 +10,7 @@ import {
   type FinalFact,
   fromWire,
   type StartFact,
+  type TaskFactValue,
   type TaskHeader,
   toWire,
 } from './facts.ts';
@@ -105,13 +106,8 @@ export function taskOf(record: RecordState): Task {
 
 type Draft = { -readonly [K in keyof Attempt]: Attempt[K] } & { ends: EndFact[]; moved: number };
 
-function readFacts(record: RecordState, header: TaskHeader): Task {
+function draftsOf(record: RecordState): Map<string, Draft> {
   const drafts = new Map<string, Draft>();
-  const finals: FinalFact[] = [];
-  const orphans: Task['orphans'][number][] = [];
-  let cancel: Task['cancel'];
-  let dropAt: number | undefined;
-  let duplicateOf: string | undefined;
   for (const fact of record.facts) {
     const value = fromWire(fact);
     if (value.t !== 'start') continue;
@@ -126,35 +122,44 @@ function readFacts(record: RecordState, header: TaskHeader): Task {
       moved: 0,
     });
   }
+  return drafts;
+}
+
+/** A fact about an attempt, put into its draft. */
+function applyToDraft(draft: Draft, value: TaskFactValue, author: StoreId): void {
+  if (value.t === 'end') draft.ends.push(value);
+  else if (value.t === 'hold') draft.hold = { ms: value.ms, at: value.at };
+  else if (value.t === 'resume') draft.runnerBoot = Math.max(draft.runnerBoot, value.boot);
+  else if (value.t === 'adopt' || value.t === 'hand') {
+    const to = value.t === 'adopt' ? author : value.to;
+    // The latest move wins; its time is only a label that all replicas read alike.
+    const isLater = value.at > draft.moved || (value.at === draft.moved && to < draft.owner);
+    if (!isLater) return;
+    draft.owner = to;
+    draft.moved = value.at;
+  }
+}
+
+function readFacts(record: RecordState, header: TaskHeader): Task {
+  const drafts = draftsOf(record);
+  const finals: FinalFact[] = [];
+  const orphans: Task['orphans'][number][] = [];
+  let cancel: Task['cancel'];
+  let dropAt: number | undefined;
+  let duplicateOf: string | undefined;
   for (const fact of record.facts) {
     const value = fromWire(fact);
-    if (value.t === 'end') drafts.get(value.run_id)?.ends.push(value);
-    else if (value.t === 'adopt' || value.t === 'hand') {
-      const draft = drafts.get(value.run_id);
-      const to = value.t === 'adopt' ? fact.store : value.to;
-      // The latest move wins; its time is only a label that all replicas read alike.
-      if (
-        draft !== undefined &&
-        (value.at > draft.moved || (value.at === draft.moved && to < draft.owner))
-      ) {
-        draft.owner = to;
-        draft.moved = value.at;
-      }
-    } else if (value.t === 'hold') {
-      const draft = drafts.get(value.run_id);
-      if (draft !== undefined) draft.hold = { ms: value.ms, at: value.at };
-    } else if (value.t === 'resume') {
-      const draft = drafts.get(value.run_id);
-      if (draft !== undefined) draft.runnerBoot = Math.max(draft.runnerBoot, value.boot);
-    } else if (value.t === 'cancel') {
+    const draft = 'run_id' in value ? drafts.get(value.run_id) : undefined;
+    if (draft !== undefined) applyToDraft(draft, value, fact.store);
+    if (value.t === 'cancel') {
       if (cancel === undefined || value.at < cancel.at) cancel = value;
     } else if (value.t === 'dup') {
       if (duplicateOf === undefined || value.of < duplicateOf) duplicateOf = value.of;
     } else if (value.t === 'orphan') orphans.push(value);
-    else if (value.t === 'final') {
-      finals.push(value);
+    else if (value.t === 'final') finals.push(value);
+    if (value.t === 'final' || value.t === 'drop') {
       dropAt = Math.min(dropAt ?? value.drop_at, value.drop_at);
-    } else if (value.t === 'drop') dropAt = Math.min(dropAt ?? value.drop_at, value.drop_at);
+    }
   }
   finals.sort(compareFinals);
   const final = finals[0];

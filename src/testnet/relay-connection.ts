@@ -69,7 +69,7 @@ export class RelayConnection {
   #leg: Leg = { kind: 'silent' };
   /** The side that was reset, kept while the pair is cut. */
   #broken: Socket | undefined;
-  #open: Set<Socket>;
+  readonly #open: Set<Socket>;
 
   constructor(options: RelayConnectionOptions) {
     this.#options = options;

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import { createSimIdentity } from '../../src/sim/identity.ts';
-import { SimNetworkHub } from '../../src/sim/network.ts';
+import { SimNetworkHub } from '../../src/sim/network-hub.ts';
 import { TestPeer } from './network-bench.ts';
 
 function makeWorld(seed = 'faults') {

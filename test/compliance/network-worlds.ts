@@ -9,7 +9,7 @@ import { createLibp2pNetwork } from '../../src/host/libp2p-network.ts';
 import type { Network } from '../../src/ports/network.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import { createSimIdentity, simPeerId } from '../../src/sim/identity.ts';
-import { SimNetworkHub } from '../../src/sim/network.ts';
+import { SimNetworkHub } from '../../src/sim/network-hub.ts';
 import type { NetworkWorld } from './network-bench.ts';
 
 /** Short against every time limit of the port, long against a turn of the event loop. */

@@ -51,6 +51,13 @@ export class Mesh {
     await rm(this.dir, { recursive: true, force: true });
   }
 
+  async restartAll(): Promise<void> {
+    for (const { index, state } of await this.network.status()) {
+      if (state === 'dead') await this.network.restart(index);
+    }
+    await this.network.waitForAllAlive();
+  }
+
   async client(index: number): Promise<Covey> {
     const client = await connect({ socket: this.network.socket(index), patienceMs: SETTLE_MS });
     this.#clients.push(client);

@@ -7,7 +7,7 @@ import type { MemberEvent } from '../../src/membership/types.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import { SimDisk } from '../../src/sim/disk.ts';
 import { createSimIdentity } from '../../src/sim/identity.ts';
-import { SimNetworkHub } from '../../src/sim/network.ts';
+import { SimNetworkHub } from '../../src/sim/network-hub.ts';
 import { FreezableClock } from './freezable-clock.ts';
 
 export interface HostOptions {

@@ -66,7 +66,7 @@ export class MemoryClient {
   readonly #handlers: ByteStreamHandlers | undefined;
   readonly #decoder = new TextDecoder();
   #text = '';
-  #unread: Uint8Array[] = [];
+  readonly #unread: Uint8Array[] = [];
   #reading = true;
   paused = false;
   ended = false;

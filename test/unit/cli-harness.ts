@@ -49,7 +49,7 @@ export class CliProcess {
   readonly stdout = new Collector();
   readonly stderr = new Collector();
   readonly result: Promise<CliResult>;
-  #handlers = new Set<(signal: InterruptSignal) => void>();
+  readonly #handlers = new Set<(signal: InterruptSignal) => void>();
 
   constructor(argv: readonly string[], options: CliOptions = {}) {
     if (options.stdin !== undefined) this.stdin.end(options.stdin);

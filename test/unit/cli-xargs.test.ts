@@ -252,7 +252,7 @@ describe('covey xargs', () => {
 
   it('fails a task that is refused for good, and goes on', async () => {
     const host = await startHost(undefined);
-    host.backend.submitFailures.push(coveyError('EXEC_DISABLED'));
+    host.backend.submitFailures.push(coveyError('STORE_REFUSED', { why: 'a test' }));
     const result = await covey(['xargs', 'x'], { socket: host.socket, stdin: lines(numbers(5)) });
     expect(result.exit).toBe(1);
     expect(result.stderr).toContain('runs no commands');

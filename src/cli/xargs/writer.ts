@@ -24,7 +24,7 @@ export class Writer {
   readonly #progress: () => Progress;
   /** With -k; without, results go out in the order in which they came. */
   readonly #keeper: OrderKeeper<Finished> | undefined;
-  #arrived: Finished[] = [];
+  readonly #arrived: Finished[] = [];
   #arrivedBytes = 0;
   #writing = false;
   #closed = false;
