@@ -4,10 +4,14 @@
  */
 import { defineConfig } from 'vitest/config';
 
+const report = process.env.COVEY_TEST_REPORT;
+
 export default defineConfig({
   test: {
     // Every file in a process of its own: a leaked handle, a trapped global or a crash stays with its file.
     pool: 'forks',
+    // For the closing line of .ci/run.
+    reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }]],
     projects: [
       {
         extends: true,

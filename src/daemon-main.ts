@@ -2,8 +2,6 @@
 import { execFile } from 'node:child_process';
 import { enableCompileCache } from 'node:module';
 
-enableCompileCache();
-
 const { Command, CommanderError } = await import('commander');
 const { mergeConfig, readConfigFile, splitPair } = await import('./host/config.ts');
 const { StreamLogger } = await import('./host/logger.ts');
@@ -107,6 +105,8 @@ const log = new StreamLogger({
 process.stderr.on('error', () => undefined);
 process.stdout.on('error', () => undefined);
 
+// In our own directory: the default one lies in the shared temporary directory, where anybody may leave code for us.
+enableCompileCache(join(dataDir, 'compile-cache'));
 const { startDaemon } = await import('./daemon.ts');
 const started = await startDaemon({ config, dataDir, socket, log }).catch((thrown: unknown) => {
   fail(thrown instanceof Error ? thrown.message : String(thrown), EXIT_FAILED);

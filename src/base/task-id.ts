@@ -1,7 +1,8 @@
 /**
- * Task ids: 48 bits of milliseconds, 48 random bits and the 32-bit fingerprints of the first three home stores
- * (zero where there were fewer), 192 bits in Crockford base32: 39 characters, upper case, sorted by age.
- * The time is a label for sorting and for `ID_EXPIRED`; no decision about a task's timing uses it.
+ * Task ids: 48 bits of milliseconds, the 32-bit fingerprints of the first three home stores (zero where there were
+ * fewer) and 48 random bits, 192 bits in Crockford base32: 39 characters, upper case, sorted by age. The random
+ * bits come last because a person names a task by the end of its id: the fingerprints are the same for every task
+ * of a small mesh. The time is a label for sorting and for `ID_EXPIRED`; no decision about timing uses it.
  */
 import { hash64 } from './hash.ts';
 
@@ -22,8 +23,9 @@ export interface TaskIdParts {
 }
 
 export function encodeTaskId(parts: TaskIdParts): string {
-  let bits = (BigInt(parts.createdMs) << 48n) | BigInt(`0x${parts.random}`);
+  let bits = BigInt(parts.createdMs);
   for (let i = 0; i < 3; i++) bits = (bits << 32n) | BigInt(`0x${parts.fingerprints[i] ?? '0'}`);
+  bits = (bits << 48n) | BigInt(`0x${parts.random}`);
   let text = '';
   for (let i = 0; i < TASK_ID_LENGTH; i++) {
     text = ALPHABET.charAt(Number(bits & 31n)) + text;
@@ -40,10 +42,10 @@ export function parseTaskId(text: string): TaskIdParts | undefined {
   for (const char of canonical) bits = (bits << 5n) | BigInt(ALPHABET.indexOf(char));
   if (bits >> ID_BITS !== 0n) return undefined;
   const hex = bits.toString(16).padStart(48, '0');
-  const fingerprints = [hex.slice(24, 32), hex.slice(32, 40), hex.slice(40, 48)];
+  const fingerprints = [hex.slice(12, 20), hex.slice(20, 28), hex.slice(28, 36)];
   return {
     createdMs: Number.parseInt(hex.slice(0, 12), 16),
-    random: hex.slice(12, 24),
+    random: hex.slice(36, 48),
     fingerprints: fingerprints.filter((fingerprint) => fingerprint !== '00000000'),
   };
 }

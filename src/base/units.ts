@@ -24,7 +24,8 @@ function parseWithUnit(
 ): Result<number, string> {
   const names = Object.keys(units).join(', ');
   const match = /^(\d+(?:\.\d+)?)([A-Za-z]+)$/.exec(text.trim());
-  const factor = match ? units[match[2] ?? ''] : undefined;
+  const unit = match?.[2] ?? '';
+  const factor = Object.hasOwn(units, unit) ? units[unit] : undefined;
   if (!match || factor === undefined) {
     return err(`'${text}' is not a ${what}; write a number and one of ${names}`);
   }

@@ -102,18 +102,21 @@ export class WorkerMethodsImpl {
     return id === undefined ? err(coveyError('NOT_REGISTERED')) : ok(id);
   }
 
+  /** Tasks must not overtake the answer that names the worker. */
+  #afterAnswer(offer: () => void): void {
+    this.#peer.ports.clock.after(0, offer);
+  }
+
   #register(
     session: Session,
     types: readonly WorkerTypes[],
     name: string,
+    later: (offer: () => void) => void = (offer) => this.#afterAnswer(offer),
   ): Result<string, CoveyError> {
     if (this.#peer.tasks.isStopping) return err(coveyError('STOPPING'));
     const former = this.#workers.get(session.id);
     if (former !== undefined) this.#peer.workers.unregister(former);
-    const registered = this.#peer.workers.register(linkOf(session), types, name, (run) => {
-      // Tasks must not overtake the answer that names the worker.
-      this.#peer.ports.clock.after(0, run);
-    });
+    const registered = this.#peer.workers.register(linkOf(session), types, name, later);
     if (!registered.ok) return registered;
     this.#workers.set(session.id, registered.value);
     session.onClosed(() => {
@@ -141,7 +144,11 @@ export class WorkerMethodsImpl {
     params: MethodParams<'worker.resume'>,
     session: Session,
   ): ReturnType<WorkerMethods['worker.resume']> {
-    const registered = this.#register(session, params.types, params.name ?? session.id);
+    let offer = (): void => undefined;
+    const { types, name = session.id } = params;
+    const registered = this.#register(session, types, name, (run) => {
+      offer = run;
+    });
     if (!registered.ok) return registered;
     const running = await Promise.all(
       params.running.map(async ({ id: text, attempt }) => {
@@ -154,6 +161,7 @@ export class WorkerMethodsImpl {
         return { id: text, attempt, verdict: kept ? ('keep' as const) : ('stale' as const) };
       }),
     );
+    this.#afterAnswer(offer);
     return ok({ worker_id: registered.value, lease_ms: WORKER_RENEW_MS * 3, running });
   }
 }

@@ -211,7 +211,11 @@ function publishEvents(peer: Peer, events: EventHub): void {
     if (last.get(id) === key) return;
     if (task.final === undefined) last.set(id, key);
     else last.delete(id);
-    const reason = standing.reason === undefined ? {} : { reason: standing.reason };
+    // Why a task waits is known at its owner alone; a state of its own is no reason.
+    const reason =
+      standing.reason === undefined || standing.state === 'waiting'
+        ? {}
+        : { reason: standing.reason };
     events.publish({
       topic: 'task',
       type: standing.state,

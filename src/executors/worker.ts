@@ -49,7 +49,7 @@ export interface WorkerTypes {
 interface HeldRun {
   readonly request: RunRequest;
   readonly handlers: RunHandlers;
-  stop: { readonly reason: StopReason; readonly timer: Timer } | undefined;
+  stop: { readonly reason: StopReason; readonly atMs: number; readonly timer: Timer } | undefined;
 }
 
 interface WorkerState {
@@ -58,6 +58,8 @@ interface WorkerState {
   readonly link: WorkerLink;
   readonly types: Map<string, { total: number; busy: number }>;
   readonly runs: Map<string, HeldRun>;
+  /** Not before it has resumed what it still runs: else it would be handed as much again. */
+  isOffered: boolean;
 }
 
 const runKey = (id: string, attempt: number): string => `${id}/${attempt}`;
@@ -74,7 +76,7 @@ export class WorkerRegistry {
     this.#onCapacity = deps.onCapacity;
   }
 
-  /** `later` runs what offers the new capacity, after the caller's answer has gone out. */
+  /** `later` runs what offers the new capacity: after the caller's answer has gone out, and after a resume. */
   register(
     link: WorkerLink,
     types: readonly WorkerTypes[],
@@ -88,15 +90,20 @@ export class WorkerRegistry {
     const capacity = new Map(
       types.map((item) => [item.type, { total: item.concurrency, busy: 0 }]),
     );
-    this.#workers.set(id, { id, name, link, types: capacity, runs: new Map() });
-    later(() => this.#onCapacity());
+    const worker = { id, name, link, types: capacity, runs: new Map(), isOffered: false };
+    this.#workers.set(id, worker);
+    later(() => {
+      worker.isOffered = true;
+      this.#onCapacity();
+    });
     return ok(id);
   }
 
   /** Takes no more tasks; what runs goes on. */
   unregister(workerId: string): void {
     const worker = this.#workers.get(workerId);
-    for (const capacity of worker?.types.values() ?? []) capacity.total = capacity.busy;
+    // Not `busy`: that would make room for a new task whenever one of the old ones ends.
+    for (const capacity of worker?.types.values() ?? []) capacity.total = 0;
     this.#onCapacity();
   }
 
@@ -118,6 +125,7 @@ export class WorkerRegistry {
     for (const worker of this.#workers.values()) {
       const capacity = worker.types.get(type);
       total += capacity?.total ?? 0;
+      if (!worker.isOffered) continue;
       free += Math.max(0, (capacity?.total ?? 0) - (capacity?.busy ?? 0));
     }
     return { total, free };
@@ -133,7 +141,7 @@ export class WorkerRegistry {
     const room = (worker: WorkerState): number =>
       (worker.types.get(type)?.total ?? 0) - (worker.types.get(type)?.busy ?? 0);
     const worker = [...this.#workers.values()]
-      .filter((item) => room(item) > 0)
+      .filter((item) => item.isOffered && room(item) > 0)
       .sort((a, b) => room(b) - room(a))[0];
     if (worker === undefined) return undefined;
     const { payload } = request.blob;
@@ -153,7 +161,8 @@ export class WorkerRegistry {
   /** A worker that came back goes on with an attempt that its owner let it keep. */
   resume(workerId: string, request: RunRequest, handlers: RunHandlers): Execution | undefined {
     const worker = this.#workers.get(workerId);
-    return worker === undefined ? undefined : this.#hold(worker, request, handlers);
+    if (worker === undefined || worker.runs.has(runKey(request.id, request.n))) return undefined;
+    return this.#hold(worker, request, handlers);
   }
 
   #hold(worker: WorkerState, request: RunRequest, handlers: RunHandlers): Execution {
@@ -166,15 +175,19 @@ export class WorkerRegistry {
 
   #stop(worker: WorkerState, run: HeldRun, reason: StopReason, graceMs: number): void {
     const { id, n } = run.request;
+    const atMs = this.#clock.nowMs() + graceMs;
+    // An owner repeats its wish more often than the grace is long: it must not begin anew each time.
+    if (run.stop !== undefined && run.stop.atMs <= atMs) return;
+    const first = run.stop?.reason ?? reason;
     run.stop?.timer.cancel();
     const timer = this.#clock.after(graceMs, () => {
       this.#finish(worker, runKey(id, n), {
-        out: STOP_OUTCOMES[reason],
-        err: `the worker did not end it after ${reason}`,
+        out: STOP_OUTCOMES[first],
+        err: `the worker did not end it after ${first}`,
       });
     });
     if (run.stop === undefined) worker.link.cancel({ id, attempt: n, reason, graceMs });
-    run.stop = { reason, timer };
+    run.stop = { reason: first, atMs, timer };
   }
 
   /** The worker's word on an attempt. False: it holds no such attempt. */

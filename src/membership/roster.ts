@@ -114,7 +114,8 @@ export class Roster {
     row.sinceWallMs = this.#clock.wallMs();
     this.#cached = undefined;
     const { name } = row.facts.record.statement;
-    this.#log.log('info', `${name} is ${status}`, { peer: peerId, evidence });
+    const why = evidence === undefined ? {} : { evidence };
+    this.#log.log('info', `${name} is ${status}`, { peer: peerId, ...why });
     this.emit(status, peerId, evidence);
     return true;
   }

@@ -43,7 +43,9 @@ export function refusalOfStore(
   if (kept && !presented.bootIds.includes(last.bootId)) {
     return 'a boot seen before is missing from its history: rolled back or copied';
   }
-  if (presented.seq < last.seq) {
+  // Within one boot the sequence only rises: a lower one is a hello that another one overtook, each on a
+  // connection of its own (two peers greet each other at once). Only a new boot can have lost what was seen.
+  if (presented.bootCount > last.bootCount && presented.seq < last.seq) {
     return `its sequence ${presented.seq} is older than ${last.seq} seen before: rolled back`;
   }
   return undefined;

@@ -145,7 +145,6 @@ export class Messenger implements Messaging {
 
   /** The link to this peer ended: its answers will not come. */
   unlinked(peer: PeerId): void {
-    this.#serving.delete(peer);
     for (const [id, call] of this.#pending) {
       if (call.to === peer) this.#settle(id, err(coveyError('UNREACHABLE', { what: peer })));
     }

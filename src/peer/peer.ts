@@ -15,7 +15,7 @@ import { Membership } from '../membership/membership.ts';
 import type { Load, MemberEvent } from '../membership/types.ts';
 import { sleep, type Timer } from '../ports/clock.ts';
 import type { Ports } from '../ports/index.ts';
-import { handOffStandIns } from '../records/handoff.ts';
+import { Handoff } from '../records/handoff.ts';
 import { PartnerSync } from '../records/partner-sync.ts';
 
 import type { RecordState } from '../records/record.ts';
@@ -71,6 +71,7 @@ export class Peer {
   readonly ports: Ports;
   readonly #sharing: Sharing;
   readonly #sync: PartnerSync;
+  readonly #handoff: Handoff;
   readonly startedMs: number;
   #conflicts = 0;
   #loadTimer: Timer | undefined;
@@ -112,6 +113,11 @@ export class Peer {
       replica: this.replica,
       sharing: this.#sharing,
       messaging: messenger,
+      directory: this.sight.directory,
+    });
+    this.#handoff = new Handoff({
+      replica: this.replica,
+      sharing: this.#sharing,
       directory: this.sight.directory,
     });
     this.workers = new WorkerRegistry({
@@ -265,8 +271,7 @@ export class Peer {
         });
       }
     }
-    const deps = { replica: this.replica, sharing: this.#sharing, directory: this.sight.directory };
-    await handOffStandIns(deps, this.options.config.copies_required);
+    await this.#handoff.round(this.options.config.copies_required);
   }
 
   // ---- stopping -------------------------------------------------------------------------------------------
@@ -304,6 +309,9 @@ export class Peer {
     }
     const killed = clock.nowMs() + config.kill_grace + HANDOVER_TIMEOUT_MS;
     while (this.#commandsRun() && clock.nowMs() < killed) await sleep(clock, POLL_MS);
+    // Placements that were under way are taken back: nobody may find them open, as if they had run here.
+    const settled = clock.nowMs() + HANDOVER_TIMEOUT_MS;
+    while (this.tasks.owner.isPlacing && clock.nowMs() < settled) await sleep(clock, POLL_MS);
     await this.tasks.resumption.holdWorkers(config.worker_hold);
     await handOverOwnership(this.#handOverDeps());
   }

@@ -12,7 +12,7 @@ import type { WireMap } from '../wire/envelope.ts';
 import type { CallResult, Messaging } from '../wire/messaging.ts';
 import type { StoreDirectory } from './directory.ts';
 import { contentHash, homeOf, type RecordState, type StoreId } from './record.ts';
-import type { Replica } from './replica.ts';
+import { encodeTombstone, type Replica } from './replica.ts';
 import type { Sharing } from './sharing.ts';
 
 /** (id, hash) pairs of one page: about 40 KiB. */
@@ -54,6 +54,7 @@ export class PartnerSync {
     deps.messaging.onRequest('sync.sum', (from, body) => this.#onSum(from, body));
     deps.messaging.onRequest('sync.page', (from, body) => this.#onPage(from, body));
     deps.replica.onVisible((after, before) => this.#recount(after, before));
+    deps.replica.onGone((record) => this.#discount(record));
   }
 
   /** Counts what is held already. Once, after the replica was loaded. */
@@ -70,8 +71,7 @@ export class PartnerSync {
     }
   }
 
-  /** A record was dropped here. */
-  dropped(record: RecordState): void {
+  #discount(record: RecordState): void {
     for (const store of this.#partnersOf(record)) this.#add(store, -1, -hashNumber(record));
   }
 
@@ -99,6 +99,7 @@ export class PartnerSync {
       const differing = textList(answer.value.differing);
       const wanted = textList(answer.value.wanted);
       const offered = textList(answer.value.offered);
+      await this.#sharing.buryAll(answer.value.stones);
       pulled += await this.#pull(peer, [...differing, ...offered]);
       for (const id of [...differing, ...wanted]) {
         const spread = await this.#sharing.shareWith(id, partner);
@@ -144,15 +145,20 @@ export class PartnerSync {
     const differing: string[] = [];
     const wanted: string[] = [];
     const offered: string[] = [];
+    const stones: WireMap[] = [];
     for (const [id, hash] of theirs) {
       const mine = this.#replica.get(id);
       if (mine !== undefined) {
         if (contentHash(mine) !== hash) differing.push(id);
-      } else if (this.#replica.tombstone(id) === undefined) wanted.push(id);
+        continue;
+      }
+      const stone = this.#replica.tombstone(id);
+      if (stone === undefined) wanted.push(id);
+      else stones.push({ id, ...encodeTombstone(stone) });
     }
     for (const item of this.#page(store, after, upto))
       if (!theirs.has(item.id)) offered.push(item.id);
-    return ok({ differing, wanted, offered });
+    return ok({ differing, wanted, offered, stones });
   }
 
   /** Records shared with the partner, in (after, upto], in order of id. */
@@ -190,7 +196,7 @@ export class PartnerSync {
   }
 
   #recount(after: RecordState, before: RecordState | undefined): void {
-    if (before !== undefined) this.dropped(before);
+    if (before !== undefined) this.#discount(before);
     for (const store of this.#partnersOf(after)) this.#add(store, 1, hashNumber(after));
   }
 

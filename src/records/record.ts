@@ -18,6 +18,8 @@ import { isWireMap, type WireMap } from '../wire/envelope.ts';
 
 export type StoreId = string;
 export type RecordKind = 'task' | 'key';
+/** Ids of keys begin with it; no task id does. */
+export const KEY_PREFIX = 'key-';
 
 export interface Fact {
   readonly store: StoreId;
@@ -172,6 +174,8 @@ export function contentHash(record: RecordState): string {
   if (known !== undefined) return known;
   const hash = digestOf(
     encodeValue([
+      // Without the id two equal requests of one millisecond would stand for each other in a partner's sum.
+      record.id,
       record.kind,
       record.stamp,
       digestOf(record.header),
@@ -195,12 +199,21 @@ export function decodeFacts(value: WireValue | undefined): Fact[] | undefined {
   for (const item of value as readonly WireValue[]) {
     if (!Array.isArray(item)) return undefined;
     const [store, seq, body] = item as readonly WireValue[];
-    if (typeof store !== 'string' || !Number.isSafeInteger(seq) || !isWireMap(body))
-      return undefined;
-    facts.push({ store, seq: seq as number, value: body });
+    if (!isStoreId(store) || !isSeq(seq) || !isWireMap(body)) return undefined;
+    facts.push({ store, seq, value: body });
   }
-  return facts.sort(compareDots);
+  facts.sort(compareDots);
+  // A dot that occurs twice would stay twice: the join below compares two lists, not one with itself.
+  const isSet = facts.every((fact, i) => i === 0 || compareDots(facts[i - 1] ?? fact, fact) < 0);
+  return isSet ? facts : undefined;
 }
+
+const STORE_ID = /^[0-9a-f]{32}$/;
+const isStoreId = (value: WireValue | undefined): value is StoreId =>
+  typeof value === 'string' && STORE_ID.test(value);
+/** Dots count from 1: a clock says 0 for "nothing seen". */
+const isSeq = (value: WireValue | undefined): value is number =>
+  Number.isSafeInteger(value) && Number(value) >= 1;
 
 /** A record without its blob, as it lies in the store and travels between peers. */
 export const encodeRecord = (record: RecordState): WireMap => ({
@@ -221,7 +234,9 @@ export function decodeRecord(value: WireValue | undefined): RecordState | undefi
     return undefined;
   if (!Number.isSafeInteger(stamp) || !(header instanceof Uint8Array)) return undefined;
   if (typeof blobDigest !== 'string' || facts === undefined) return undefined;
-  if (!Array.isArray(home) || !home.every((item) => typeof item === 'string')) return undefined;
+  // Kinds have ids of their own, so that no two records of one id are of different kinds.
+  if ((kind === 'key') !== id.startsWith(KEY_PREFIX)) return undefined;
+  if (!Array.isArray(home) || !home.every(isStoreId)) return undefined;
   const firstHome = [...new Set(home as string[])].sort(compareText);
   return { id, kind, stamp: stamp as number, header, blobDigest, firstHome, facts };
 }

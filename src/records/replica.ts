@@ -10,7 +10,7 @@
 import { type CoveyError, coveyError, invariant } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import { prefixEnd, type Store, type StoreOp } from '../ports/store.ts';
-import { decodeValue, encodeValue } from '../wire/codec.ts';
+import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import {
   contentHash,
@@ -32,6 +32,21 @@ export interface Tombstone {
   readonly final: string;
   readonly digest: string;
   readonly droppedWallMs: number;
+}
+
+/** A tombstone as it lies in the store and travels. */
+export const encodeTombstone = ({ final, digest, droppedWallMs }: Tombstone): WireMap => ({
+  final,
+  digest,
+  at: droppedWallMs,
+});
+
+export function decodeTombstone(value: WireValue | undefined): Tombstone | undefined {
+  if (!isWireMap(value)) return undefined;
+  const { final, digest, at } = value;
+  if (typeof final !== 'string' || typeof digest !== 'string' || typeof at !== 'number')
+    return undefined;
+  return { final, digest, droppedWallMs: at };
 }
 
 /** What the replica must know of a kind. */
@@ -153,9 +168,7 @@ export class Replica {
     const bytes = this.#store.get(`t/${id}`);
     if (bytes === undefined) return undefined;
     const decoded = decodeValue(bytes);
-    if (!decoded.ok || !isWireMap(decoded.value)) return undefined;
-    const { final, digest, at } = decoded.value;
-    return { final: String(final), digest: String(digest), droppedWallMs: Number(at) };
+    return decoded.ok ? decodeTombstone(decoded.value) : undefined;
   }
 
   /** Ids of held records in order; `before` and `after` are exclusive. */
@@ -322,10 +335,10 @@ export class Replica {
     });
   }
 
-  /** Ids of stand-in copies held here. */
-  standIns(limit: number): string[] {
+  /** Ids of stand-in copies held here, in order, from behind `after`. */
+  standIns(after: string, limit: number): string[] {
     return this.#store
-      .range({ from: 's/', to: prefixEnd('s/'), limit })
+      .range({ from: after === '' ? 's/' : `s/${after}\x00`, to: prefixEnd('s/'), limit })
       .map((entry) => entry.key.slice(2));
   }
 
@@ -370,8 +383,8 @@ export class Replica {
 }
 
 const padMs = (ms: number): string => String(Math.max(0, Math.floor(ms))).padStart(15, '0');
-const stoneOp = (id: string, { final, digest, droppedWallMs }: Tombstone): StoreOp => ({
+const stoneOp = (id: string, tombstone: Tombstone): StoreOp => ({
   put: `t/${id}`,
-  value: encodeValue({ final, digest, at: droppedWallMs }),
+  value: encodeValue(encodeTombstone(tombstone)),
 });
 const dropKey = (dropAtMs: number, id: string): string => `d/${padMs(dropAtMs)}/${id}`;

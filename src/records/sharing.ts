@@ -14,6 +14,7 @@ import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { CallResult, Messaging } from '../wire/messaging.ts';
 import type { StoreDirectory } from './directory.ts';
 import { Gathering, type Spread } from './gather.ts';
+import { KnownCopies } from './known-copies.ts';
 import {
   clockOf,
   covers,
@@ -27,22 +28,26 @@ import {
   joinRecords,
   type RecordState,
   type StoreId,
-  type VersionVector,
 } from './record.ts';
-import { type Decision, type Replica, UNFINISHED_MAX } from './replica.ts';
+import {
+  type Decision,
+  decodeTombstone,
+  encodeTombstone,
+  type Replica,
+  UNFINISHED_MAX,
+} from './replica.ts';
 
 /** Ids in one `rec.ask`: the answer carries whole records. */
 export const ASK_IDS_MAX = 64;
 /** An answer to `rec.ask` ends with the record that passes this; the rest is asked for again. */
 const ASK_BYTES_MAX = 2 * 1_024 * 1_024;
-/** Records whose partners' clocks are remembered, to send only what is new to them. */
-const KNOWN_CLOCKS_MAX = 200_000;
-
 export interface Incoming {
   readonly record: RecordState;
   readonly blob: Uint8Array | undefined;
   /** A client's creation, not a copy: another request under the same id is refused. */
   readonly fresh: boolean;
+  /** Of a creation: the id was never given to any store before. Not so for a client's repeated request. */
+  readonly isFirst?: boolean;
   readonly standIn: boolean;
 }
 
@@ -69,19 +74,24 @@ export interface SharingDeps {
   ) => RecordState;
 }
 
+const refuse = (error: CoveyError): Decision<Result<Accepted, CoveyError>> => ({
+  value: err(error),
+});
+
 export class Sharing {
   readonly #deps: SharingDeps;
-  readonly #known = new Map<string, Map<StoreId, VersionVector>>();
+  readonly #known = new KnownCopies();
 
   constructor(deps: SharingDeps) {
     this.#deps = deps;
     deps.messaging.onRequest('rec.put', (from, body) => this.#onPut(from, body));
     deps.messaging.onRequest('rec.ask', (_from, body) => this.#onAsk(body));
+    deps.replica.onGone((record) => this.#known.forget(record.id));
   }
 
   /** Joins what came from elsewhere into this store, durably. */
   async accept(incoming: Incoming): Promise<Result<Accepted, CoveyError>> {
-    const { record, blob, fresh, standIn } = incoming;
+    const { record, blob, fresh, isFirst, standIn } = incoming;
     const { replica, requestDigest, enrich } = this.#deps;
     const extra: StoreOp[] = standIn ? [{ put: `s/${record.id}`, value: new Uint8Array(0) }] : [];
     const done = await replica.change<Result<Accepted, CoveyError>>(record.id, (change) => {
@@ -91,27 +101,30 @@ export class Sharing {
           value: ok({ outcome: 'tombstone', final: tombstone.final, digest: tombstone.digest }),
         };
       }
+      if (!replica.isReadable(record)) {
+        return refuse(coveyError('INVALID_PARAMS', { why: `${record.id} cannot be read` }));
+      }
       if (current === undefined && replica.unfinishedCount >= UNFINISHED_MAX) {
-        return {
-          value: err(coveyError('BUSY', { what: 'unfinished tasks', retry_after_ms: 1_000 })),
-        };
+        return refuse(coveyError('BUSY', { what: 'unfinished tasks', retry_after_ms: 1_000 }));
       }
       if (fresh && current !== undefined && requestDigest(current) !== requestDigest(record)) {
-        return { value: err(coveyError('ID_CONFLICT', { id: record.id })) };
-      }
-      if (current === undefined && record.blobDigest !== '' && blob === undefined) {
-        // Half a task is no copy: whoever counts us would count on a payload that is not here.
-        return {
-          value: err(
-            coveyError('INVALID_PARAMS', { why: `the payload of ${record.id} is missing` }),
-          ),
-        };
+        return refuse(coveyError('ID_CONFLICT', { id: record.id }));
       }
       const joined = current === undefined ? record : joinRecords(current, record);
-      const next = fresh && current === undefined ? enrich(joined, change.fact) : joined;
+      // Of two creations under one id the other one may stand after the join, and its payload with it.
+      const isBlobNew = joined.blobDigest !== '' && joined.blobDigest !== current?.blobDigest;
+      if (isBlobNew && blob === undefined) {
+        // Half a task is no copy: whoever counts us would count on a payload that is not here.
+        const why = `the payload of ${record.id} is missing`;
+        return refuse(coveyError('INVALID_PARAMS', { why }));
+      }
+      // A repeated creation may find the task, even its end, at stores that this one has not heard yet: only of
+      // a first one is it known that nobody can hold more.
+      const mayAdd = fresh && isFirst === true && current === undefined;
+      const next = mayAdd ? enrich(joined, change.fact) : joined;
       const stored: Accepted = { outcome: 'stored', record: next, existed: current !== undefined };
       const decision: Decision<Result<Accepted, CoveyError>> = { value: ok(stored), next, extra };
-      return blob !== undefined && current === undefined ? { ...decision, blob } : decision;
+      return blob !== undefined && isBlobNew ? { ...decision, blob } : decision;
     });
     return done.ok ? done.value : done;
   }
@@ -124,13 +137,13 @@ export class Sharing {
     incoming: Omit<Incoming, 'standIn'>,
     plan: { readonly home: readonly StoreId[]; readonly required: number },
   ): Promise<Spread> {
-    const { record, blob, fresh } = incoming;
+    const { record, blob, fresh, isFirst } = incoming;
     const self = this.#deps.replica.storeId;
     return this.#gather(plan, record.id, [], async (store, standIn) => {
-      if (store !== self) return this.#push(store, record, { blob, fresh, standIn });
+      if (store !== self) return this.#push(store, record, { blob, fresh, isFirst, standIn });
       const accepted = await this.accept({ ...incoming, standIn });
       if (!accepted.ok) return accepted;
-      return ok(accepted.value.outcome === 'stored' && accepted.value.existed);
+      return ok(accepted.value.outcome === 'tombstone' || accepted.value.existed);
     });
   }
 
@@ -144,8 +157,7 @@ export class Sharing {
     if (record === undefined) return undefined;
     const plan = { home: homeOf(record), required };
     return this.#gather(plan, id, [replica.storeId], (store, standIn) => {
-      const blob = (): Uint8Array | undefined =>
-        record.blobDigest === '' ? undefined : replica.blob(id);
+      const blob = this.#blobOf(record);
       return this.#push(store, record, { blob, fresh: false, standIn });
     });
   }
@@ -155,8 +167,7 @@ export class Sharing {
     const record = this.#deps.replica.get(id);
     if (record === undefined) return false;
     const standIn = !homeOf(record).includes(store);
-    const blob = (): Uint8Array | undefined =>
-      record.blobDigest === '' ? undefined : this.#deps.replica.blob(id);
+    const blob = this.#blobOf(record);
     return (await this.#push(store, record, { blob, fresh: false, standIn })).ok;
   }
 
@@ -187,6 +198,7 @@ export class Sharing {
         const blob = item.blob instanceof Uint8Array ? item.blob : undefined;
         if (record !== undefined) copies.push({ record, blob });
       }
+      await this.buryAll(answer.value.stones);
       const answered =
         typeof answer.value.answered === 'number' ? answer.value.answered : page.length;
       left = left.slice(Math.max(1, answered));
@@ -194,9 +206,9 @@ export class Sharing {
     return ok(copies);
   }
 
-  /** Nothing more will be shared of this record soon. */
-  forget(id: string): void {
-    this.#known.delete(id);
+  /** Read when it is sent: most changes travel without it. */
+  #blobOf(record: RecordState): () => Uint8Array | undefined {
+    return () => (record.blobDigest === '' ? undefined : this.#deps.replica.blob(record.id));
   }
 
   #gather(
@@ -224,6 +236,7 @@ export class Sharing {
     options: {
       readonly blob: Uint8Array | undefined | (() => Uint8Array | undefined);
       readonly fresh: boolean;
+      readonly isFirst?: boolean | undefined;
       readonly standIn: boolean;
     },
   ): Promise<Result<boolean, CoveyError>> {
@@ -231,8 +244,9 @@ export class Sharing {
     const peer = directory.peerOf(store);
     if (peer === undefined) return err(coveyError('UNREACHABLE', { what: `store ${store}` }));
     const clock = clockOf(record);
-    const base = this.#known.get(record.id)?.get(store);
-    if (base !== undefined && covers(base, clock)) return ok(true);
+    const base = this.#known.baseAt(record, store);
+    // A stand-in may have handed its copy off and forgotten it: it is asked each time.
+    if (base !== undefined && covers(base, clock) && !options.standIn) return ok(true);
     let answer: CallResult | undefined;
     if (base !== undefined) {
       const facts = encodeFacts(factsBeyond(record, base));
@@ -244,23 +258,25 @@ export class Sharing {
         record: encodeRecord(record),
         ...(blob === undefined ? {} : { blob }),
         fresh: options.fresh,
+        ...(options.isFirst === true ? { first: true } : {}),
         stand_in: options.standIn,
       });
     }
     if (!answer.ok) return answer;
-    this.#learn(record.id, store, clock);
+    const tombstone = decodeTombstone(answer.value.tombstone);
+    if (tombstone !== undefined) await this.#deps.replica.bury(record.id, tombstone);
+    else this.#known.confirmed(record, store);
     return ok(answer.value.existed === true);
   }
 
-  #learn(id: string, store: StoreId, clock: VersionVector): void {
-    let stores = this.#known.get(id);
-    if (stores === undefined) {
-      const oldest = this.#known.keys().next();
-      if (this.#known.size >= KNOWN_CLOCKS_MAX && !oldest.done) this.#known.delete(oldest.value);
-      stores = new Map();
-      this.#known.set(id, stores);
+  /** Copies of what others dropped after its final must not run again here. */
+  async buryAll(stones: WireValue | undefined): Promise<void> {
+    if (!Array.isArray(stones)) return;
+    for (const item of stones as WireValue[]) {
+      const tombstone = decodeTombstone(item);
+      if (!isWireMap(item) || typeof item.id !== 'string' || tombstone === undefined) continue;
+      await this.#deps.replica.bury(item.id, tombstone);
     }
-    stores.set(store, clock);
   }
 
   async #onPut(from: string, body: WireMap): Promise<CallResult> {
@@ -280,11 +296,11 @@ export class Sharing {
       record,
       blob,
       fresh: body.fresh === true,
+      isFirst: body.first === true,
       standIn: body.stand_in === true,
     });
     if (!accepted.ok) return accepted;
-    if (accepted.value.outcome === 'tombstone')
-      return ok({ tombstone: accepted.value.final, existed: true });
+    if (accepted.value.outcome === 'tombstone') return this.#buried(record.id);
     this.#learnFrom(from, accepted.value.record);
     return ok({ existed: accepted.value.existed });
   }
@@ -295,26 +311,40 @@ export class Sharing {
     if (facts === undefined || base === undefined) {
       return err(coveyError('INVALID_PARAMS', { why: `rec.put of ${id} is malformed` }));
     }
-    const done = await this.#deps.replica.change<RecordState | 'need_full' | 'tombstone'>(
-      id,
-      (change) => {
-        const { current, tombstone } = change;
-        if (tombstone !== undefined) return { value: 'tombstone' };
-        if (current === undefined || !covers(clockOf(current), base)) return { value: 'need_full' };
-        const next = joinRecords(current, { ...current, facts });
-        return { value: next, next };
-      },
-    );
+    const done = await this.#deps.replica.change<
+      RecordState | 'need_full' | 'tombstone' | 'unreadable'
+    >(id, (change) => {
+      const { current, tombstone } = change;
+      if (tombstone !== undefined) return { value: 'tombstone' };
+      if (current === undefined || !covers(clockOf(current), base)) return { value: 'need_full' };
+      if (!this.#deps.replica.isReadable({ ...current, facts })) return { value: 'unreadable' };
+      const next = joinRecords(current, { ...current, facts });
+      return { value: next, next };
+    });
     if (!done.ok) return done;
     if (done.value === 'need_full') return ok({ need_full: true });
-    if (done.value !== 'tombstone') this.#learnFrom(from, done.value);
+    if (done.value === 'tombstone') return this.#buried(id);
+    if (done.value === 'unreadable')
+      return err(coveyError('INVALID_PARAMS', { why: `facts of ${id} cannot be read` }));
+    this.#learnFrom(from, done.value);
     return ok({ existed: true });
+  }
+
+  /** The answer about a record that was dropped here. */
+  #buried(id: string): CallResult {
+    const stone = this.#deps.replica.tombstone(id);
+    return ok({
+      existed: true,
+      ...(stone === undefined ? {} : { tombstone: encodeTombstone(stone) }),
+    });
   }
 
   /** Who sent a record has it: remember that, so that our next change travels as its facts alone. */
   #learnFrom(peer: string, record: RecordState): void {
     const store = this.#deps.directory.storeOfPeer(peer);
-    if (store !== undefined && homeOf(record).includes(store)) this.#learn(record.id, store, {});
+    if (store !== undefined && homeOf(record).includes(store)) {
+      this.#known.mentioned(record.id, store);
+    }
   }
 
   async #onAsk(body: WireMap): Promise<CallResult> {
@@ -324,6 +354,7 @@ export class Sharing {
     }
     const { replica } = this.#deps;
     const copies: WireValue[] = [];
+    const stones: WireValue[] = [];
     let bytes = 0;
     let answered = 0;
     for (const id of ids as string[]) {
@@ -332,12 +363,16 @@ export class Sharing {
       // A change under way may become durable after this answer: the asker must not miss it.
       await replica.settled(id);
       const record = replica.get(id);
-      if (record === undefined) continue;
+      if (record === undefined) {
+        const stone = replica.tombstone(id);
+        if (stone !== undefined) stones.push({ id, ...encodeTombstone(stone) });
+        continue;
+      }
       const encoded = encodeValue(encodeRecord(record));
       const blob = body.blobs === true && record.blobDigest !== '' ? replica.blob(id) : undefined;
       bytes += encoded.length + (blob?.length ?? 0);
       copies.push({ record: encoded, blob });
     }
-    return ok({ copies, answered });
+    return ok({ copies, answered, stones });
   }
 }

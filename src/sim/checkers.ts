@@ -17,7 +17,8 @@ export interface CheckOptions {
 
 type Checker = (evidence: Evidence, options: CheckOptions) => Violation[];
 
-const short = (id: string): string => id.slice(-12);
+/** The end of an id names its home, the start its time: in between is what differs. */
+export const short = (id: string): string => id.slice(8, 20);
 
 /** One version of each task, of a home store if there is one. */
 function tasksOf(evidence: Evidence): Map<string, Task> {
@@ -101,10 +102,10 @@ const finalsStay: Checker = (evidence, { strict }) => {
   const storeOf = new Map(
     [...evidence.replicas.values()].flat().map(({ host, storeId }) => [host, storeId]),
   );
-  /** A stand-in may have given its copy up and be sent an old one by a peer that was away. */
+  /** Others may have held a stand-in copy, given it up, and be sent an old one by a peer that was away. */
   const isHome = (host: string, id: string): boolean => {
     const record = tasks.get(id)?.record;
-    return record !== undefined && homeOf(record).includes(storeOf.get(host) ?? '');
+    return record?.firstHome.includes(storeOf.get(host) ?? '') === true;
   };
   const violations: Violation[] = [];
   const first = new Map<string, string>();
@@ -272,8 +273,10 @@ function judgeResult(
   }
   if (final?.state === 'canceled' && !submitted.canceled)
     violations.push({ rule: 'false_cancel', detail: `${what}, and nobody canceled it` });
-  if (strict && failedRuns > submitted.attempts)
-    violations.push({ rule: 'too_many_attempts', detail: `${what} after ${failedRuns} failures` });
+  // What failed by itself in the moment between its daemon's death and the guardian's kill is a loss.
+  const failures = task.attempts.filter(({ ends }) => ends[0]?.out === 'failed').length;
+  if (strict && failures > submitted.attempts)
+    violations.push({ rule: 'too_many_attempts', detail: `${what} after ${failures} failures` });
   return violations;
 }
 

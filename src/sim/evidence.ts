@@ -36,6 +36,14 @@ export interface Submitted {
   canceled: boolean;
 }
 
+/** A request under way at one boot of a host's daemon. */
+export interface Asking {
+  readonly number: number;
+  readonly host: string;
+  readonly boot: number;
+  answered: boolean;
+}
+
 export interface ShownFinal {
   readonly state: string;
   readonly runId: string;

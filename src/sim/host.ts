@@ -35,6 +35,8 @@ export interface HostDeps {
   readonly slots: number;
   readonly workers: number;
   readonly skew: Skew;
+  /** The longest sync of its disks. */
+  readonly diskMsMax: number;
   readonly onRun: (run: OutsideRun) => void;
   readonly onTold: (told: Told) => void;
   /** The store of this host knows now that the attempt was placed. */
@@ -73,11 +75,13 @@ export class SimHost {
     this.#identityDisk = new SimDisk({
       clock,
       random: random('identity disk'),
+      syncMsMax: deps.diskMsMax,
       trace: trace.for(`${this.name}/identity`),
     });
     this.disk = new SimDisk({
       clock,
       random: random('disk'),
+      syncMsMax: deps.diskMsMax,
       trace: trace.for(`${this.name}/store`),
     });
     const runs = new Map<string, OutsideRun>();

@@ -4,6 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { messageOf } from '../base/errors.ts';
+import { short } from './checkers.ts';
 import {
   createWorld,
   drawOptions,
@@ -143,7 +144,7 @@ function describeFailure(
 ): void {
   for (const text of logs) say(text);
   const about = [...result.violations.map(({ detail }) => detail), ...result.pending].join('\n');
-  const ids = [...scenario.world.replicas().keys()].filter((id) => about.includes(id.slice(-12)));
+  const ids = [...scenario.world.replicas().keys()].filter((id) => about.includes(short(id)));
   for (const id of ids.slice(0, LINES_MAX)) {
     say(`task ${id}`);
     for (const text of scenario.world.describe(id)) say(`  ${text}`);

@@ -30,6 +30,7 @@ export interface ScenarioOptions {
   readonly storyMs: number;
   readonly taskMsMax: number;
   readonly delayMsMax: number;
+  readonly diskMsMax: number;
   readonly shutdownMs: number;
   readonly killGraceMs: number;
 }
@@ -53,6 +54,7 @@ const AFTERMATH_MS = 3_000;
 /** A report reaches an owner every 2 s, then comes the grace of the kill. */
 const STRAY_MS_MAX = 15_000;
 const RETRY_AFTER_MS = 6_000;
+const AMBUSH_MS_MAX = 5;
 
 const pick = <T>(random: Random, items: readonly T[]): T | undefined =>
   items[randomBelow(random, items.length)];
@@ -74,6 +76,7 @@ export function drawOptions(seed: string, fixed: Partial<ScenarioOptions> = {}):
     storyMs: between(random, 5_000, 40_000),
     taskMsMax: pick(random, [50, 500, 3_000, 8_000]) ?? 500,
     delayMsMax: pick(random, [1, 2, 20, 80]) ?? 2,
+    diskMsMax: pick(random, [1, 3, 20, 100]) ?? 3,
     shutdownMs: between(random, 0, 5_000),
     killGraceMs: between(random, 100, 2_000),
     ...fixed,
@@ -98,6 +101,7 @@ export function createWorld(
     workers: options.workers,
     skews,
     delayMs: { min: 0.1, max: options.delayMsMax },
+    diskMsMax: options.diskMsMax,
     config: {
       shutdown_timeout: `${options.shutdownMs}ms`,
       kill_grace: `${options.killGraceMs}ms`,
@@ -299,6 +303,7 @@ export class Scenario {
     const i = randomBelow(this.#random, world.hosts.length);
     if (this.options.mode === 'calm' || randomBelow(this.#random, 3) === 0)
       this.#stop(i, 500 + this.#pauseMs());
+    else if (randomBelow(this.#random, 2) === 0) this.#ambush();
     else this.#crash(i, this.#pauseMs());
   }
 
@@ -311,6 +316,23 @@ export class Scenario {
     this.#count('crashes');
     this.world.crash(i);
     this.#later(pauseMs, () => this.#restart(i));
+  }
+
+  /** Kills the next daemon that shows a change of a task, within a few milliseconds: the sharpest moment. */
+  #ambush(): void {
+    const { world } = this;
+    const waitMs = randomFloat(this.#random) * AMBUSH_MS_MAX;
+    const onFinal = randomBelow(this.#random, 2) === 0;
+    world.onTold = ({ host, final }) => {
+      if (onFinal && final === undefined) return;
+      world.onTold = undefined;
+      world.clock.after(waitMs, () => {
+        const i = world.hosts.findIndex(({ name }) => name === host);
+        if (world.hosts[i]?.state !== 'up') return;
+        if (this.options.mode !== 'wild' && !world.isWhole()) return;
+        this.#crash(i, this.#pauseMs());
+      });
+    };
   }
 
   #stop(i: number, pauseMs: number): void {
@@ -328,10 +350,11 @@ export class Scenario {
 
   #wildFault(): void {
     const { world } = this;
-    const what = randomBelow(this.#random, 6);
+    const what = randomBelow(this.#random, 7);
     const i = randomBelow(this.#random, world.hosts.length);
     const { state } = world.host(i);
     if (what <= 1) this.#part();
+    else if (what === 6) this.#ambush();
     else if (what === 2 && state === 'up') this.#stop(i, this.#pauseMs());
     else if (state !== 'down') this.#crash(i, this.#pauseMs());
   }
@@ -357,6 +380,7 @@ export class Scenario {
   /** Faults end: what is away comes back. */
   async #recover(): Promise<void> {
     const { world } = this;
+    world.onTold = undefined;
     this.#heal();
     const stopsMs = this.options.shutdownMs + this.options.killGraceMs + 30_000;
     await world.runUntil(() => world.hosts.every(({ state }) => state !== 'stopping'), stopsMs);

@@ -12,7 +12,15 @@ import type { Peer } from '../peer/peer.ts';
 import { contentHash } from '../records/record.ts';
 import { taskOf } from '../tasks/task.ts';
 import { SimClock, type Skew } from './clock.ts';
-import type { Evidence, MemberSeen, OutsideRun, Replicated, Submitted, Told } from './evidence.ts';
+import type {
+  Asking,
+  Evidence,
+  MemberSeen,
+  OutsideRun,
+  Replicated,
+  Submitted,
+  Told,
+} from './evidence.ts';
 import { SimHost } from './host.ts';
 import { SimNetworkHub } from './network-hub.ts';
 import { SimRandom } from './random.ts';
@@ -29,6 +37,8 @@ export interface WorldOptions {
   readonly workers?: number;
   /** Of the network, one way. */
   readonly delayMs?: { readonly min: number; readonly max: number };
+  /** The longest sync of a disk. */
+  readonly diskMsMax?: number;
   /** How each host's clock differs. */
   readonly skews?: readonly Skew[];
   /** Told of every traced event; only for looking into a run. */
@@ -45,6 +55,7 @@ export interface Waiting {
 }
 
 const STEP_MS = 250;
+const DISK_MS_MAX = 3;
 const INVITE_TTL_MS = 60_000;
 const JOIN_LIMIT_MS = 30_000;
 
@@ -56,6 +67,9 @@ export class World {
   readonly submits: Submitted[] = [];
   readonly runs: OutsideRun[] = [];
   readonly told: Told[] = [];
+  /** Called from inside the peer: may set timers of the world, no more. */
+  onTold: ((told: Told) => void) | undefined;
+  readonly asking: Asking[] = [];
   readonly waits: Waiting[] = [];
   readonly knownSince = new Map<string, Map<string, number>>();
   readonly fatals: { host: string; why: string }[] = [];
@@ -84,8 +98,12 @@ export class World {
           slots: options.slots ?? 2,
           workers: options.workers ?? 0,
           skew: options.skews?.[i] ?? {},
+          diskMsMax: options.diskMsMax ?? DISK_MS_MAX,
           onRun: (run) => this.runs.push(run),
-          onTold: (told) => this.told.push(told),
+          onTold: (told) => {
+            this.told.push(told);
+            this.onTold?.(told);
+          },
           onKnown: (name, runId) => this.#known(name, runId),
           onFatal: (name, why) => this.#fatal(name, why),
         }),
@@ -245,9 +263,13 @@ export class World {
   submitAgain(i: number, input: SubmitInput, submitted: Submitted): void {
     const { number } = submitted;
     this.trace.add('client submit', [number, i, JSON.stringify(input)]);
+    const { name, boot } = this.host(i);
+    const asking: Asking = { number, host: name, boot, answered: false };
+    this.asking.push(asking);
     void this.peer(i)
       .tasks.submit(submitSchema.parse(input))
       .then((result) => {
+        asking.answered = true;
         this.trace.add('client receipt', [number, JSON.stringify(result)]);
         if (submitted.outcome === 'acknowledged') return;
         if (result.ok) {
@@ -320,6 +342,10 @@ export class World {
       if (unfinished > 0) lines.push(`${name} holds ${unfinished} unfinished tasks`);
     }
     const boots = new Map(this.hosts.map((host) => [host.name, host.boot]));
+    for (const { number, host, boot, answered } of this.asking) {
+      if (!answered && boots.get(host) === boot)
+        lines.push(`submit ${number} on ${host} was not answered`);
+    }
     for (const wait of this.waits) {
       if (
         wait.told === undefined &&

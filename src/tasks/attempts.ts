@@ -7,6 +7,7 @@ import { coveyError, invariant } from '../base/errors.ts';
 import { toHex } from '../base/hash.ts';
 import type { Random } from '../base/random.ts';
 import { err, ok, type Result } from '../base/result.ts';
+import { KIB } from '../base/units.ts';
 import type { Clock } from '../ports/clock.ts';
 import { sleep } from '../ports/clock.ts';
 import {
@@ -20,7 +21,7 @@ import type { Replica } from '../records/replica.ts';
 import type { Sharing } from '../records/sharing.ts';
 import type { WireValue } from '../wire/codec.ts';
 import { backoffMs, nextStep } from './decide.ts';
-import { type EndFact, type FinalFact, type StartFact, toWire } from './facts.ts';
+import { type EndFact, type FinalFact, isTaskFact, type StartFact, toWire } from './facts.ts';
 import type { MeshView, PeerSight } from './mesh-view.ts';
 import { inMinority, requiredNow } from './mesh-view.ts';
 import {
@@ -40,6 +41,27 @@ import type { Visibility } from './visibility.ts';
 export const GUARDIAN_GRACE_MS = 250;
 const CONFIRM_RETRY_MS = 500;
 const RUN_ID_BYTES = 8;
+
+/** Of each stream of an attempt that others follow: PLACED_MAX of them stay far below a record's limit. */
+export const EARLIER_OUTPUT_BYTES_MAX = 8 * KIB;
+
+type DotOf = (value: ReturnType<typeof toWire>) => Fact;
+
+function shortened(end: EndFact): EndFact {
+  const { stdout, stderr } = end;
+  const isShort = [stdout, stderr].every(
+    (bytes) => (bytes?.length ?? 0) <= EARLIER_OUTPUT_BYTES_MAX,
+  );
+  if (isShort) return end;
+  const last = (bytes: Uint8Array): Uint8Array => bytes.slice(-EARLIER_OUTPUT_BYTES_MAX);
+  return {
+    ...end,
+    ...(stdout === undefined ? {} : { stdout: last(stdout) }),
+    ...(stderr === undefined ? {} : { stderr: last(stderr) }),
+    trunc: true,
+    whole: digestOfEnd(end),
+  };
+}
 
 export interface AttemptDeps {
   readonly clock: Clock;
@@ -91,7 +113,7 @@ export class Attempts {
   async place(id: string, runner: PeerSight): Promise<Placed | 'no' | 'not_enough_copies'> {
     const { replica, clock } = this.#deps;
     const written = await replica.change<Placed | 'no'>(id, ({ current, fact }) => {
-      if (current === undefined) return { value: 'no' };
+      if (current?.kind !== 'task') return { value: 'no' };
       const task = taskOf(current);
       if (nextStep(task, clock.wallMs()).step !== 'start') return { value: 'no' };
       const start = this.startFact(task, runner);
@@ -139,19 +161,22 @@ export class Attempts {
     end: EndFact,
     startFacts: WireValue | undefined,
   ): Promise<Result<boolean, CoveyError>> {
-    const extra = decodeFacts(startFacts) ?? [];
+    const extra = (decodeFacts(startFacts) ?? []).filter((fact) => isTaskFact(fact.value));
     const { replica, visibility } = this.#deps;
-    if (replica.get(id) === undefined) return err(coveyError('NOT_FOUND', { what: `task ${id}` }));
+    if (replica.get(id)?.kind !== 'task')
+      return err(coveyError('NOT_FOUND', { what: `task ${id}` }));
     visibility.hide(id);
-    const written = await replica.change<void>(id, ({ current, fact }) => {
-      if (current === undefined) return { value: undefined };
+    const written = await replica.change<boolean>(id, ({ current, fact }) => {
+      if (current?.kind !== 'task') return { value: false };
       const known = joinRecords(current, { ...current, facts: extra });
       const task = taskOf(known);
       const attempt = attemptByRun(task, end.run_id);
       const isRepeated =
         attempt?.ends.some((other) => digestOfEnd(other) === digestOfEnd(end)) ?? false;
       const isKept = task.orphans.some((orphan) => orphan.run_id === end.run_id);
-      if (attempt === undefined || isRepeated || isKept) return { value: undefined, next: known };
+      // Taken without a trace would be lost: the runner forgets what was taken.
+      if (attempt === undefined) return { value: false };
+      if (isRepeated || isKept) return { value: true, next: known };
       if (!isOpen(attempt) || task.final !== undefined) {
         const orphan = {
           t: 'orphan',
@@ -161,15 +186,18 @@ export class Attempts {
           digest: digestOfEnd(end),
           at: end.at,
         } as const;
-        return { value: undefined, next: withFact(known, fact(toWire(orphan))) };
+        return { value: true, next: withFact(known, fact(toWire(orphan))) };
       }
-      const ended = withFact(known, fact(toWire(this.#withBackoff(task, end))));
-      return { value: undefined, next: this.#finishIfDue(ended, fact, end.out === 'completed') };
+      const ended = this.#withEnd(known, fact, this.#withBackoff(task, end));
+      return { value: true, next: this.#finishIfDue(ended, fact, end.out === 'completed') };
     });
     const shared = written.ok && (await this.#isShared(id));
     if (shared) visibility.reveal(id);
     else void this.#confirm(id);
-    return written.ok ? ok(shared) : written;
+    if (!written.ok) return written;
+    return written.value
+      ? ok(shared)
+      : err(coveyError('NOT_FOUND', { what: `attempt ${end.run_id}` }));
   }
 
   /** An end that this owner concluded by itself. */
@@ -177,12 +205,12 @@ export class Attempts {
     const { replica, visibility } = this.#deps;
     visibility.hide(id);
     await replica.change<void>(id, ({ current, fact }) => {
-      if (current === undefined) return { value: undefined };
+      if (current?.kind !== 'task') return { value: undefined };
       const task = taskOf(current);
       const attempt = attemptByRun(task, end.run_id);
       if (attempt === undefined || !isOpen(attempt) || task.final !== undefined)
         return { value: undefined };
-      const ended = withFact(current, fact(toWire(this.#withBackoff(task, end))));
+      const ended = this.#withEnd(current, fact, this.#withBackoff(task, end));
       return { value: undefined, next: this.#finishIfDue(ended, fact, true) };
     });
     await this.#confirm(id);
@@ -213,7 +241,7 @@ export class Attempts {
     const { replica, visibility } = this.#deps;
     visibility.hide(id);
     await replica.change<void>(id, ({ current, fact }) => {
-      if (current === undefined) return { value: undefined };
+      if (current?.kind !== 'task') return { value: undefined };
       return { value: undefined, next: this.#finishIfDue(current, fact, true) };
     });
     await this.#confirm(id);
@@ -225,7 +253,7 @@ export class Attempts {
     build: (task: Task) => Parameters<typeof toWire>[0] | undefined,
   ): Promise<boolean> {
     const written = await this.#deps.replica.change<boolean>(id, ({ current, fact }) => {
-      if (current === undefined) return { value: false };
+      if (current?.kind !== 'task') return { value: false };
       const value = build(taskOf(current));
       if (value === undefined) return { value: true };
       return { value: true, next: withFact(current, fact(toWire(value))) };
@@ -242,6 +270,17 @@ export class Attempts {
     this.#deps.visibility.reveal(id);
   }
 
+  /**
+   * Adds the end. Its output is kept whole where it is the result; of an attempt that others follow only the last of
+   * it: a hundred outputs of 1 MiB fit neither a record nor a frame.
+   */
+  #withEnd(record: RecordState, fact: DotOf, end: EndFact): RecordState {
+    const dotted = fact(toWire(end));
+    const ended = withFact(record, dotted);
+    if (nextStep(taskOf(ended), this.#deps.clock.wallMs()).step === 'finish') return ended;
+    return withFact(record, { ...dotted, value: toWire(shortened(end)) });
+  }
+
   #withBackoff(task: Task, end: EndFact): EndFact {
     if (end.out !== 'failed' && end.out !== 'timeout') return end;
     const wait = backoffMs(task.header, failureCount(task) + 1, this.#deps.random);
@@ -249,11 +288,7 @@ export class Attempts {
   }
 
   /** Adds the final when the facts call for one. A mere home store may do so only for a result. */
-  #finishIfDue(
-    record: RecordState,
-    fact: (value: ReturnType<typeof toWire>) => Fact,
-    mayDecide: boolean,
-  ): RecordState {
+  #finishIfDue(record: RecordState, fact: DotOf, mayDecide: boolean): RecordState {
     const now = this.#deps.clock.wallMs();
     const step = nextStep(taskOf(record), now);
     if (step.step !== 'finish' || !mayDecide) return record;

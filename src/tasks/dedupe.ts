@@ -11,7 +11,7 @@ import { digestOf, utf8 } from '../base/hash.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import { parseTaskId } from '../base/task-id.ts';
 import type { Clock } from '../ports/clock.ts';
-import { type RecordState, withFact } from '../records/record.ts';
+import { KEY_PREFIX, type RecordState, withFact } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
 import type { Sharing } from '../records/sharing.ts';
 import { encodeValue } from '../wire/codec.ts';
@@ -40,10 +40,15 @@ export interface DedupeDeps {
 }
 
 export const keyRecordId = (queue: string, key: string): string =>
-  `key-${digestOf(encodeValue([queue, key]))}`;
+  `${KEY_PREFIX}${digestOf(encodeValue([queue, key]))}`;
 
 /** Keys are final from the start: nobody owns them, nothing runs. */
 export const keyRules = {
+  isReadable: (record: RecordState): boolean =>
+    record.facts.every(
+      ({ value }) =>
+        typeof value.id === 'string' && typeof value.g === 'number' && typeof value.at === 'number',
+    ),
   isFinal: (): boolean => true,
   dropAtMs: (record: RecordState): number =>
     record.facts.reduce((latest, fact) => Math.max(latest, Number(fact.value.at)), record.stamp) +
@@ -93,7 +98,7 @@ export class Dedupe {
   async #onClaim(body: WireMap): Promise<Result<WireMap, CoveyError>> {
     const { record: recordId, id, home } = body;
     const isWhole = typeof recordId === 'string' && typeof id === 'string' && Array.isArray(home);
-    if (!isWhole || parseTaskId(id) === undefined || !recordId.startsWith('key-')) {
+    if (!isWhole || parseTaskId(id) === undefined || !recordId.startsWith(KEY_PREFIX)) {
       return err(coveyError('INVALID_PARAMS', { why: 'key.claim is malformed' }));
     }
     const { replica, clock } = this.#deps;

@@ -56,6 +56,8 @@ export interface EndFact {
   readonly stdout?: Uint8Array;
   readonly stderr?: Uint8Array;
   readonly trunc?: boolean;
+  /** Digest of the end before its output was shortened: by it the runner's repetition is recognised. */
+  readonly whole?: string;
 }
 
 export interface FinalFact {
@@ -91,9 +93,45 @@ export type TaskFactValue =
   | { readonly t: 'home'; readonly store: string; readonly at: number }
   | { readonly t: 'drop'; readonly drop_at: number };
 
+/** Members without which a fact of this type means nothing. Facts of later versions are kept and not looked at. */
+const FACT_MEMBERS: Readonly<Record<TaskFactValue['t'], Readonly<Record<string, string>>>> = {
+  start: {
+    n: 'number',
+    run_id: 'string',
+    runner: 'string',
+    runner_store: 'string',
+    runner_boot: 'number',
+    runner_name: 'string',
+    at: 'number',
+  },
+  end: { n: 'number', run_id: 'string', out: 'string', at: 'number' },
+  final: { state: 'string', run_id: 'string', n: 'number', at: 'number', drop_at: 'number' },
+  adopt: { run_id: 'string', at: 'number' },
+  hand: { run_id: 'string', to: 'string', at: 'number' },
+  hold: { run_id: 'string', ms: 'number', at: 'number' },
+  resume: { run_id: 'string', boot: 'number', at: 'number' },
+  orphan: { n: 'number', run_id: 'string', out: 'string', at: 'number' },
+  cancel: { reason: 'string', at: 'number' },
+  dup: { of: 'string', at: 'number' },
+  home: { store: 'string', at: 'number' },
+  drop: { drop_at: 'number' },
+};
+
+const hasMembers = (value: WireMap, members: Readonly<Record<string, string>>): boolean =>
+  Object.entries(members).every(([name, type]) => typeof value[name] === type);
+
+/** Whether a fact that came from elsewhere says what its type must say. */
+export function isTaskFact(value: WireMap): boolean {
+  const { t } = value;
+  if (typeof t !== 'string') return false;
+  return !isFactType(t) || hasMembers(value, FACT_MEMBERS[t]);
+}
+
+const isFactType = (t: string): t is TaskFactValue['t'] => Object.hasOwn(FACT_MEMBERS, t);
+
 export const toWire = (value: TaskFactValue): WireMap => value as unknown as WireMap;
 
-/** A fact as its type says; members of later versions are kept and ignored. Trusts its author, a member. */
+/** A fact as its type says, once `isTaskFact` let it in; members of later versions are kept and ignored. */
 export const fromWire = (fact: Fact): TaskFactValue => fact.value as unknown as TaskFactValue;
 
 /** What a task is, as submitted; payload, stdin and environment lie in the blob. */
@@ -131,9 +169,25 @@ export const EXEC_TYPE = 'exec';
 export const encodeHeader = (header: TaskHeader): Uint8Array =>
   encodeValue(header as unknown as WireMap);
 
+/** Members that every header has. */
+const HEADER_MEMBERS = {
+  queue: 'string',
+  type: 'string',
+  priority: 'number',
+  delay_ms: 'number',
+  attempts: 'number',
+  losses_max: 'number',
+  on_lost: 'string',
+  labels: 'object',
+  digest: 'string',
+} as const;
+
 export function decodeHeader(bytes: Uint8Array): TaskHeader | undefined {
   const value = decodeValue(bytes);
-  return value.ok && isWireMap(value.value) ? (value.value as unknown as TaskHeader) : undefined;
+  if (!value.ok || !isWireMap(value.value)) return undefined;
+  return hasMembers(value.value, HEADER_MEMBERS)
+    ? (value.value as unknown as TaskHeader)
+    : undefined;
 }
 
 /** The large part of a task. */

@@ -55,7 +55,10 @@ const PROGRESS: Record<TaskState, number> = {
   completed: 7,
 };
 const rankOf = (task: TaskSummary): number =>
-  (PROGRESS[task.state] >= 4 ? 1e6 : task.attempt * 10) + PROGRESS[task.state];
+  (PROGRESS[task.state] >= 4 ? 1e6 : task.attempt * 10) +
+  PROGRESS[task.state] +
+  // Of equal copies the owner's stands: it alone knows why the task waits.
+  (task.reason === 'owner_unreachable' ? 0 : 0.5);
 
 export class Lister {
   readonly #deps: ListingDeps;

@@ -69,6 +69,7 @@ export class Owner {
     deps.replica.onVisible((record) => {
       if (record.kind === 'task') this.evaluate(record.id);
     });
+    deps.replica.onGone((record) => this.evaluate(record.id));
   }
 
   start(): void {
@@ -93,6 +94,11 @@ export class Owner {
 
   owns(id: string): boolean {
     return this.#entries.get(id)?.phase === 'owned';
+  }
+
+  /** An attempt is being placed, or its placement taken back: its record is about to change. */
+  get isPlacing(): boolean {
+    return [...this.#entries.values()].some((entry) => entry.starting);
   }
 
   /** The takeover of this task is under way here. */

@@ -39,7 +39,10 @@ function verdict(
         }
       : { ok: false, code: 'no_free_slot', detail: `all ${peer.load.slots} slots are taken` };
   }
-  const workers = peer.load.workers[parts.type];
+  // A type may be called `constructor`.
+  const workers = Object.hasOwn(peer.load.workers, parts.type)
+    ? peer.load.workers[parts.type]
+    : undefined;
   if (workers === undefined || workers.total === 0) {
     return {
       ok: false,

@@ -23,7 +23,7 @@ import type { CallResult, Messaging } from '../wire/messaging.ts';
 import { decodeBlob, type TaskBlob } from './facts.ts';
 import { type MeshView, presentPeers } from './mesh-view.ts';
 import type { Tails } from './tails.ts';
-import { taskOf } from './task.ts';
+import { isTaskRecord, taskOf } from './task.ts';
 import type { ViewExtras } from './view.ts';
 import type { Visibility } from './visibility.ts';
 
@@ -68,7 +68,7 @@ export class Reader {
     deps.messaging.onMessage('task.watch', (from, body) => this.#onWatch(from, body));
     deps.messaging.onMessage('task.final', (_from, body) => {
       const record = body.record instanceof Uint8Array ? decodeRecordBytes(body.record) : undefined;
-      if (record !== undefined) this.#settle(record);
+      if (record !== undefined && isTaskRecord(record)) this.#settle(record);
     });
     deps.visibility.onTold((id) => this.#told(id));
   }
@@ -158,11 +158,9 @@ export class Reader {
       if (found === undefined || bytes > READ_BYTES_MAX) continue;
       const encoded = encodeValue(encodeRecord(found.record));
       bytes += encoded.length;
-      items.push({
-        ...found.extras,
-        record: encoded,
-        blob: (found.extras.blob ?? undefined) as WireMap | undefined,
-      });
+      const { waitingReason, owner, progress, blob } = found.extras;
+      const extras = { waiting_reason: waitingReason, owner, progress };
+      items.push({ record: encoded, ...extras, blob: blob as WireMap | undefined });
     }
     return ok({ items });
   }
@@ -262,8 +260,8 @@ export class Reader {
 
 function readFound(item: WireMap): Found | undefined {
   const record = item.record instanceof Uint8Array ? decodeRecordBytes(item.record) : undefined;
-  if (record === undefined) return undefined;
-  const { waitingReason, owner, progress, blob } = item;
+  if (record === undefined || !isTaskRecord(record)) return undefined;
+  const { waiting_reason: waitingReason, owner, progress, blob } = item;
   return {
     record,
     extras: {

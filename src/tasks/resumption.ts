@@ -5,7 +5,7 @@
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import type { Execution, RunHandlers, RunRequest } from '../executors/executor.ts';
-import type { Clock } from '../ports/clock.ts';
+import { type Clock, sleep } from '../ports/clock.ts';
 import { homeOf } from '../records/record.ts';
 import type { WireMap } from '../wire/envelope.ts';
 import type { Messaging } from '../wire/messaging.ts';
@@ -18,6 +18,15 @@ import type { Owner } from './owner.ts';
 import type { Reader } from './reader.ts';
 import type { Runner } from './runner.ts';
 import { attemptByRun, isOpen, taskOf } from './task.ts';
+
+/**
+ * How long the owner of an attempt is looked for: right after its start a daemon sees nobody yet, and who was handed
+ * the task may still be reading. Longer than both patiences, shorter than the hold.
+ */
+const RESUME_PATIENCE_MS = 15_000;
+const RESUME_RETRY_MS = 100;
+
+type Attach = (request: RunRequest, handlers: RunHandlers) => Execution | undefined;
 
 export interface ResumeDeps {
   readonly clock: Clock;
@@ -75,44 +84,60 @@ export class Resumption {
     if (!this.#deps.owner.owns(id))
       return err(coveyError('NOT_FOUND', { what: `the owner of ${id}` }));
     let keep = false;
+    // Before the write, not after it: as soon as the fact is visible the watch would ask the runner, which has not
+    // attached the worker yet, and take its "unknown" for an end.
+    this.#deps.owner.heard(id, runId);
     const at = this.#deps.clock.wallMs();
     const noted = await this.#deps.attempts.note(id, (task) => {
       const attempt = attemptByRun(task, runId);
       keep = attempt !== undefined && isOpen(attempt) && task.final === undefined;
       return keep ? { t: 'resume', run_id: runId, boot, at } : undefined;
     });
-    if (keep) this.#deps.owner.heard(id, runId);
     return ok({ keep: keep && noted });
   }
 
-  /** Asks the owner whether a worker may go on; attaches it if so. */
-  async resumeRun(
+  /** Asks the owner whether a worker may go on; attaches it if so. No answer is not a refusal. */
+  async resumeRun(id: string, attempt: number, attach: Attach): Promise<boolean> {
+    const { clock } = this.#deps;
+    const until = clock.nowMs() + RESUME_PATIENCE_MS;
+    for (;;) {
+      const verdict = await this.#tryResume(id, attempt, attach);
+      if (verdict !== 'unheard') return verdict === 'kept';
+      if (clock.nowMs() >= until) return false;
+      await sleep(clock, RESUME_RETRY_MS);
+    }
+  }
+
+  async #tryResume(
     id: string,
     attempt: number,
-    attach: (request: RunRequest, handlers: RunHandlers) => Execution | undefined,
-  ): Promise<boolean> {
-    const { view } = this.#deps;
-    const found = await this.#deps.reader.find(id, true);
-    if (found === undefined) return false;
+    attach: Attach,
+  ): Promise<'kept' | 'stale' | 'unheard'> {
+    const { view, reader, runner } = this.#deps;
+    const found = await reader.find(id, true);
+    if (found === undefined) return 'unheard';
     const task = taskOf(found.record);
     const self = view.self();
-    const open = task.attempts.find(
-      (item) => isOpen(item) && item.start.n === attempt && item.start.runner === self.peerId,
+    const mine = task.attempts.filter(
+      (item) => item.start.n === attempt && item.start.runner === self.peerId,
     );
+    const open = mine.find(isOpen);
     const fact = found.record.facts.find(
       (item) => item.value.t === 'start' && item.value.run_id === open?.start.run_id,
     );
-    if (open === undefined || fact === undefined) return false;
+    if (open === undefined || fact === undefined)
+      return mine.length === 0 && task.final === undefined ? 'unheard' : 'stale';
     const home = homeOf(found.record);
     const body = { id, run_id: open.start.run_id, boot: self.bootCount };
     const answer = await atHome(this.#deps, home, open.owner, 'run.resume', body);
-    if (answer?.keep !== true) return false;
+    if (answer === undefined) return 'unheard';
+    if (answer.keep !== true) return 'stale';
     const start = fact.value as unknown as StartFact;
     const order = {
       ...orderOf({ record: found.record, start, fact }, open.owner, undefined),
       blob: found.extras.blob ?? {},
     };
-    return this.#deps.runner.resume(order, (handlers) => attach(order, handlers));
+    return runner.resume(order, (handlers) => attach(order, handlers)) ? 'kept' : 'stale';
   }
 
   /** A worker's late word about an attempt that it no longer holds: kept as an orphan at the home. */

@@ -5,7 +5,6 @@
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Spool } from '../ports/processes.ts';
-import type { PartnerSync } from '../records/partner-sync.ts';
 import { homeOf } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
 import type { Attempts } from './attempts.ts';
@@ -24,7 +23,6 @@ export interface RetentionDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly replica: Replica;
-  readonly sync: PartnerSync;
   readonly attempts: Attempts;
   readonly view: MeshView;
   readonly tails: Tails;
@@ -69,12 +67,11 @@ export class Retention {
   }
 
   async #drop(id: string, nowWallMs: number): Promise<boolean> {
-    const { replica, sync, spool } = this.#deps;
+    const { replica, spool } = this.#deps;
     const record = replica.get(id);
     if (record === undefined) return false;
     if (record.kind === 'key') {
-      const gone = await replica.drop(id, { final: 'key', digest: '', droppedWallMs: nowWallMs });
-      if (gone.ok && gone.value) sync.dropped(record);
+      await replica.drop(id, { final: 'key', digest: '', droppedWallMs: nowWallMs });
       return false;
     }
     const task = taskOf(record);
@@ -82,7 +79,6 @@ export class Retention {
     const stone = { final: task.final.state, digest: task.final.digest, droppedWallMs: nowWallMs };
     const dropped = await replica.drop(id, stone);
     if (!dropped.ok || !dropped.value) return false;
-    sync.dropped(record);
     await Promise.all(task.attempts.map((attempt) => spool.remove(attempt.start.run_id)));
     return true;
   }

@@ -227,6 +227,7 @@ export class Tasks {
   /** No new task, no new attempt; what runs goes on. */
   stopTaking(): void {
     this.#stopping = true;
+    this.runner.stopTaking();
     this.#deps.onLoad();
   }
 

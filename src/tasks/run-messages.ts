@@ -10,12 +10,12 @@ import type { WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { CallResult, Messaging } from '../wire/messaging.ts';
 import type { Attempts } from './attempts.ts';
-import type { EndFact, StartFact } from './facts.ts';
+import { type EndFact, isTaskFact, type StartFact } from './facts.ts';
 import { orderOf } from './order.ts';
 import type { Owner } from './owner.ts';
 import type { Runner } from './runner.ts';
 import type { Tails } from './tails.ts';
-import { attemptByRun, isOpen, taskOf } from './task.ts';
+import { attemptByRun, isOpen, isTaskRecord, taskOf } from './task.ts';
 
 /** One `log.read` answers so many bytes, and waits so long for the first of them. */
 export const LOG_READ_BYTES_MAX = 256 * 1_024;
@@ -42,9 +42,10 @@ export function serveRuns(deps: RunMessagesDeps): void {
     const state = runner.query(String(body.run_id), String(body.owner));
     return ok({ state });
   });
-  messaging.onMessage('run.cancel', (_from, body) => {
+  messaging.onMessage('run.cancel', (from, body) => {
     const graceMs = typeof body.grace_ms === 'number' ? body.grace_ms : 0;
-    runner.stopRun(String(body.run_id), body.reason === 'stale' ? 'stale' : 'cancel', graceMs);
+    if (body.reason === 'stale') runner.stopStale(String(body.run_id), from, graceMs);
+    else runner.stopRun(String(body.run_id), 'cancel', graceMs);
   });
   messaging.onRequest('run.done', (_from, body) => onDone(deps, body));
   messaging.onRequest('run.report', (_from, body) => onReport(deps, body));
@@ -62,8 +63,10 @@ export function serveRuns(deps: RunMessagesDeps): void {
 
 function onStart(deps: RunMessagesDeps, body: WireMap): CallResult {
   const record = decodeRecord(body.record);
-  const fact = record?.facts.find((item) => item.value.run_id === body.run_id);
-  if (record === undefined || fact === undefined) {
+  const fact = record?.facts.find(
+    (item) => item.value.t === 'start' && item.value.run_id === body.run_id,
+  );
+  if (record === undefined || fact === undefined || !isTaskRecord(record)) {
     return err(coveyError('INVALID_PARAMS', { why: 'run.start without its attempt' }));
   }
   const blob = body.blob instanceof Uint8Array ? body.blob : deps.replica.blob(record.id);
@@ -78,7 +81,8 @@ function onStart(deps: RunMessagesDeps, body: WireMap): CallResult {
 }
 
 async function onDone(deps: RunMessagesDeps, body: WireMap): Promise<CallResult> {
-  if (typeof body.id !== 'string' || !isWireMap(body.end) || typeof body.end.run_id !== 'string') {
+  const isEnd = isWireMap(body.end) && body.end.t === 'end' && isTaskFact(body.end);
+  if (typeof body.id !== 'string' || !isEnd) {
     return err(coveyError('INVALID_PARAMS', { why: 'run.done is malformed' }));
   }
   const taken = await deps.attempts.take(body.id, body.end as unknown as EndFact, body.start);
@@ -92,7 +96,7 @@ function onReport(deps: RunMessagesDeps, body: WireMap): CallResult {
   for (const run of runs) {
     if (!isWireMap(run) || typeof run.id !== 'string' || typeof run.run_id !== 'string') continue;
     const record = deps.replica.get(run.id);
-    if (record === undefined) continue;
+    if (record?.kind !== 'task') continue;
     const task = taskOf(record);
     const attempt = attemptByRun(task, run.run_id);
     if (attempt === undefined) continue;

@@ -84,6 +84,7 @@ export class Runner {
   #undelivered = 0;
   #timer: Timer | undefined;
   #stopped = false;
+  #takesStarts = true;
 
   constructor(deps: RunnerDeps) {
     this.#deps = deps;
@@ -130,7 +131,7 @@ export class Runner {
     const over = this.#over.get(order.runId);
     if (over !== undefined)
       return over === 'ended' ? { taken: true } : { taken: false, code: 'void' };
-    if (this.#stopped) return { taken: false, code: 'stopping' };
+    if (!this.#takesStarts) return { taken: false, code: 'stopping' };
     const demand = demandOf(order.header);
     if (!this.#deps.slots.occupy(credit, demand)) return { taken: false, code: 'no_free_slot' };
     const run = this.#add(order, demand);
@@ -141,25 +142,30 @@ export class Runner {
       this.#deps.slots.vacate(demand);
       return { taken: false, code: 'no_worker' };
     }
-    run.execution = execution;
-    const timeoutMs = order.header.run_timeout_ms;
-    if (timeoutMs !== undefined) {
-      run.timeout = this.#deps.clock.after(timeoutMs, () => this.#stop(run, 'timeout'));
-    }
+    this.#begin(run, execution);
     return { taken: true };
   }
 
   /** A worker goes on with an attempt of an earlier boot of this daemon. */
   resume(order: RunOrder, attach: (handlers: RunHandlers) => Execution | undefined): boolean {
-    const demand = demandOf(order.header);
-    const run = this.#add(order, demand);
+    // Twice by the same worker: the first time stands.
+    if (this.#runs.has(order.runId)) return true;
+    const run = this.#add(order, demandOf(order.header));
     const execution = attach(this.#handlersOf(run));
     if (execution === undefined) {
       this.#runs.delete(order.runId);
       return false;
     }
-    run.execution = execution;
+    // Its timeout begins anew: how much of it was spent before the restart is known to other clocks alone.
+    this.#begin(run, execution);
     return true;
+  }
+
+  #begin(run: LocalRun, execution: Execution): void {
+    run.execution = execution;
+    const timeoutMs = run.order.header.run_timeout_ms;
+    if (timeoutMs === undefined) return;
+    run.timeout = this.#deps.clock.after(timeoutMs, () => this.#stop(run, 'timeout'));
   }
 
   #add(order: RunOrder, demand: Demand): LocalRun {
@@ -198,6 +204,17 @@ export class Runner {
   stopRun(runId: string, reason: StopReason, graceMs = this.#deps.killGraceMs): void {
     const run = this.#runs.get(runId);
     if (run !== undefined) this.#stop(run, reason, graceMs);
+  }
+
+  /**
+   * Ends an attempt that `teller` knows to be over. Its end goes there first, to be joined with what is known there:
+   * an owner that has not heard of the task's end would take it for a canceled attempt and start the next one.
+   */
+  stopStale(runId: string, teller: string, graceMs = this.#deps.killGraceMs): void {
+    const run = this.#runs.get(runId);
+    if (run === undefined) return;
+    run.teller = teller;
+    this.#stop(run, 'stale', graceMs);
   }
 
   #stop(run: LocalRun, reason: StopReason, graceMs = this.#deps.killGraceMs): void {
@@ -303,13 +320,22 @@ export class Runner {
         const answer = await this.#deps.messaging.call(peer, 'run.report', { runs });
         const stale =
           answer.ok && Array.isArray(answer.value.stale) ? (answer.value.stale as WireValue[]) : [];
-        for (const runId of stale) this.stopRun(String(runId), 'stale');
+        for (const runId of stale) this.stopStale(String(runId), peer);
       }),
     );
   }
 
+  /**
+   * Refuses every start from now on, also of attempts that were placed here before: a stopping peer counts what
+   * runs once, and what started after that would neither be waited for nor held for its worker.
+   */
+  stopTaking(): void {
+    this.#takesStarts = false;
+  }
+
   /** No new attempts; the timers end. */
   close(): void {
+    this.stopTaking();
     this.#stopped = true;
     this.#timer?.cancel();
     for (const run of this.#runs.values()) run.timeout?.cancel();

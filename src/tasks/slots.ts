@@ -105,12 +105,14 @@ export class Slots {
     this.#count(credit.demand, -1);
   }
 
-  /** Turns a credit into a running attempt. False: it expired and nothing is free in its place. */
+  /** Turns a credit into a running attempt. False: it expired, or was for something else, and nothing is free. */
   occupy(id: string, demand: Demand): boolean {
-    const credit = this.#credits.get(id);
-    if (credit === undefined && this.free(demand) <= 0) return false;
+    const isOurs = this.#credits.get(id)?.demand === demand;
+    if (!isOurs && this.free(demand) <= 0) return false;
     this.release(id);
     if (demand.startsWith('exec:')) this.#execBusy += 1;
+    // Others must hear that this peer is busy, also when nothing else happens here for a long time.
+    this.#deps.onChange();
     return true;
   }
 

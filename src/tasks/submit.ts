@@ -44,10 +44,18 @@ interface Prepared {
   readonly blob: Uint8Array;
 }
 
+/**
+ * Reserved ids that were not submitted yet and are remembered as unused; one that was forgotten costs its task a
+ * takeover sync before the start, no more.
+ */
+const UNUSED_IDS_MAX = 65_536;
+
 export class Submit {
   readonly #deps: SubmitDeps;
   /** By fingerprint: all stores that were ever seen here, as few as there are members. */
   readonly #stores = new Map<string, StoreId>();
+  /** Reserved here in this boot and not submitted here yet: their first submit is the first of all. */
+  readonly #unused = new Set<string>();
 
   constructor(deps: SubmitDeps) {
     this.#deps = deps;
@@ -66,6 +74,11 @@ export class Submit {
 
   reserve(count: number): { ids: string[]; expires_at: string } {
     const ids = Array.from({ length: count }, () => this.mintId());
+    for (const id of ids) this.#unused.add(id);
+    for (const oldest of this.#unused) {
+      if (this.#unused.size <= UNUSED_IDS_MAX) break;
+      this.#unused.delete(oldest);
+    }
     return { ids, expires_at: toRfc3339(this.#deps.clock.wallMs() + ID_TTL_MS) };
   }
 
@@ -87,6 +100,7 @@ export class Submit {
     if (id === undefined || parts === undefined) {
       return err(coveyError('INVALID_PARAMS', { why: `'${params.id}' is not a task id` }));
     }
+    const isFirst = params.id === undefined || this.#unused.delete(id);
     const prepared = this.#prepare(params);
     if (!prepared.ok) return prepared;
     const isOld = this.#deps.clock.wallMs() - parts.createdMs > ID_TTL_MS;
@@ -96,7 +110,7 @@ export class Submit {
       if (!holder.ok) return holder;
       if (holder.value !== id) return ok(this.#existing(holder.value));
     }
-    return this.#spread(id, prepared.value, params.durability);
+    return this.#spread(id, prepared.value, params.durability, isFirst);
   }
 
   /** The receipt of a task that has the dedupe key already: nothing was stored for this request. */
@@ -123,13 +137,14 @@ export class Submit {
     // The key belongs to the task that had it; a retry of a final one is a task of its own.
     const { dedupe_key: _key, ...rest } = header;
     const again = { header: { ...rest, retry_of: record.id, delay_ms: 0 }, blob };
-    return this.#spread(this.mintId(), again, header.durability);
+    return this.#spread(this.mintId(), again, header.durability, true);
   }
 
   async #spread(
     id: string,
     prepared: Prepared,
     durability: TaskHeader['durability'],
+    isFirst: boolean,
   ): Promise<Result<Receipt, CoveyError>> {
     const { clock, sharing, view, copies, copiesRequired } = this.#deps;
     const named = this.homeOfId(id);
@@ -148,7 +163,7 @@ export class Submit {
     const required = { auto: now, one: 1, quorum: Math.floor(copies / 2) + 1, all: copies }[
       durability
     ];
-    const spread = await sharing.spread({ record, blob, fresh: true }, { home, required });
+    const spread = await sharing.spread({ record, blob, fresh: true, isFirst }, { home, required });
     if (spread.refusal !== undefined) return err(spread.refusal);
     if (spread.storedOn.length < required) {
       // Nothing was stored anywhere: then the outcome is known, and so is its reason.

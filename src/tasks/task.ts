@@ -9,6 +9,7 @@ import {
   type EndFact,
   type FinalFact,
   fromWire,
+  isTaskFact,
   type StartFact,
   type TaskFactValue,
   type TaskHeader,
@@ -87,7 +88,7 @@ export function digestOfEnd(end: EndFact): string {
   const known = endDigests.get(end);
   if (known !== undefined) return known;
   const { out, exit, sig, err, res, stdout, stderr } = end;
-  const digest = digestOf(encodeValue({ out, exit, sig, err, res, stdout, stderr }));
+  const digest = end.whole ?? digestOf(encodeValue({ out, exit, sig, err, res, stdout, stderr }));
   endDigests.set(end, digest);
   return digest;
 }
@@ -214,7 +215,14 @@ export function acceptedEnd(task: Task): EndFact | undefined {
   return attemptByRun(task, task.final.run_id)?.ends[0];
 }
 
+/** Whether a record that came from elsewhere can be read as a task. */
+export const isTaskRecord = (record: RecordState): boolean =>
+  record.kind === 'task' &&
+  decodeHeader(record.header) !== undefined &&
+  record.facts.every((fact) => isTaskFact(fact.value));
+
 export const taskRules = {
+  isReadable: isTaskRecord,
   isFinal: (record: RecordState): boolean => taskOf(record).final !== undefined,
   dropAtMs: (record: RecordState): number | undefined => taskOf(record).dropAt,
 };

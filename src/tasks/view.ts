@@ -114,7 +114,8 @@ export function standingOf(task: Task, nowWallMs: number, waitingReason?: string
   const since = Math.max(lastEnd, Math.min(dueAt(task), nowWallMs), task.submittedAt);
   return {
     state: 'waiting',
-    reason: waitingReason ?? 'no_free_slot',
+    // Only the owner knows; whoever holds a mere copy has not heard from it.
+    reason: waitingReason ?? 'owner_unreachable',
     sinceWallMs: since,
     runAtWallMs: undefined,
   };

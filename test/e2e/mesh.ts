@@ -5,6 +5,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'vitest';
 import { type Connection, type Covey, connect, openConnection } from '../../src/client/index.ts';
 import { type ProcessRef, refOf } from '../../src/testnet/processes.ts';
 import { TestNetwork, type TestNetworkOptions } from '../../src/testnet/testnet.ts';
@@ -127,6 +128,21 @@ export class Mesh {
           ?.status === status,
       timeoutMs,
     );
+  }
+
+  /** Fails, with the history of the tasks in question, unless each of these started once and no other did. */
+  async expectOneStartEach(via: number, ledger: Ledger, ids: readonly string[]): Promise<void> {
+    const starts = await ledger.starts();
+    const wrong = new Set([...ids, ...starts.map(({ id }) => id)]);
+    for (const id of ids) if (starts.filter((start) => start.id === id).length === 1) wrong.delete(id);
+    const told = await Promise.all(
+      [...wrong].map(async (id) => ({
+        id,
+        starts: starts.filter((start) => start.id === id),
+        history: (await this.explain(via, id)).history,
+      })),
+    );
+    expect(told).toEqual([]);
   }
 
   /** Commands on every slot that last until their gate opens; answers their ids when all of them run. */

@@ -1,3 +1,4 @@
+/** The allow-list, joined in any order: all peers agree on who may connect. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AllowList } from '../../src/membership/allow-list.ts';

@@ -1,3 +1,4 @@
+/** The member rule: news of one member in any order leads to one state. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Fact, type SelfRecord, signFact, type Verdict } from '../../src/membership/fact.ts';

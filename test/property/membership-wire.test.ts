@@ -1,3 +1,4 @@
+/** Membership messages and facts: what is written is read back, and no bytes make the decoder throw. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { toHex } from '../../src/base/hash.ts';

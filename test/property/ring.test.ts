@@ -1,3 +1,4 @@
+/** The ring: the same for everybody, even, and moved little by a join or a leave. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { hash64, sha256Of } from '../../src/base/hash.ts';

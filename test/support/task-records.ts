@@ -51,7 +51,8 @@ export function newRecord(
     id,
     kind: 'task',
     stamp,
-    header: encodeHeader(headerOf(more.header)),
+    // A plain Uint8Array, as it comes back from the disk; the encoder gives a Buffer.
+    header: Uint8Array.from(encodeHeader(headerOf(more.header))),
     blobDigest: more.blob === undefined ? '' : digestOf(more.blob),
     firstHome: [...home].sort(),
     facts: [],

@@ -80,7 +80,7 @@ export function missingPaths(
   exists: (path: string) => boolean,
 ): Problem[] {
   return text.split('\n').flatMap((line, index) =>
-    [...line.matchAll(/\b(?:src|test|bin|configs|bench|docs)\/[\w./-]*\w/g)]
+    [...line.matchAll(/(?<![\w./-])(?:src|test|bin|configs|bench|docs)\/[\w./-]*\w/g)]
       .map(([name]) => name)
       .filter((name) => !exists(name))
       .map((name) => ({

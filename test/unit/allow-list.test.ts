@@ -1,3 +1,4 @@
+/** Who may connect: entries, revocations, and admissions by the revoked. */
 import { describe, expect, it } from 'vitest';
 import { AllowList } from '../../src/membership/allow-list.ts';
 import { type Entry, type Fact, type Revocation, signFact } from '../../src/membership/fact.ts';

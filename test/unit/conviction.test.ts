@@ -1,3 +1,4 @@
+/** When a suspect is convicted: how many observers, what evidence, how long a silence. */
 import { describe, expect, it } from 'vitest';
 import {
   judge,

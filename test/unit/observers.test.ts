@@ -1,3 +1,4 @@
+/** Who observes whom: neighbours on independently hashed rings. */
 import { describe, expect, it } from 'vitest';
 import { ObserverRings } from '../../src/membership/observers.ts';
 

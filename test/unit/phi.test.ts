@@ -1,3 +1,4 @@
+/** The phi-accrual detector, against values computed by hand. */
 import { describe, expect, it } from 'vitest';
 import { PHI_MAX, PHI_SIGMA_MS_MAX, PHI_SIGMA_MS_MIN } from '../../src/membership/limits.ts';
 import { PhiWindow, phiOf } from '../../src/membership/phi.ts';

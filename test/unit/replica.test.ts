@@ -4,7 +4,14 @@ import { withFact } from '../../src/records/record.ts';
 import { RECORD_QUEUE_MAX } from '../../src/records/replica.ts';
 import { toWire } from '../../src/tasks/facts.ts';
 import { type StoreHost, StoreWorld } from '../support/store-world.ts';
-import { factOf, finalOf, newRecord, startOf, withFacts } from '../support/task-records.ts';
+import {
+  factOf,
+  finalOf,
+  newRecord,
+  startOf,
+  storeOf,
+  withFacts,
+} from '../support/task-records.ts';
 
 const put = (world: StoreWorld, host: StoreHost, record: RecordState) =>
   world.run(host.replica.change(record.id, () => ({ value: 'done', next: record })));
@@ -64,7 +71,7 @@ describe('the replica', () => {
     const world = await StoreWorld.of('a');
     const a = world.host('a');
     const final = finalRecord(a);
-    const standIn = newRecord(['someone else']);
+    const standIn = newRecord([storeOf('b')]);
     await put(world, a, final);
     await put(world, a, standIn);
     a.disk.full = true;
@@ -104,10 +111,7 @@ describe('the replica', () => {
   it('reads its unfinished records back after a crash, and only those', async () => {
     const world = await StoreWorld.of('a');
     const before = world.host('a');
-    const open = withFacts(
-      newRecord([before.storeId]),
-      factOf(before.storeId, 1, startOf('run1')),
-    );
+    const open = withFacts(newRecord([before.storeId]), factOf(before.storeId, 1, startOf('run1')));
     const final = finalRecord(before);
     await put(world, before, open);
     await put(world, before, final);
@@ -144,11 +148,11 @@ describe('the replica', () => {
   it('gives a stand-in copy up only in the version that was confirmed', async () => {
     const world = await StoreWorld.of('a');
     const a = world.host('a');
-    const confirmed = newRecord(['b', 'c']);
+    const confirmed = newRecord([storeOf('b'), storeOf('c')]);
     const marked = { record: confirmed, blob: undefined, fresh: false, standIn: true };
     await world.run(a.sharing.accept(marked));
     expect(a.replica.isStandIn(confirmed.id)).toBe(true);
-    const changed = withFacts(confirmed, factOf('b', 1, startOf('run1')));
+    const changed = withFacts(confirmed, factOf(storeOf('b'), 1, startOf('run1')));
     await put(world, a, changed);
 
     expect(await world.run(a.replica.releaseStandIn(confirmed, false))).toEqual({
@@ -168,7 +172,7 @@ describe('the replica', () => {
   it('keeps a released copy, unmarked, where this store has come into the home', async () => {
     const world = await StoreWorld.of('a');
     const a = world.host('a');
-    const record = newRecord([a.storeId, 'b']);
+    const record = newRecord([a.storeId, storeOf('b')]);
     await world.run(a.sharing.accept({ record, blob: undefined, fresh: false, standIn: true }));
     await world.run(a.replica.releaseStandIn(record, true));
     expect(a.replica.isStandIn(record.id)).toBe(false);

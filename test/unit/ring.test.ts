@@ -1,3 +1,4 @@
+/** The ring by example: preference lists, distinct hosts and zones, published vectors. */
 import { describe, expect, it } from 'vitest';
 import { Ring, type RingMember } from '../../src/ring/ring.ts';
 

@@ -1,3 +1,4 @@
+/** Whether a store that presents itself is the one that was seen before: rollbacks and clones are refused. */
 import { describe, expect, it } from 'vitest';
 import { fingerprintOf } from '../../src/base/task-id.ts';
 import { refusalOfStore, type SeenStore } from '../../src/membership/store-check.ts';
@@ -19,10 +20,15 @@ describe('the store that a peer presents', () => {
 
   it('is refused when it was rolled back', () => {
     expect(refusalOfStore([last], presented({ bootCount: 6, bootId: 'b6' }))).toMatch(/older/);
-    expect(refusalOfStore([last], presented({ seq: 99 }))).toMatch(/sequence/);
+    const later = { bootCount: 8, bootId: 'b8', bootIds: ['b7', 'b8'] };
+    expect(refusalOfStore([last], presented({ ...later, seq: 99 }))).toMatch(/sequence/);
     const again = presented({ bootCount: 8, bootId: 'x8', bootIds: ['b5', 'b6', 'x7', 'x8'] });
     expect(refusalOfStore([last], again)).toMatch(/history/);
     expect(refusalOfStore([last], presented({ bootId: 'x7', bootIds: ['x7'] }))).toMatch(/boot id/);
+  });
+
+  it('is not refused for a hello of the same boot that a later one overtook', () => {
+    expect(refusalOfStore([last], presented({ seq: 99 }))).toBeUndefined();
   });
 
   it('is not refused for boots that its history no longer holds', () => {

@@ -1,3 +1,4 @@
+/** Who a store is: minted once, every boot counted, no dot used twice. */
 import { describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
 import type { Store } from '../../src/ports/store.ts';
@@ -79,10 +80,20 @@ describe('the identity of a store', () => {
 
   it.each([
     ['a newer layout', 'm/store', { schema_version: 2 }, /newer Covey \(layout 2/],
-    ['an older layout without a way', 'm/store', { schema_version: 0 }, /no way from store layout 0/],
+    [
+      'an older layout without a way',
+      'm/store',
+      { schema_version: 0 },
+      /no way from store layout 0/,
+    ],
     ['bytes that are no identity', 'm/store', new Uint8Array([0xff]), /unreadable/],
     ['an identity without its parts', 'm/store', { schema_version: 1 }, /unreadable/],
-    ['an unreadable counter, whose dots would be used again', 'm/seq', 'x', /counter .* unreadable/],
+    [
+      'an unreadable counter, whose dots would be used again',
+      'm/seq',
+      'x',
+      /counter .* unreadable/,
+    ],
   ])('refuses %s', async (_, key, value, why) => {
     const loaded = await over(key, value);
     expect(loaded).toMatchObject({ ok: false, error: expect.stringMatching(why) });

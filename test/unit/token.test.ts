@@ -1,3 +1,4 @@
+/** Invite tokens: what they hold, and how a broken one is refused. */
 import { describe, expect, it } from 'vitest';
 import { decodeToken, encodeToken } from '../../src/membership/token.ts';
 

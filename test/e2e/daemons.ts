@@ -1,0 +1,82 @@
+/** Single daemons with flags of the test's own, for what the test network does not do: strange starts. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
+import { COVEYD } from '../../src/testnet/paths.ts';
+
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Running {
+  readonly pid: number;
+  /** The first line on stdout, as it was printed. */
+  readonly ready: Readonly<Record<string, unknown>>;
+  readonly ended: Promise<Ended>;
+  kill(signal: NodeJS.Signals): Promise<Ended>;
+}
+
+export class Daemons {
+  readonly dir: string;
+  readonly #children: ChildProcess[] = [];
+
+  private constructor(dir: string) {
+    this.dir = dir;
+  }
+
+  static async create(): Promise<Daemons> {
+    return new Daemons(await mkdtemp(join(tmpdir(), 'covey-one-')));
+  }
+
+  async end(): Promise<void> {
+    for (const child of this.#children) child.kill('SIGKILL');
+    await rm(this.dir, { recursive: true, force: true });
+  }
+
+  /** A daemon that is expected to end by itself. */
+  run(args: readonly string[], command: readonly string[] = [COVEYD]): Promise<Ended> {
+    return this.#spawn(args, command).ended;
+  }
+
+  /** A daemon in `DIR/NAME`, up to its ready line. */
+  async start(name: string, args: readonly string[] = []): Promise<Running> {
+    const dataDir = join(this.dir, name);
+    const socket = join(this.dir, `${name}.sock`);
+    const where = ['--data-dir', dataDir, '--bind', '127.77.1.1:0', '--socket', socket];
+    const all = [...where, '--allow-root', ...args];
+    const { child, ended } = this.#spawn(all, [COVEYD]);
+    const { stdout, pid } = child;
+    if (!stdout || pid === undefined) throw new Error('the daemon has no output');
+    const lines = createInterface({ input: stdout });
+    const line = new Promise<string>((resolve) => lines.once('line', resolve));
+    const first = await Promise.race([line, ended]);
+    if (typeof first !== 'string') throw new Error(`coveyd ended (${first.code}): ${first.stderr}`);
+    const kill = (signal: NodeJS.Signals): Promise<Ended> => {
+      child.kill(signal);
+      return ended;
+    };
+    return { pid, ready: JSON.parse(first), ended, kill };
+  }
+
+  #spawn(args: readonly string[], command: readonly string[]) {
+    const [program = COVEYD, ...first] = command;
+    const env = Object.fromEntries(
+      Object.entries(process.env).filter(([name]) => !name.startsWith('COVEY_')),
+    );
+    const child = spawn(program, [...first, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env });
+    this.#children.push(child);
+    const exit = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
+      child.on('exit', (code, signal) => resolve({ code, signal }));
+    });
+    const ended = Promise.all([exit, text(child.stdout), text(child.stderr)]).then(
+      ([{ code, signal }, stdout, stderr]) => ({ code, signal, stdout, stderr }),
+    );
+    return { child, ended };
+  }
+}

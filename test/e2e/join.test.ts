@@ -1,0 +1,248 @@
+/** Invitations, strangers, returns from the peer book, and starts that are refused with a sentence. */
+import { spawn } from 'node:child_process';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { tcp } from '@libp2p/tcp';
+import { tls } from '@libp2p/tls';
+import { yamux } from '@libp2p/yamux';
+import { multiaddr } from '@multiformats/multiaddr';
+import { createLibp2p } from 'libp2p';
+import { afterEach, expect, test } from 'vitest';
+import { openConnection } from '../../src/client/index.ts';
+import { HostClock } from '../../src/host/clock.ts';
+import { openStore } from '../../src/host/store.ts';
+import { encodeToken } from '../../src/membership/token.ts';
+import { COVEY, COVEYD } from '../../src/testnet/paths.ts';
+import { TestNetwork } from '../../src/testnet/testnet.ts';
+import { decodeValue, encodeValue } from '../../src/wire/codec.ts';
+import { isWireMap } from '../../src/wire/envelope.ts';
+import { Daemons } from './daemons.ts';
+import { TEST_MS } from './mesh.ts';
+
+const cleanups: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+}, TEST_MS);
+
+async function up(peers: number, options: { readonly join?: boolean } = {}): Promise<TestNetwork> {
+  const network = await TestNetwork.up({ peers, slots: 1, ...options });
+  cleanups.push(() => network.down({ graceMs: 0 }));
+  return network;
+}
+
+async function daemons(): Promise<Daemons> {
+  const made = await Daemons.create();
+  cleanups.push(() => made.end());
+  return made;
+}
+
+async function invite(network: TestNetwork, index: number, ttlMs = 60_000): Promise<string> {
+  const answer = await network.call(index, 'access.invite', { ttl_ms: ttlMs });
+  if (!answer.ok) throw new Error(answer.error.message);
+  return answer.value.token;
+}
+
+async function covey(args: readonly string[], stdin?: string) {
+  const child = spawn(COVEY, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  child.stdin.end(stdin ?? '');
+  const code = new Promise((resolve) => child.on('exit', resolve));
+  const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  return { code: await code, out, err };
+}
+
+test(
+  'covey invite here, covey join there: one mesh, told apart from used, expired, foreign and broken tokens',
+  async () => {
+    const network = await up(4, { join: false });
+    const at = (index: number): string[] => ['--socket', network.socket(index)];
+    const printed = await covey(['invite', ...at(1)]);
+    expect(printed).toMatchObject({ code: 0, out: expect.stringMatching(/^covey1-\S+\n$/) });
+    const token = printed.out.trim();
+    expect(await covey(['join', '-', ...at(2)], `${token}\n`)).toMatchObject({ code: 0, err: '' });
+    await network.waitFor('both see two', async () => {
+      const views = await Promise.all([network.members(1), network.members(2)]);
+      return views.every((view) => view?.filter(({ status }) => status === 'alive').length === 2);
+    });
+
+    const join = async (index: number, tried: string) => {
+      const answer = await network.call(index, 'mesh.join', { token: tried }, 20_000);
+      return answer.ok ? 'joined' : answer.error.code;
+    };
+    expect(await join(3, token)).toBe('TOKEN_USED');
+    expect(await join(2, token)).toBe('joined');
+    expect(await join(3, token.slice(0, -4))).toBe('TOKEN_INVALID');
+    expect(await join(3, 'covey1-????')).toBe('TOKEN_INVALID');
+    expect(await join(3, '\u{1F980}')).toBe('TOKEN_INVALID');
+    const short = await invite(network, 1, 1_000);
+    const expiresAt = Date.now() + 1_000;
+    await network.waitFor('the token has expired', () => Date.now() > expiresAt + 50);
+    expect(await join(3, short)).toBe('TOKEN_EXPIRED');
+    // A member of one mesh takes no token of another.
+    expect(await join(2, await invite(network, 4))).toBe('FOREIGN_MESH');
+    // Issued by nobody: well formed, with a secret of its own.
+    const forged = encodeToken({
+      meshId: 'f'.repeat(32),
+      inviter: network.identity(1).peerId,
+      addresses: [network.address(1)],
+      secret: new Uint8Array(16),
+      expiresAtMs: Date.now() + 60_000,
+    });
+    expect(await join(3, forged)).toMatch(/^(TOKEN_USED|JOIN_FAILED)$/);
+    const listed = await network.call(1, 'access.list', {});
+    expect(listed.ok && listed.value.entries).toHaveLength(2);
+    expect(await network.members(3)).toHaveLength(1);
+    expect(await join(3, await invite(network, 2))).toBe('joined');
+  },
+  TEST_MS,
+);
+
+test(
+  'a stranger gets nothing but admit, and a frame over the limit costs its sender the connection',
+  async () => {
+    const network = await up(2);
+    const node = await createLibp2p({
+      transports: [tcp()],
+      connectionEncrypters: [tls()],
+      streamMuxers: [yamux()],
+    });
+    cleanups.push(async () => node.stop());
+    const [host, port] = network.address(1).split(':');
+    const address = multiaddr(`/ip4/${host}/tcp/${port}`);
+    const connection = await node.dial(address);
+    for (const frameClass of ['control', 'data', 'bulk']) {
+      // Reset while it is opened, or at once after that, without a byte.
+      const bytes: Uint8Array[] = [];
+      const stream = await connection
+        .newStream(`/covey/${frameClass}/1`)
+        .catch((thrown: unknown) => String(thrown));
+      if (typeof stream === 'string') continue;
+      stream.addEventListener('message', ({ data }) => bytes.push(data.subarray()));
+      await network.waitFor('the stream is reset', () => stream.status !== 'open');
+      expect(bytes).toEqual([]);
+    }
+    const admit = await connection.newStream('/covey/admit/1');
+    // It says that it has 1 GiB.
+    admit.send(new Uint8Array([0x80, 0x80, 0x80, 0x80, 0x04, 1, 2, 3]));
+    await network.waitFor('the stream is reset', () => admit.status !== 'open');
+    expect(await network.members(1)).toHaveLength(2);
+    const receipt = await network.call(1, 'task.submit', { exec: { argv: ['true'] } });
+    expect(receipt).toMatchObject({ ok: true, value: { required: 2, degraded: false } });
+  },
+  TEST_MS,
+);
+
+test(
+  'five that all stopped find each other from their peer books, in whatever order they start',
+  async () => {
+    const network = await up(5);
+    const submitted = await network.call(2, 'task.submit', { exec: { argv: ['echo', 'kept'] } });
+    if (!submitted.ok) throw new Error(submitted.error.message);
+    const { id } = submitted.value;
+    for (const index of network.indices) {
+      await network.kill(index, index % 2 === 0 ? 'SIGTERM' : 'SIGKILL');
+    }
+    for (const index of [4, 1, 5, 3, 2]) await network.restart(index);
+    await network.waitForAllAlive();
+    const done = await network.call(5, 'task.wait', { ids: [id], timeout_ms: 20_000 }, 25_000);
+    expect(done).toMatchObject({ ok: true, value: { done: [{ state: 'completed' }] } });
+  },
+  TEST_MS,
+);
+
+test(
+  'no argument but where: a mesh of one with a ready line; port 0 is chosen once and kept',
+  async () => {
+    const made = await daemons();
+    const bind = ['--bind', '127.0.0.1:0'];
+    const first = await made.start('one', bind);
+    const { ready } = first;
+    expect(ready).toEqual({
+      event: 'ready',
+      pid: first.pid,
+      peer_id: expect.stringMatching(/^12D3KooW/),
+      store_id: expect.stringMatching(/^[0-9a-f]{32}$/),
+      mesh_id: expect.any(String),
+      addresses: [expect.stringMatching(/^127\.0\.0\.1:[1-9]\d*$/)],
+      socket: join(made.dir, 'one.sock'),
+    });
+    const opened = await openConnection(String(ready.socket));
+    if (!opened.ok) throw new Error(opened.error.message);
+    // It listens on loopback alone: a token would lead other hosts nowhere.
+    const far = encodeToken({
+      meshId: 'f'.repeat(32),
+      inviter: String(ready.peer_id),
+      addresses: ['192.0.2.1:26839'],
+      secret: new Uint8Array(16),
+      expiresAtMs: Date.now() + 60_000,
+    });
+    const alone = { error: { code: 'LOOPBACK_ONLY', help: expect.stringContaining('--bind') } };
+    expect(await opened.value.call('mesh.join', { token: far })).toMatchObject(alone);
+    expect(await opened.value.call('access.invite', {})).toMatchObject(alone);
+    opened.value.close();
+    const ended = await first.kill('SIGTERM');
+    expect({ code: ended.code, lines: ended.stdout.split('\n').length }).toEqual({
+      code: 0,
+      lines: 2,
+    });
+    const second = await made.start('one', bind);
+    const { pid: _one, ...same } = ready;
+    const { pid: _two, ...again } = second.ready;
+    expect(again).toEqual(same);
+  },
+  TEST_MS,
+);
+
+test(
+  'a port, data directory or socket in use, a newer store, root: exit 1 and a sentence',
+  async () => {
+    const made = await daemons();
+    const first = await made.start('first');
+    const dirOf = (name: string): string => join(made.dir, name);
+    const refusal = async (args: readonly string[], command?: readonly string[]) => {
+      const { code, stdout, stderr } = await made.run(['--allow-root', ...args], command);
+      expect({ code, stdout, lines: stderr.trimEnd().split('\n').length }).toEqual({
+        code: 1,
+        stdout: '',
+        lines: 1,
+      });
+      return stderr;
+    };
+    const [address] = first.ready.addresses as string[];
+    const busyPort = await refusal(['--data-dir', dirOf('second'), '--bind', String(address)]);
+    expect(busyPort).toMatch(/^coveyd: .*in use.*--bind/);
+    const busyDir = ['--data-dir', dirOf('first'), '--bind', '127.77.1.2:0'];
+    expect(await refusal(busyDir)).toMatch(/^coveyd: .*first.*in use/);
+    const socket = String(first.ready.socket);
+    const busySocket = ['--data-dir', dirOf('third'), '--bind', '127.77.1.2:0', '--socket', socket];
+    expect(await refusal(busySocket)).toMatch(/^coveyd: .*socket.*in use/);
+    // The first one still answers: nobody took its socket away.
+    const opened = await openConnection(socket);
+    expect(opened.ok).toBe(true);
+    if (opened.ok) opened.value.close();
+
+    await first.kill('SIGTERM');
+    const store = await openStore({
+      directory: join(dirOf('first'), 'store'),
+      clock: new HostClock(),
+    });
+    if (!store.ok) throw new Error(store.error.detail);
+    const meta = decodeValue(store.value.get('m/store') ?? new Uint8Array(0));
+    if (!meta.ok || !isWireMap(meta.value)) throw new Error('no identity of the store');
+    const newer = { ...meta.value, schema_version: 1_000 };
+    await store.value.append([{ put: 'm/store', value: encodeValue(newer) }]);
+    await store.value.close();
+    expect(await refusal(busyDir)).toMatch(/^coveyd: .*(newer|1000)/);
+
+    const asRoot = process.getuid?.() === 0 ? [COVEYD] : ['unshare', '-r', COVEYD];
+    const bare = await made.run(['--data-dir', dirOf('root'), '--bind', '127.77.1.3:0'], asRoot);
+    expect(bare).toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringMatching(/^coveyd: .*root.*--allow-root/),
+    });
+    await rm(dirOf('first'), { recursive: true });
+  },
+  TEST_MS,
+);

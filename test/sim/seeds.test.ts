@@ -1,0 +1,55 @@
+/**
+ * What CI runs of the simulator: 50 seeds of what exists (join, submit, wait, cancel, kill, stop, partition, takeover),
+ * each twice. Nothing may be violated, everything must come to its end, and both runs must be the same to the last
+ * port call. Seeds that once found a bug stay here.
+ */
+import { describe, expect, it } from 'vitest';
+import { drawOptions, runScenario, type ScenarioOptions } from '../../src/sim/scenarios.ts';
+
+/** Real time: a world takes half a second on an idle machine. */
+const TIMEOUT_MS = 60_000;
+const SEEDS = Array.from({ length: 50 }, (_, i) => `ci ${i}`);
+/** Smaller than what `npm run sim` draws: the time of the tests is bounded. */
+const SMALL: Partial<ScenarioOptions> = { tasks: 20, storyMs: 12_000, faults: 4 };
+
+describe('50 seeds, twice', () => {
+  it.each(SEEDS)(
+    '%s',
+    async (seed) => {
+      const options = drawOptions(seed, SMALL);
+      const first = await runScenario(options);
+      const again = await runScenario(options);
+      const { outcome, violations, pending } = first;
+      expect({ outcome, violations, pending }).toEqual({
+        outcome: 'held',
+        violations: [],
+        pending: [],
+      });
+      expect(again.hash).toBe(first.hash);
+      expect(first.counts.acknowledged).toBeGreaterThan(0);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+/** Worlds in which the product once broke a rule, and what was wrong. */
+const REGRESSIONS: readonly (readonly [string, Partial<ScenarioOptions>, string])[] = [
+  ['5481', {}, 'a client’s repeated request was started at once by an owner that had been away'],
+  ['1401', { mode: 'wild' }, 'a hello that a later one overtook was taken for a rolled back store'],
+  ['1269', { mode: 'wild' }, 'a stopping peer started an attempt, killed it and called it failed'],
+];
+
+describe('seeds that found a bug', () => {
+  it.each(REGRESSIONS)(
+    '%s',
+    async (seed, fixed) => {
+      const { outcome, violations, pending } = await runScenario(drawOptions(seed, fixed));
+      expect({ outcome, violations, pending }).toEqual({
+        outcome: 'held',
+        violations: [],
+        pending: [],
+      });
+    },
+    TIMEOUT_MS,
+  );
+});

@@ -1,0 +1,157 @@
+import { describe, expect, it } from 'vitest';
+import { RecordingLogger } from '../../src/base/telemetry.ts';
+import { Takeover } from '../../src/tasks/takeover.ts';
+import { StoreWorld } from '../support/store-world.ts';
+import {
+  factOf,
+  finalOf,
+  newRecord,
+  startOf,
+  storeOf,
+  withFacts,
+} from '../support/task-records.ts';
+
+const PATIENCE_MS = 5_000;
+
+async function takeoverAt(world: StoreWorld, name: string) {
+  const host = world.host(name);
+  const log = new RecordingLogger();
+  const done = new Map<string, boolean>();
+  const takeover = new Takeover({
+    clock: world.clock,
+    log,
+    replica: host.replica,
+    sharing: host.sharing,
+    view: host.view,
+    copiesRequired: 2,
+    patienceMs: () => PATIENCE_MS,
+    done: (ids, complete) => {
+      for (const id of ids) done.set(id, complete(id));
+    },
+  });
+  const request = async (id: string): Promise<boolean | undefined> => {
+    done.delete(id);
+    takeover.request(id);
+    await world.clock.runUntil(() => done.has(id), 60_000);
+    return done.get(id);
+  };
+  return { host, log, request, takeover, done };
+}
+
+const stored = async (world: StoreWorld, home: readonly string[], more = 0) => {
+  const record = newRecord([...home, ...Array.from({ length: more }, (_, i) => storeOf(`x${i}`))]);
+  for (const host of world.hosts) {
+    if (!home.includes(host.storeId)) continue;
+    await world.run(host.replica.change(record.id, () => ({ value: 0, next: record })));
+  }
+  return record;
+};
+
+describe('takeover', () => {
+  it('joins what every member holds, stand-ins included, and is complete when all have answered', async () => {
+    const world = await StoreWorld.of('a', 'b', 'c', 'd');
+    const [a, b, c, d] = world.hosts;
+    if (!a || !b || !c || !d) throw new Error('no hosts');
+    const record = await stored(world, [a.storeId, b.storeId, c.storeId]);
+    const placed = withFacts(record, factOf(c.storeId, 1, startOf('run1')));
+    const ended = withFacts(
+      record,
+      factOf(d.storeId, 1, { t: 'cancel', reason: '', by: '', at: 1 }),
+    );
+    await world.run(c.replica.change(record.id, () => ({ value: 0, next: placed })));
+    await world.run(
+      d.sharing.accept({ record: ended, blob: undefined, fresh: false, standIn: true }),
+    );
+    const { request } = await takeoverAt(world, 'a');
+    expect(await request(record.id)).toBe(true);
+    expect(a.replica.get(record.id)?.facts).toHaveLength(2);
+  });
+
+  // n stores of the home, W = 2: complete needs n − min(W, n) + 1 of them, this one included.
+  it.each([
+    { home: 3, dead: 0, complete: true },
+    { home: 3, dead: 1, complete: true },
+    { home: 3, dead: 2, complete: false },
+    { home: 2, dead: 0, complete: true },
+    { home: 2, dead: 1, complete: true },
+    { home: 1, dead: 0, complete: true },
+    { home: 4, dead: 1, complete: true },
+    { home: 4, dead: 2, complete: false },
+  ])('of a home of $home with $dead dead is complete: $complete', async (wanted) => {
+    const world = await StoreWorld.of('a', 'b', 'c', 'd', 'e');
+    const home = world.hosts.slice(0, wanted.home).map((host) => host.storeId);
+    const record = await stored(world, home);
+    for (const host of world.hosts.slice(wanted.home - wanted.dead, wanted.home))
+      world.kill(host.name);
+    const { request } = await takeoverAt(world, 'a');
+    expect(await request(record.id)).toBe(wanted.complete);
+  });
+
+  it('is not complete when a member outside the home did not answer', async () => {
+    const world = await StoreWorld.of('a', 'b', 'c');
+    const [a, b, c] = world.hosts;
+    if (!a || !b || !c) throw new Error('no hosts');
+    const record = await stored(world, [a.storeId, b.storeId]);
+    world.mesh.frozen.add(c.peerId);
+    const { request, log } = await takeoverAt(world, 'a');
+    const before = world.clock.nowMs();
+    expect(await request(record.id)).toBe(false);
+    expect(world.clock.nowMs() - before).toBeGreaterThanOrEqual(PATIENCE_MS);
+    expect(log.lines).toMatchObject([{ level: 'warn', fields: { unheard: ['c'] } }]);
+  });
+
+  it('waits for members that come into reach, and for none that turns out dead', async () => {
+    const world = await StoreWorld.of('a', 'b', 'c');
+    const [a, b, c] = world.hosts;
+    if (!a || !b || !c) throw new Error('no hosts');
+    const record = await stored(world, [a.storeId, b.storeId, c.storeId]);
+    world.mesh.gone.add(b.peerId).add(c.peerId);
+    world.clock.after(1_000, () => world.revive('b'));
+    world.clock.after(2_000, () => world.kill('c'));
+    const { request } = await takeoverAt(world, 'a');
+    expect(await request(record.id)).toBe(true);
+    expect(world.clock.nowMs()).toBeLessThan(PATIENCE_MS);
+  });
+
+  it('counts the home as joined: a store that was added there is asked for too', async () => {
+    const world = await StoreWorld.of('a', 'b');
+    const [a, b] = world.hosts;
+    if (!a || !b) throw new Error('no hosts');
+    const record = await stored(world, [a.storeId, b.storeId]);
+    const grown = ['x', 'y'].map((name, i) =>
+      factOf(b.storeId, i + 1, { t: 'home', store: storeOf(name), at: 1 }),
+    );
+    const larger = withFacts(record, ...grown);
+    await world.run(b.replica.change(record.id, () => ({ value: 0, next: larger })));
+    const { request } = await takeoverAt(world, 'a');
+    // Two of four were heard; three are needed.
+    expect(await request(record.id)).toBe(false);
+  });
+
+  it('learns that a task is long over from a tombstone', async () => {
+    const world = await StoreWorld.of('a', 'b');
+    const [a, b] = world.hosts;
+    if (!a || !b) throw new Error('no hosts');
+    const record = await stored(world, [a.storeId, b.storeId]);
+    const final = withFacts(record, factOf(b.storeId, 1, finalOf()));
+    await world.run(b.replica.change(record.id, () => ({ value: 0, next: final })));
+    await world.run(
+      b.replica.drop(record.id, { final: 'completed', digest: 'd', droppedWallMs: 1 }),
+    );
+    const { request } = await takeoverAt(world, 'a');
+    expect(await request(record.id)).toBe(false);
+    expect(a.replica.get(record.id)).toBeUndefined();
+    expect(a.replica.unfinishedCount).toBe(0);
+  });
+
+  it('lets many requests travel together', async () => {
+    const world = await StoreWorld.of('a', 'b');
+    const home = world.hosts.map((host) => host.storeId);
+    const records = [await stored(world, home), await stored(world, home)];
+    const { takeover, done } = await takeoverAt(world, 'a');
+    world.mesh.sent.length = 0;
+    for (const record of records) takeover.request(record.id);
+    await world.clock.runUntil(() => done.size === 2, 10_000);
+    expect(world.mesh.count('rec.ask')).toBe(1);
+  });
+});

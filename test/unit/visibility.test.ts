@@ -1,0 +1,58 @@
+import { describe, expect, it } from 'vitest';
+import { taskOf } from '../../src/tasks/task.ts';
+import { AttemptsWorld } from '../support/attempts-world.ts';
+import { endOf } from '../support/task-records.ts';
+
+describe('visibility', () => {
+  it('tells a final when enough stores have it, and not before', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const [a, b] = [world.host('a'), world.host('b')];
+    const { id } = await world.submit();
+    const start = await world.place(a, id);
+    const told: string[] = [];
+    a.visibility.onTold((item) => told.push(item));
+    world.stores.mesh.gone.add(b.peerId);
+
+    const taken = a.attempts.take(id, endOf(start.run_id), undefined);
+    expect(await world.stores.run(taken)).toEqual({ ok: true, value: false });
+    const hidden = a.visibility.get(id);
+    expect(world.task(a, id).final).toBeDefined();
+    expect(hidden === undefined ? undefined : taskOf(hidden).final).toBeUndefined();
+    expect(told).toEqual([]);
+
+    world.stores.mesh.gone.clear();
+    expect(await world.stores.clock.runUntil(() => told.length > 0, 2_000)).toBe(true);
+    expect(a.visibility.get(id)?.facts).toEqual(a.replica.get(id)?.facts);
+    expect(world.task(b, id).final).toBeDefined();
+  });
+
+  it('tells what came from another store at once', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const [a, b] = [world.host('a'), world.host('b')];
+    const { id } = await world.submit();
+    const start = await world.place(a, id);
+    const told: string[] = [];
+    b.visibility.onTold((item) => told.push(item));
+    await world.stores.run(a.attempts.take(id, endOf(start.run_id), undefined));
+    expect(told).toEqual([id]);
+    expect(world.task(b, id).final).toBeDefined();
+  });
+
+  it('stays hidden until the last of those who hid it is done', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const a = world.host('a');
+    const record = await world.submit();
+    const told: string[] = [];
+    a.visibility.onTold((item) => told.push(item));
+    a.visibility.hide(record.id);
+    a.visibility.hide(record.id);
+    await world.place(a, record.id);
+    a.visibility.reveal(record.id);
+    expect(a.visibility.get(record.id)?.facts).toEqual([]);
+    a.visibility.reveal(record.id);
+    expect(a.visibility.get(record.id)?.facts).toHaveLength(1);
+    expect(told).toEqual([record.id]);
+    a.visibility.reveal(record.id);
+    expect(told).toEqual([record.id]);
+  });
+});
