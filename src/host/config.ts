@@ -108,8 +108,19 @@ export function mergeConfig(sources: Sources): Result<Config, string> {
   );
 }
 
+/** Intervals at which something is done again and again; at 0 a daemon would do nothing else. */
+const INTERVALS = [
+  'heartbeat_interval',
+  'anti_entropy_interval',
+  'record_sync_interval',
+  'redial_max',
+] as const satisfies readonly (keyof Config)[];
+const INTERVAL_MS_MIN = 10;
+
 /** What one key alone cannot know. */
 function crossCheck(config: Config): Result<Config, string> {
+  const tooShort = INTERVALS.find((key) => config[key] < INTERVAL_MS_MIN);
+  if (tooShort !== undefined) return err(`'${tooShort}' must be at least ${INTERVAL_MS_MIN}ms`);
   if (config.copies_required > config.copies) {
     return err(
       `'copies_required' (${config.copies_required}) is more than 'copies' (${config.copies})`,

@@ -8,7 +8,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { access, constants, stat } from 'node:fs/promises';
 import process from 'node:process';
-import type { Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type {
   Child,
@@ -18,6 +18,7 @@ import type {
   Processes,
   SpawnRequest,
 } from '../ports/processes.ts';
+import { type CommandStdio, StdioMaker, type StdioOptions } from './command-stdio.ts';
 import { DescriptorShield } from './descriptors.ts';
 import { textOf } from './directory-lock.ts';
 import { Guardian } from './guardian.ts';
@@ -63,12 +64,14 @@ export class HostProcesses implements Processes {
   readonly #clock: Clock;
   readonly #guardian: Guardian;
   readonly #shield = new DescriptorShield();
+  readonly #stdio: StdioMaker;
   readonly #running = new Set<HostChild>();
   #stopped = false;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, options: StdioOptions = {}) {
     this.#clock = clock;
     this.#guardian = new Guardian(clock);
+    this.#stdio = new StdioMaker(clock, options);
   }
 
   /** For tests. */
@@ -91,8 +94,13 @@ export class HostProcesses implements Processes {
 
   async #start(child: HostChild, request: SpawnRequest): Promise<void> {
     const extraStdio = await this.#shield.extraStdio();
-    if (this.#stopped) child.refuse('the daemon is stopping');
-    else await child.start(request, extraStdio);
+    const stdio = await this.#stdio.open(request.stdin);
+    if (this.#stopped) {
+      stdio.discard();
+      child.refuse('the daemon is stopping');
+    } else {
+      await child.start(request, stdio, extraStdio);
+    }
   }
 
   async directoryExists(path: string): Promise<boolean> {
@@ -125,6 +133,7 @@ export class HostProcesses implements Processes {
     timer?.cancel();
     await this.#guardian.stop();
     await this.#shield.close();
+    await this.#stdio.close();
   }
 }
 
@@ -151,6 +160,10 @@ class HostChild implements Child {
   readonly #ended: Promise<void>;
   #resolveEnded: () => void = () => undefined;
   #process: ChildProcess | undefined;
+  /** Its output streams, and how many of them have not ended. */
+  readonly #outputs: Readable[] = [];
+  #openOutputs = 0;
+  #onOutputsEnded: () => void = () => undefined;
   #exited = false;
   #mainEnded = false;
   #paused = false;
@@ -168,12 +181,13 @@ class HostChild implements Child {
     });
   }
 
-  async start(request: SpawnRequest, extraStdio: ExtraStdio): Promise<void> {
+  async start(request: SpawnRequest, stdio: CommandStdio, extraStdio: ExtraStdio): Promise<void> {
     if (this.#earlySignal) {
+      stdio.discard();
       this.#exit({ code: undefined, signal: this.#earlySignal, startError: undefined });
       return;
     }
-    const started = this.#spawnGate(request, extraStdio);
+    const started = this.#spawnGate(request, stdio, extraStdio);
     if (!started) return;
     const known = await this.#guardian.watch(started.groupId);
     if (this.#mainEnded) {
@@ -198,8 +212,11 @@ class HostChild implements Child {
 
   #spawnGate(
     request: SpawnRequest,
+    stdio: CommandStdio,
     extraStdio: ExtraStdio,
   ): { groupId: number; gate: Writable } | undefined {
+    this.#readOutput('stdout', stdio.stdout);
+    this.#readOutput('stderr', stdio.stderr);
     try {
       if (request.argv[0] === undefined) throw new Error('there is no command');
       const { args, env } = gateArguments(request);
@@ -207,17 +224,18 @@ class HostChild implements Child {
         cwd: request.cwd,
         env,
         detached: true,
-        stdio: ['pipe', 'pipe', 'pipe', 'pipe', ...extraStdio],
+        stdio: [...stdio.stdio, 'pipe', ...extraStdio],
       });
       this.#process = child;
       child.on('error', (error) => this.#spawnFailed(error, request));
       // What the command does not read, or its end, is no error of ours.
-      for (const stream of child.stdio) stream?.on('error', () => undefined);
+      child.stdin?.on('error', () => undefined);
+      child.stdio[3]?.on('error', () => undefined);
+      this.#readOutput('stdout', child.stdout);
+      this.#readOutput('stderr', child.stderr);
       const gate = child.stdio[3];
       if (child.pid === undefined || !gate || !('write' in gate)) return undefined;
       const groupId = child.pid;
-      this.#readOutput('stdout', child);
-      this.#readOutput('stderr', child);
       child.on('exit', (code, signal) => {
         this.#mainExit(groupId, {
           code: code ?? undefined,
@@ -229,6 +247,8 @@ class HostChild implements Child {
     } catch (error) {
       this.#spawnFailed(error, request);
       return undefined;
+    } finally {
+      stdio.handOver();
     }
   }
 
@@ -247,13 +267,22 @@ class HostChild implements Child {
     }
   }
 
-  #readOutput(name: OutputStream, child: ChildProcess): void {
-    child[name]?.on('data', (chunk: Buffer) => {
+  #readOutput(name: OutputStream, stream: Readable | null | undefined): void {
+    if (!stream) return;
+    this.#outputs.push(stream);
+    this.#openOutputs += 1;
+    stream.on('data', (chunk: Buffer) => {
       if (this.#exited) return;
       this.#quietMs = 0;
       this.#handlers.output(name, new Uint8Array(chunk));
     });
-    if (this.#paused) child[name]?.pause();
+    // A stream that fails is closed too: what it says is that no more comes.
+    stream.on('error', () => undefined);
+    stream.once('close', () => {
+      this.#openOutputs -= 1;
+      if (this.#openOutputs === 0) this.#onOutputsEnded();
+    });
+    if (this.#paused) stream.pause();
   }
 
   /**
@@ -264,7 +293,11 @@ class HostChild implements Child {
     this.#mainEnded = true;
     this.#killGroup(groupId);
     this.#guardian.forget(groupId);
-    this.#process?.once('close', () => this.#exit(exit));
+    this.#onOutputsEnded = () => this.#exit(exit);
+    if (this.#openOutputs === 0) {
+      this.#exit(exit);
+      return;
+    }
     let readingMs = 0;
     let checkedMs = this.#clock.nowMs();
     const check = () => {
@@ -288,7 +321,7 @@ class HostChild implements Child {
   #exit(exit: ChildExit): void {
     if (this.#exited) return;
     this.#exited = true;
-    for (const stream of this.#process?.stdio ?? []) stream?.destroy();
+    for (const stream of [...this.#outputs, ...(this.#process?.stdio ?? [])]) stream?.destroy();
     this.#forget();
     this.#resolveEnded();
     this.#handlers.exited(exit);
@@ -318,14 +351,12 @@ class HostChild implements Child {
 
   pauseOutput(): void {
     this.#paused = true;
-    this.#process?.stdout?.pause();
-    this.#process?.stderr?.pause();
+    for (const stream of this.#outputs) stream.pause();
   }
 
   resumeOutput(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    this.#process?.stdout?.resume();
-    this.#process?.stderr?.resume();
+    for (const stream of this.#outputs) stream.resume();
   }
 }

@@ -340,6 +340,7 @@ export class Peer {
     await this.membership.stop(reason);
     this.messenger.stop();
     await this.ports.processes.stop();
+    this.replica.close();
     await this.ports.store.close();
     await this.ports.identityStore.close();
   }

@@ -90,6 +90,7 @@ export class Replica {
   #held = 0;
   #full = false;
   #failed = false;
+  #closed = false;
 
   constructor(deps: {
     store: Store;
@@ -190,6 +191,14 @@ export class Replica {
       .map((entry) => entry.key.slice(entry.key.lastIndexOf('/') + 1));
   }
 
+  /**
+   * Before the store is closed: every later change is refused. Rounds that were under way (anti-entropy, hand-off,
+   * retention) come to it after their next answer, and would write to a closed store.
+   */
+  close(): void {
+    this.#closed = true;
+  }
+
   /** Resolves when no change of the record is under way. */
   async settled(id: string): Promise<void> {
     await this.#queues.get(id)?.tail;
@@ -224,6 +233,7 @@ export class Replica {
     id: string,
     decide: (change: Change) => Decision<T>,
   ): Promise<Result<T, CoveyError>> {
+    if (this.#closed) return err(coveyError('STOPPING'));
     const current = this.get(id);
     const tombstone = current === undefined ? this.tombstone(id) : undefined;
     const decision = decide({

@@ -244,7 +244,8 @@ export class Sharing {
     const peer = directory.peerOf(store);
     if (peer === undefined) return err(coveyError('UNREACHABLE', { what: `store ${store}` }));
     const clock = clockOf(record);
-    const base = this.#known.baseAt(record, store);
+    // A creation is always sent: what that store is known to hold under this id may be another request.
+    const base = options.fresh ? undefined : this.#known.baseAt(record, store);
     // A stand-in may have handed its copy off and forgotten it: it is asked each time.
     if (base !== undefined && covers(base, clock) && !options.standIn) return ok(true);
     let answer: CallResult | undefined;

@@ -56,13 +56,15 @@ const keepsAcknowledged: Checker = (evidence) => {
 };
 
 /** Every home store has a copy, all copies are the same bytes, and show the same accepted result. */
-const copiesAgree: Checker = (evidence) => {
-  const stores = new Set([...evidence.replicas.values()].flat().map(({ storeId }) => storeId));
-  return [...evidence.replicas].flatMap(([id, copies]) => [
+export function judgeCopies(replicas: Evidence['replicas']): Violation[] {
+  const stores = new Set([...replicas.values()].flat().map(({ storeId }) => storeId));
+  return [...replicas].flatMap(([id, copies]) => [
     ...missingHomes(id, copies, stores),
     ...differing(id, copies),
   ]);
-};
+}
+
+const copiesAgree: Checker = ({ replicas }) => judgeCopies(replicas);
 
 function missingHomes(
   id: string,

@@ -5,15 +5,8 @@
 import { parseArgs } from 'node:util';
 import { messageOf } from '../base/errors.ts';
 import { short } from './checkers.ts';
-import {
-  createWorld,
-  drawOptions,
-  MODES,
-  type Mode,
-  Scenario,
-  type ScenarioOptions,
-  type ScenarioResult,
-} from './scenarios.ts';
+import { createWorld, drawOptions, MODES, type Mode, type ScenarioOptions } from './options.ts';
+import { Scenario, type ScenarioResult } from './scenarios.ts';
 import { eventText } from './trace.ts';
 
 const USAGE = `usage: npm run sim -- [--seed SEED] [--seeds N] [--peers N] [--mode calm|crashes|wild] [--twice] [--json] [--log] [--trace]
@@ -147,7 +140,11 @@ function describeFailure(
   const ids = [...scenario.world.replicas().keys()].filter((id) => about.includes(short(id)));
   for (const id of ids.slice(0, LINES_MAX)) {
     say(`task ${id}`);
-    for (const text of scenario.world.describe(id)) say(`  ${text}`);
+    for (const { host, storeId, record } of scenario.world.replicas().get(id) ?? []) {
+      say(`  ${host} ${storeId.slice(0, 8)} holds it; home ${record.firstHome.join(' ')}`);
+      for (const { store, seq, value } of record.facts)
+        say(`      ${store.slice(0, 8)}/${seq} ${JSON.stringify(value)}`);
+    }
     for (const run of scenario.world.runs)
       if (run.taskId === id) say(`  ran: ${JSON.stringify(run)}`);
     for (const told of scenario.world.told)

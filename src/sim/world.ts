@@ -9,8 +9,8 @@
 import { type ConfigInput, configSchema } from '../api/config.ts';
 import { type SubmitInput, submitSchema } from '../api/task.ts';
 import type { Peer } from '../peer/peer.ts';
-import { contentHash } from '../records/record.ts';
 import { taskOf } from '../tasks/task.ts';
+import { judgeCopies, short } from './checkers.ts';
 import { SimClock, type Skew } from './clock.ts';
 import type {
   Asking,
@@ -338,8 +338,8 @@ export class World {
         lines.push(`run ${run.runId} of ${run.taskId} on ${run.host} goes on`);
     }
     for (const { name, peer } of this.hosts) {
-      const unfinished = peer?.replica.unfinishedCount ?? 0;
-      if (unfinished > 0) lines.push(`${name} holds ${unfinished} unfinished tasks`);
+      for (const { id } of peer?.replica.unfinished() ?? [])
+        lines.push(`${name} holds ${short(id)} unfinished`);
     }
     const boots = new Map(this.hosts.map((host) => [host.name, host.boot]));
     for (const { number, host, boot, answered } of this.asking) {
@@ -355,35 +355,12 @@ export class World {
         lines.push(`the wait for ${wait.id} on ${wait.host} was not answered`);
     }
     // The rest reads every record: only when nothing else is left.
-    return lines.length > 0 ? lines : this.#diverging();
+    if (lines.length > 0) return lines;
+    return judgeCopies(this.replicas()).map(({ detail }) => detail);
   }
 
   #isAcknowledged(id: string): boolean {
     return this.submits.some((item) => item.id === id && item.outcome === 'acknowledged');
-  }
-
-  #diverging(): string[] {
-    const lines: string[] = [];
-    for (const [id, copies] of this.replicas()) {
-      if (new Set(copies.map(({ record }) => contentHash(record))).size > 1)
-        lines.push(`the copies of ${id} differ`);
-    }
-    return lines;
-  }
-
-  /** What each peer says of a task, for a report. */
-  describe(id: string): string[] {
-    return this.hosts.flatMap((host) =>
-      host
-        .records()
-        .filter((record) => record.id === id)
-        .flatMap((record) => [
-          `${host.name} ${host.peer?.identity.storeId.slice(0, 8) ?? 'down'} holds it; home ${record.firstHome.map((store) => store.slice(0, 8)).join(' ')}`,
-          ...record.facts.map(
-            (fact) => `    ${fact.store.slice(0, 8)}/${fact.seq} ${JSON.stringify(fact.value)}`,
-          ),
-        ]),
-    );
   }
 
   evidence(): Evidence {

@@ -21,6 +21,8 @@ const WANT_MAX = 256;
 export interface ReadyTask {
   readonly id: string;
   readonly priority: number;
+  /** Wall milliseconds of its acceptance. */
+  readonly submittedAt: number;
 }
 
 interface DemandState {
@@ -48,9 +50,11 @@ export interface DispatcherDeps {
   readonly start: (id: string, credit: Credit) => void;
 }
 
-/** By priority (0 first), then by age: ids sort by the time they were minted. */
-const before = (a: ReadyTask, b: ReadyTask): boolean =>
-  a.priority !== b.priority ? a.priority < b.priority : a.id < b.id;
+/** By priority (0 first), then by age. Not by id: clients reserve ids in blocks, long before they use them. */
+const before = (a: ReadyTask, b: ReadyTask): boolean => {
+  if (a.priority !== b.priority) return a.priority < b.priority;
+  return a.submittedAt !== b.submittedAt ? a.submittedAt < b.submittedAt : a.id < b.id;
+};
 
 export class Dispatcher {
   readonly #deps: DispatcherDeps;

@@ -218,7 +218,8 @@ export class Owner {
     else if (step.step === 'running') this.#watch(entry);
     else if (step.step === 'start' && !entry.queued && !entry.starting) {
       entry.queued = true;
-      dispatcher.add(demandOf(task.header), { id: task.id, priority: task.header.priority });
+      const { id, header, submittedAt } = task;
+      dispatcher.add(demandOf(header), { id, priority: header.priority, submittedAt });
     }
   }
 
@@ -325,8 +326,7 @@ export class Owner {
     if (entry.phase !== 'owned' || entry.starting || this.#closed) return;
     const record = this.#deps.replica.get(entry.id);
     if (record === undefined) return;
-    const task = taskOf(record);
-    this.#watcher.watch(entry, task);
+    this.#watcher.watch(entry, taskOf(record));
   }
 
   /** Adds live stores to the home when fewer than N of it are not dead. */

@@ -48,6 +48,8 @@ interface LocalRun {
   readonly order: RunOrder;
   readonly demand: Demand;
   ownerStore: string;
+  /** The peer that knew it to be over, if one did. */
+  teller: string | undefined;
   execution: Execution | undefined;
   state: 'running' | 'delivering';
   readonly tails: Record<OutputStream, Uint8Array>;
@@ -173,6 +175,7 @@ export class Runner {
       order,
       demand,
       ownerStore: order.ownerStore,
+      teller: undefined,
       execution: undefined,
       state: 'running',
       tails: { stdout: new Uint8Array(0), stderr: new Uint8Array(0) },
@@ -264,9 +267,10 @@ export class Runner {
   /** The owner first; any other home store if it cannot be reached. */
   async #deliverOnce(run: LocalRun, end: EndFact): Promise<boolean> {
     const { id } = run.order;
-    const stores = [run.ownerStore, ...run.order.home.filter((store) => store !== run.ownerStore)];
-    for (const store of stores) {
-      const peer = this.#deps.peerOfStore(store);
+    const holders = [run.ownerStore, ...run.order.home].map((store) =>
+      this.#deps.peerOfStore(store),
+    );
+    for (const peer of new Set([run.teller, ...holders])) {
       if (peer === undefined) continue;
       const answer = await this.#deps.messaging.call(peer, 'run.done', {
         id,
@@ -276,7 +280,7 @@ export class Runner {
       if (answer.ok && answer.value.taken === true) return true;
       if (!answer.ok) {
         const why = answer.error.message;
-        this.#deps.log.log('debug', 'an end was not taken', { id, run_id: end.run_id, store, why });
+        this.#deps.log.log('debug', 'an end was not taken', { id, run_id: end.run_id, peer, why });
       }
     }
     return false;

@@ -202,7 +202,8 @@ export class Slots {
     }
     owners.set(owner, { n, untilMs: this.#deps.clock.nowMs() + WANT_TTL_MS });
     this.#wants.set(demand, owners);
-    this.pump();
+    // With nothing free there is nothing to share out: thousands of wants must not each look at all others.
+    if (this.free(demand) > 0) this.pump();
   }
 
   /** Why nothing of this demand can run here, or undefined. */

@@ -73,9 +73,9 @@ export class Watcher {
     }
     if (now - entry.askedMs < REPEAT_MS || runner === undefined) return;
     if (task.cancel !== undefined) {
+      // A runner that never got the start has nothing to cancel and stays silent: it is asked below all the same.
       entry.askedMs = now;
       this.#cancelRun(task, attempt, 'cancel');
-      return;
     }
     if (now - entry.heardMs < QUERY_AFTER_MS || (!runner.linked && !runner.self)) return;
     entry.askedMs = now;

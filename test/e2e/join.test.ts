@@ -140,9 +140,9 @@ test(
     const submitted = await network.call(2, 'task.submit', { exec: { argv: ['echo', 'kept'] } });
     if (!submitted.ok) throw new Error(submitted.error.message);
     const { id } = submitted.value;
-    for (const index of network.indices) {
-      await network.kill(index, index % 2 === 0 ? 'SIGTERM' : 'SIGKILL');
-    }
+    await Promise.all(
+      network.indices.map((index) => network.kill(index, index % 2 === 0 ? 'SIGTERM' : 'SIGKILL')),
+    );
     for (const index of [4, 1, 5, 3, 2]) await network.restart(index);
     await network.waitForAllAlive();
     const done = await network.call(5, 'task.wait', { ids: [id], timeout_ms: 20_000 }, 25_000);
@@ -210,13 +210,16 @@ test(
       return stderr;
     };
     const [address] = first.ready.addresses as string[];
-    const busyPort = await refusal(['--data-dir', dirOf('second'), '--bind', String(address)]);
-    expect(busyPort).toMatch(/^coveyd: .*in use.*--bind/);
     const busyDir = ['--data-dir', dirOf('first'), '--bind', '127.77.1.2:0'];
-    expect(await refusal(busyDir)).toMatch(/^coveyd: .*first.*in use/);
     const socket = String(first.ready.socket);
-    const busySocket = ['--data-dir', dirOf('third'), '--bind', '127.77.1.2:0', '--socket', socket];
-    expect(await refusal(busySocket)).toMatch(/^coveyd: .*socket.*in use/);
+    const [port, dir, control] = await Promise.all([
+      refusal(['--data-dir', dirOf('second'), '--bind', String(address)]),
+      refusal(busyDir),
+      refusal(['--data-dir', dirOf('third'), '--bind', '127.77.1.2:0', '--socket', socket]),
+    ]);
+    expect(port).toMatch(/^coveyd: .*in use.*--bind/);
+    expect(dir).toMatch(/^coveyd: .*first.*in use/);
+    expect(control).toMatch(/^coveyd: .*socket.*in use/);
     // The first one still answers: nobody took its socket away.
     const opened = await openConnection(socket);
     expect(opened.ok).toBe(true);

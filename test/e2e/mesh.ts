@@ -134,7 +134,8 @@ export class Mesh {
   async expectOneStartEach(via: number, ledger: Ledger, ids: readonly string[]): Promise<void> {
     const starts = await ledger.starts();
     const wrong = new Set([...ids, ...starts.map(({ id }) => id)]);
-    for (const id of ids) if (starts.filter((start) => start.id === id).length === 1) wrong.delete(id);
+    for (const id of ids)
+      if (starts.filter((start) => start.id === id).length === 1) wrong.delete(id);
     const told = await Promise.all(
       [...wrong].map(async (id) => ({
         id,

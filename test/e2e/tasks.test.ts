@@ -209,7 +209,12 @@ test(
       const task = await client.waitFor(id);
       expect(performance.now() - killedAt).toBeLessThan(3_000);
       expect(attempts).toEqual([2]);
-      expect(task).toMatchObject({ state: 'completed', result: 'inherited', losses: 1, failures: 0 });
+      expect(task).toMatchObject({
+        state: 'completed',
+        result: 'inherited',
+        losses: 1,
+        failures: 0,
+      });
       expect(task.attempts).toMatchObject([
         { outcome: 'lost', runnerName: 'test1' },
         { outcome: 'completed', runnerName: 'test3', possiblyDouble: false },

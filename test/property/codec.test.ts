@@ -1,3 +1,4 @@
+/** The codec under any value and any bytes. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodeValue, encodeValue, type WireValue } from '../../src/wire/codec.ts';

@@ -1,3 +1,4 @@
+/** The join of records: commutative, associative, idempotent, whatever the facts. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {

@@ -1,3 +1,4 @@
+/** The meaning of a task under any order of its facts. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';

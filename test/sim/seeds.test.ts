@@ -4,7 +4,8 @@
  * port call. Seeds that once found a bug stay here.
  */
 import { describe, expect, it } from 'vitest';
-import { drawOptions, runScenario, type ScenarioOptions } from '../../src/sim/scenarios.ts';
+import { drawOptions, type ScenarioOptions } from '../../src/sim/options.ts';
+import { runScenario } from '../../src/sim/scenarios.ts';
 
 /** Real time: a world takes half a second on an idle machine. */
 const TIMEOUT_MS = 60_000;
@@ -34,9 +35,13 @@ describe('50 seeds, twice', () => {
 
 /** Worlds in which the product once broke a rule, and what was wrong. */
 const REGRESSIONS: readonly (readonly [string, Partial<ScenarioOptions>, string])[] = [
-  ['5481', {}, 'a client’s repeated request was started at once by an owner that had been away'],
-  ['1401', { mode: 'wild' }, 'a hello that a later one overtook was taken for a rolled back store'],
-  ['1269', { mode: 'wild' }, 'a stopping peer started an attempt, killed it and called it failed'],
+  [
+    '5098',
+    { mode: 'wild' },
+    'an owner took the end of a stale run for a cancel, and started the next',
+  ],
+  ['5086', { mode: 'wild' }, 'a canceled task whose start never arrived stayed active for ever'],
+  ['40095', { mode: 'wild' }, 'a hand-off under way at a stop wrote to the closed store'],
 ];
 
 describe('seeds that found a bug', () => {

@@ -63,6 +63,32 @@ describe('the simulated world', () => {
     });
   });
 
+  it('does not start finished tasks again when their requests are repeated at a peer that was away', async () => {
+    const world = new World({ seed: 'repeated', peers: 3, slots: 8 });
+    await world.run(async () => {
+      await world.joinAll();
+      const requests = world
+        .peer(0)
+        .tasks.submitter.reserve(8)
+        .ids.map((id) => ({ ...job(50), id }));
+      world.crash(2);
+      await world.runFor(2_000);
+      const submits = requests.map((request) => world.submit(0, request, about));
+      await world.runUntil(() => world.told.filter(({ final }) => final).length >= 16, 20_000);
+      await world.until(world.restart(2), 5_000);
+      await world.clock.runUntil(() => world.isWhole(), 20_000);
+      // Before the first anti-entropy: it knows nothing of them, and would own some.
+      expect(world.peer(2).replica.heldCount).toBe(0);
+      requests.forEach((request, i) => {
+        const submitted = submits[i];
+        if (submitted !== undefined) world.submitAgain(2, request, submitted);
+      });
+      expect(await world.runUntil(() => world.pending().length === 0, 60_000)).toBe(true);
+    });
+    expect(world.runs).toHaveLength(8);
+    expect(check(world.evidence(), strict)).toEqual([]);
+  });
+
   it('gives the same trace for the same seed, another one for another seed', async () => {
     const [first, again, other] = [await story('a'), await story('a'), await story('b')];
     expect(again.hash).toBe(first.hash);

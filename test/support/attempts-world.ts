@@ -52,10 +52,9 @@ export class AttemptsWorld {
     const home = this.hosts.map((host) => host.storeId);
     const record = newRecord(home, { header, stamp: this.stores.clock.wallMs() });
     const [first] = this.hosts;
+    if (first === undefined) throw new Error('a world without hosts');
     const plan = { home, required: home.length };
-    await this.stores.run(
-      first?.sharing.spread({ record, blob: undefined, fresh: true }, plan) ?? Promise.resolve(),
-    );
+    await this.stores.run(first.sharing.spread({ record, blob: undefined, fresh: true }, plan));
     return record;
   }
 

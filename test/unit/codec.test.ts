@@ -1,3 +1,4 @@
+/** The codec by example: deterministic bytes, and limits on what is read. */
 import { describe, expect, it } from 'vitest';
 import { fromHex, toHex } from '../../src/base/hash.ts';
 import { decodeValue, encodeValue, type WireValue } from '../../src/wire/codec.ts';

@@ -1,3 +1,4 @@
+/** Envelopes between members, well formed and not. */
 import { describe, expect, it } from 'vitest';
 import { encodeValue, type WireValue } from '../../src/wire/codec.ts';
 import { decodeEnvelope, encodeEnvelope } from '../../src/wire/envelope.ts';

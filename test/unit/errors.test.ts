@@ -1,3 +1,4 @@
+/** The error table and how an error is made from it. */
 import { describe, expect, it } from 'vitest';
 import {
   coveyError,

@@ -1,3 +1,4 @@
+/** Stand-in copies: delivered home, and given up when enough have them. */
 import { describe, expect, it } from 'vitest';
 import { HANDOFF_ROUND_MAX, Handoff } from '../../src/records/handoff.ts';
 import type { RecordState } from '../../src/records/record.ts';

@@ -1,3 +1,4 @@
+/** Hashes, by published vectors. */
 import { describe, expect, it } from 'vitest';
 import {
   bytesEqual,

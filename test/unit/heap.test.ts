@@ -1,3 +1,4 @@
+/** The priority queue, by example and against a sorted list. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Heap } from '../../src/base/heap.ts';

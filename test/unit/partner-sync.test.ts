@@ -1,3 +1,4 @@
+/** Anti-entropy between two stores: cheap when equal, right when not. */
 import { describe, expect, it } from 'vitest';
 import { PAGE_ITEMS_MAX } from '../../src/records/partner-sync.ts';
 import { contentHash, type RecordState } from '../../src/records/record.ts';

@@ -1,3 +1,4 @@
+/** Seeded randomness: repeatable and even. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { toHex } from '../../src/base/hash.ts';

@@ -1,3 +1,4 @@
+/** One queue per record: decide, write, then show. */
 import { describe, expect, it } from 'vitest';
 import type { RecordState } from '../../src/records/record.ts';
 import { withFact } from '../../src/records/record.ts';

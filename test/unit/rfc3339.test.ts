@@ -1,3 +1,4 @@
+/** Times as text, without Date. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseRfc3339, toRfc3339 } from '../../src/base/rfc3339.ts';

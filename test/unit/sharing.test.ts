@@ -1,3 +1,4 @@
+/** How records reach the stores of their home, and how many confirm. */
 import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/base/hash.ts';
 import { STAND_IN_AFTER_MS } from '../../src/records/gather.ts';

@@ -1,3 +1,4 @@
+/** Takeover sync: read before you own. */
 import { describe, expect, it } from 'vitest';
 import { RecordingLogger } from '../../src/base/telemetry.ts';
 import { Takeover } from '../../src/tasks/takeover.ts';

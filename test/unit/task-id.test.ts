@@ -1,3 +1,4 @@
+/** Task ids: their parts, spellings and suffixes. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {

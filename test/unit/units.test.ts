@@ -1,3 +1,4 @@
+/** Durations and sizes as text with a unit. */
 import { describe, expect, it } from 'vitest';
 import { formatDuration, parseDuration, parseSize } from '../../src/base/units.ts';
 

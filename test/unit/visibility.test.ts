@@ -1,3 +1,4 @@
+/** A final is told when enough stores have it, and not before. */
 import { describe, expect, it } from 'vitest';
 import { taskOf } from '../../src/tasks/task.ts';
 import { AttemptsWorld } from '../support/attempts-world.ts';

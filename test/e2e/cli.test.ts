@@ -1,0 +1,150 @@
+/** `covey run` and `covey xargs` against real daemons: what a shell sees of them. */
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { COVEY } from '../../src/testnet/paths.ts';
+import { Mesh, processOf, TEST_MS } from './mesh.ts';
+
+const execFileAsync = promisify(execFile);
+let mesh: Mesh;
+
+beforeAll(async () => {
+  mesh = await Mesh.up(3, { slots: 2 });
+}, TEST_MS);
+
+afterAll(() => mesh.end(), TEST_MS);
+
+function start(verb: string, args: readonly string[], via = 1) {
+  const child = spawn(COVEY, [verb, '--socket', mesh.network.socket(via), ...args], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    cwd: mesh.dir,
+  });
+  const exit = once(child, 'exit').then(([code]) => code as number | null);
+  const ended = Promise.all([exit, text(child.stdout), text(child.stderr)]).then(
+    ([code, out, err]) => ({ code, out, err }),
+  );
+  return { child, ended };
+}
+
+function covey(verb: string, args: readonly string[], stdin: string | Buffer = '') {
+  const { child, ended } = start(verb, args);
+  child.stdin.end(stdin);
+  return ended;
+}
+
+test(
+  'run: stdin, output, working directory and exit code are those of the command',
+  async () => {
+    const bytes = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
+    const [sorted, raw, where, codes, killed, none, timedOut, env] = await Promise.all([
+      covey('run', ['sort', '-r'], 'a\nc\nb\n'),
+      covey('run', ['od', '-An', '-tx1', '-v', '-w256'], bytes),
+      covey('run', ['--no-stdin', 'pwd'], 'not read'),
+      covey('run', ['--shell', 'echo out; echo err >&2; exit 42']),
+      covey('run', ['--shell', 'kill -9 $$']),
+      covey('run', ['/no/such/command']),
+      covey('run', ['--timeout', '300ms', 'sleep', '60']),
+      covey('run', ['--env', 'WORD=three words', '--shell', 'echo "$WORD-$COVEY_ATTEMPT"']),
+    ]);
+    expect(sorted).toEqual({ code: 0, out: 'c\nb\na\n', err: '' });
+    expect(raw.out.trim()).toBe(
+      Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(' '),
+    );
+    expect(where).toEqual({ code: 0, out: `${mesh.dir}\n`, err: '' });
+    expect(codes).toEqual({ code: 42, out: 'out\n', err: 'err\n' });
+    expect(killed.code).toBe(137);
+    expect(none.code).toBe(127);
+    expect(timedOut).toMatchObject({ code: 124, err: expect.stringContaining('timeout') });
+    expect(env).toEqual({ code: 0, out: 'three words-1\n', err: '' });
+  },
+  TEST_MS,
+);
+
+test(
+  'run: the first Ctrl-C cancels the task, the second leaves it alone and prints its id',
+  async () => {
+    const ledger = mesh.ledger('interrupts');
+    const gate = mesh.gate();
+    const [line = ''] = ledger.command(gate.wait).exec.argv;
+    const first = start('run', ['--no-stdin', '--shell', line]);
+    const started = await mesh.network.waitFor('the start', async () => (await ledger.starts())[0]);
+    const child = await processOf(started);
+    first.child.kill('SIGINT');
+    expect(await first.ended).toMatchObject({ code: 130, out: '' });
+    await mesh.until(2, started.id, 'canceled');
+    expect(() => process.kill(child.pid, 0)).toThrow('ESRCH');
+
+    // A command that takes its time to end after TERM, so that the second comes before the end.
+    const [patient = ''] = ledger.command(`trap '' TERM; ${gate.wait}`).exec.argv;
+    const second = start('run', ['--no-stdin', '--shell', patient]);
+    const { id } = await mesh.network.waitFor('the start', async () => (await ledger.starts())[1]);
+    second.child.kill('SIGINT');
+    await once(second.child.stderr, 'data');
+    second.child.kill('SIGINT');
+    const { code, err } = await second.ended;
+    expect({ code, detached: err.includes(id) }).toEqual({ code: 130, detached: true });
+    await gate.open();
+  },
+  TEST_MS,
+);
+
+test(
+  'no daemon: exit 69, and how to start one',
+  async () => {
+    const { child, ended } = start('run', ['true']);
+    child.stdin.end();
+    expect(await ended).toMatchObject({ code: 0 });
+    const away = await execFileAsync(COVEY, ['tasks', '--socket', '/nonexistent/covey.sock']).then(
+      () => undefined,
+      (thrown: { code: number; stderr: string }) => thrown,
+    );
+    expect(away).toMatchObject({ code: 69, stderr: expect.stringContaining('coveyd') });
+  },
+  TEST_MS,
+);
+
+test(
+  'xargs gives what xargs gives, line by line and in order',
+  async () => {
+    const words = Array.from({ length: 60 }, (_, i) => `word ${i} "quoted" \\ $HOME`);
+    const input = `${words.join('\n')}\n`;
+    const plain = spawn('xargs', ['-d', '\n', '-n', '7', 'printf', '<%s>\\n'], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    plain.stdin.end(input);
+    const [wanted, got, zero, replaced] = await Promise.all([
+      text(plain.stdout),
+      covey('xargs', ['-k', '-n', '7', 'printf', '<%s>\\n'], input),
+      covey('xargs', ['-0', '-k', 'printf', '[%s]'], 'one\ntwo\0three\0'),
+      covey('xargs', ['-k', 'echo', 'before', '{}', 'after'], 'a b\nc\n'),
+    ]);
+    expect(got).toEqual({ code: 0, out: wanted, err: '' });
+    expect(zero).toMatchObject({ code: 0, out: '[one\ntwo][three]' });
+    expect(replaced).toMatchObject({ code: 0, out: 'before a b after\nbefore c after\n' });
+  },
+  TEST_MS,
+);
+
+test(
+  'xargs: failed tasks are counted in the exit code, and a peer that dies costs no line',
+  async () => {
+    const failing = await covey('xargs', ['sh', '-c', 'exit $1', 'sh'], '0\n3\n0\n7\n');
+    expect(failing.code).toBe(2);
+
+    const ledger = mesh.ledger('xargs');
+    const note = ledger.command('sleep 0.1; echo "line $1"').exec.argv[0] ?? '';
+    const lines = Array.from({ length: 60 }, (_, i) => String(i));
+    const running = covey('xargs', ['-k', 'sh', '-c', note, 'sh'], `${lines.join('\n')}\n`);
+    await mesh.network.waitFor('some have run', async () => (await ledger.starts()).length > 12);
+    await mesh.network.kill(3);
+    expect(await running).toEqual({
+      code: 0,
+      out: lines.map((line) => `line ${line}\n`).join(''),
+      err: '',
+    });
+    await mesh.network.restart(3);
+  },
+  TEST_MS,
+);

@@ -1,0 +1,177 @@
+/** Reading tasks from anywhere, waiting for their ends, and listing them over the whole mesh. */
+import { describe, expect, it } from 'vitest';
+import { utf8 } from '../../src/base/hash.ts';
+import { fingerprintOf, parseTaskId } from '../../src/base/task-id.ts';
+import { Lister } from '../../src/tasks/listing.ts';
+import { Reader } from '../../src/tasks/reader.ts';
+import { Tails } from '../../src/tasks/tails.ts';
+import { taskOf } from '../../src/tasks/task.ts';
+import { AttemptsWorld, type TaskHost } from '../support/attempts-world.ts';
+import { endOf, newRecord } from '../support/task-records.ts';
+
+/** Readers and listers at all hosts; `host(name)` gives those of one. */
+async function world(...names: string[]) {
+  const tasks = await AttemptsWorld.of(...names);
+  const { clock } = tasks.stores;
+  const homeOfId = (id: string): string[] => {
+    const fingerprints = parseTaskId(id)?.fingerprints ?? [];
+    return tasks.hosts
+      .map((host) => host.storeId)
+      .filter((store) => fingerprints.includes(fingerprintOf(store)));
+  };
+  const services = new Map<string, { reader: Reader; lister: Lister }>();
+  for (const host of tasks.hosts) {
+    const { messaging, replica, visibility, view } = host;
+    const deps = { clock, messaging, replica, visibility, view, waitingReason: () => undefined };
+    const reader = new Reader({ ...deps, tails: new Tails(host.store), homeOfId });
+    services.set(host.name, { reader, lister: new Lister(deps) });
+    reader.startTimers();
+  }
+  const at = (name: string) => {
+    const found = services.get(name);
+    if (found === undefined) throw new Error(`there is no host ${name}`);
+    return found;
+  };
+  return { tasks, clock, stores: tasks.stores, at };
+}
+
+async function finish(tasks: AttemptsWorld, at: TaskHost, id: string): Promise<void> {
+  const start = await tasks.place(at, id);
+  await tasks.stores.run(at.attempts.take(id, endOf(start.run_id), undefined));
+}
+
+describe('reading a task', () => {
+  it('joins what its home tells, from any peer', async () => {
+    const { tasks, stores, at } = await world('a', 'b', 'c');
+    const [a, b] = [tasks.host('a'), tasks.host('b')];
+    const record = newRecord([a.storeId, b.storeId]);
+    const plan = { home: record.firstHome, required: 2 };
+    await stores.run(a.sharing.spread({ record, blob: undefined, fresh: true }, plan));
+    await stores.run(
+      a.attempts.note(record.id, () => ({ t: 'cancel', reason: '', by: '', at: 1 })),
+    );
+    const found = await stores.run(at('c').reader.find(record.id, false));
+    expect(found?.record.facts).toHaveLength(1);
+    expect(await stores.run(at('c').reader.find(newRecord([]).id, false))).toBeUndefined();
+  });
+
+  it('finds a stand-in copy when the home is out of reach', async () => {
+    const { tasks, stores, at } = await world('a', 'b', 'c');
+    const [b, c] = [tasks.host('b'), tasks.host('c')];
+    const blob = utf8('');
+    const record = newRecord([b.storeId]);
+    await stores.run(c.sharing.accept({ record, blob, fresh: false, standIn: true }));
+    stores.kill('b');
+    expect((await stores.run(at('a').reader.find(record.id, true)))?.record).toEqual(record);
+  });
+
+  it('is not misled by answers that are no tasks', async () => {
+    const { tasks, stores, at } = await world('a', 'b');
+    const b = tasks.host('b');
+    const record = newRecord([b.storeId]);
+    const items = [1, {}, { record: utf8('x') }].map((item) => ({ items: [item] }));
+    for (const answer of items) {
+      b.messaging.onRequest('task.read', () => ({ ok: true, value: answer }));
+      expect(await stores.run(at('a').reader.find(record.id, false))).toBeUndefined();
+    }
+  });
+});
+
+describe('waiting for a task', () => {
+  it('hears its final from the home, once, wherever it is waited for', async () => {
+    const { tasks, clock, at } = await world('a', 'b', 'c');
+    const { id } = await tasks.submit();
+    const heard: string[] = [];
+    for (const name of ['a', 'c']) {
+      at(name).reader.watch([id], (record) => heard.push(`${name} ${taskOf(record).final?.state}`));
+    }
+    await clock.runFor(100);
+    expect(heard).toEqual([]);
+    await finish(tasks, tasks.host('a'), id);
+    await clock.runFor(100);
+    expect(heard.sort()).toEqual(['a completed', 'c completed']);
+    await clock.runFor(20_000);
+    expect(heard).toHaveLength(2);
+  });
+
+  it('answers a wait for what is final already, and none that was given up', async () => {
+    const { tasks, clock, at } = await world('a', 'b');
+    const { id } = await tasks.submit();
+    const heard: string[] = [];
+    const giveUp = at('b').reader.watch([id], () => heard.push('given up'));
+    giveUp();
+    await finish(tasks, tasks.host('a'), id);
+    at('b').reader.watch([id], (record) => heard.push(record.id));
+    await clock.runFor(100);
+    expect(heard).toEqual([id]);
+  });
+
+  it('asks again, so that a lost message costs time alone', async () => {
+    const { tasks, clock, stores, at } = await world('a', 'b', 'c');
+    const [a, b] = [tasks.host('a'), tasks.host('b')];
+    const record = newRecord([a.storeId, b.storeId]);
+    const plan = { home: record.firstHome, required: 2 };
+    await stores.run(a.sharing.spread({ record, blob: undefined, fresh: true }, plan));
+    const heard: string[] = [];
+    at('c').reader.watch([record.id], () => heard.push('final'));
+    await clock.runFor(100);
+    stores.mesh.frozen.add('peer-c');
+    await finish(tasks, a, record.id);
+    await clock.runFor(100);
+    stores.mesh.frozen.clear();
+    expect(heard).toEqual([]);
+    await clock.runFor(3_000);
+    expect(heard).toEqual(['final']);
+  });
+});
+
+describe('listing', () => {
+  const idsOf = (listing: { tasks: readonly { id: string }[] }) =>
+    listing.tasks.map(({ id }) => id);
+
+  it('merges what all peers hold, the newest first, in pages', async () => {
+    const { tasks, clock, stores, at } = await world('a', 'b');
+    const ids: string[] = [];
+    for (let i = 0; i < 5; i++) {
+      const home = tasks.hosts.filter((_, j) => i % 3 !== j).map((host) => host.storeId);
+      const record = newRecord(home, { stamp: clock.wallMs() + i });
+      const plan = { home, required: home.length };
+      const [a] = tasks.hosts;
+      if (a === undefined) throw new Error('no host');
+      await stores.run(a.sharing.spread({ record, blob: undefined, fresh: true }, plan));
+      ids.unshift(record.id);
+    }
+    const first = await stores.run(at('b').lister.list({ limit: 3 }));
+    expect([idsOf(first), first.more, first.unreachable]).toEqual([ids.slice(0, 3), true, []]);
+    const before = first.tasks.at(-1)?.id ?? '';
+    const second = await stores.run(at('b').lister.list({ limit: 3, before }));
+    expect([idsOf(second), second.more]).toEqual([ids.slice(3), false]);
+    const one = await stores.run(
+      at('a').lister.list({ limit: 9, suffix: ids[2]?.slice(-24) ?? '' }),
+    );
+    expect(idsOf(one)).toContain(ids[2]);
+  });
+
+  it('shows a task as far along as any copy is, and chooses by state, queue and type', async () => {
+    const { tasks, stores, at } = await world('a', 'b');
+    const done = await tasks.submit({ queue: 'night' });
+    const open = await tasks.submit({ type: 'print' });
+    await finish(tasks, tasks.host('a'), done.id);
+    const list = async (query: object) =>
+      idsOf(await stores.run(at('b').lister.list({ limit: 10, ...query })));
+    expect(await list({})).toEqual([open.id, done.id]);
+    expect(await list({ state: 'completed' })).toEqual([done.id]);
+    expect(await list({ state: 'waiting' })).toEqual([open.id]);
+    expect(await list({ queue: 'night' })).toEqual([done.id]);
+    expect(await list({ type: 'print' })).toEqual([open.id]);
+  });
+
+  it('names who did not answer', async () => {
+    const { tasks, stores, at } = await world('a', 'b', 'c', 'd');
+    const { id } = await tasks.submit();
+    stores.kill('b');
+    stores.mesh.frozen.add('peer-c');
+    const listing = await stores.run(at('a').lister.list({ limit: 10 }));
+    expect([idsOf(listing), listing.unreachable]).toEqual([[id], ['b', 'c']]);
+  });
+});

@@ -1,0 +1,126 @@
+/** How final tasks are forgotten: by age, by count, with a tombstone. */
+import { describe, expect, it } from 'vitest';
+import { silentLogger } from '../../src/base/telemetry.ts';
+import { withFact } from '../../src/records/record.ts';
+import { SimSpool } from '../../src/sim/spool.ts';
+import { keyRecordId } from '../../src/tasks/dedupe.ts';
+import { ownerOf } from '../../src/tasks/ownership.ts';
+import { Retention } from '../../src/tasks/retention.ts';
+import { Tails } from '../../src/tasks/tails.ts';
+import { taskOf } from '../../src/tasks/task.ts';
+import { AttemptsWorld, type TaskHost } from '../support/attempts-world.ts';
+import { endOf, newRecord } from '../support/task-records.ts';
+
+const RETENTION_MS = 60_000;
+const TOMBSTONE_TTL_MS = 600_000;
+
+function retentionAt(world: AttemptsWorld, host: TaskHost, countMax = 1_000) {
+  const spool = new SimSpool();
+  const tails = new Tails(host.store);
+  const retention = new Retention({
+    clock: world.stores.clock,
+    log: silentLogger,
+    replica: host.replica,
+    attempts: host.attempts,
+    view: host.view,
+    tails,
+    spool,
+    countMax,
+    tombstoneTtlMs: TOMBSTONE_TTL_MS,
+  });
+  return { spool, tails, sweep: () => world.stores.run(retention.sweep()) };
+}
+
+async function finished(world: AttemptsWorld): Promise<string> {
+  const [a] = world.hosts;
+  if (a === undefined) throw new Error('no host');
+  const { id } = await world.submit();
+  const start = await world.place(a, id);
+  await world.stores.run(a.attempts.take(id, endOf(start.run_id), undefined));
+  return id;
+}
+
+describe('retention', () => {
+  it('forgets a final task at its time, with its output, and leaves a tombstone', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const a = world.host('a');
+    const { spool, tails, sweep } = retentionAt(world, a);
+    const id = await finished(world);
+    const open = await world.submit();
+    const runId = world.task(a, id).attempts[0]?.start.run_id ?? '';
+    spool.append(runId, 'stdout', new Uint8Array([1]));
+    const tail = {
+      n: 1,
+      run_id: runId,
+      seq: 1,
+      stdout: new Uint8Array(),
+      stderr: new Uint8Array(),
+    };
+    await world.stores.run(tails.put(id, tail));
+
+    expect(await sweep()).toBe(0);
+    await world.stores.clock.runFor(RETENTION_MS);
+    expect(await sweep()).toBe(1);
+    expect(a.replica.get(id)).toBeUndefined();
+    expect(a.replica.tombstone(id)).toMatchObject({ final: 'completed' });
+    expect([await spool.list(), tails.get(id)]).toEqual([[], undefined]);
+    expect(a.replica.get(open.id)).toBeDefined();
+
+    await world.stores.clock.runFor(TOMBSTONE_TTL_MS + 1);
+    await sweep();
+    expect(a.replica.tombstone(id)).toBeUndefined();
+  });
+
+  it('lets the oldest go when there are too many, by their owners', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const ids: string[] = [];
+    for (let i = 0; i < 6; i++) {
+      ids.push(await finished(world));
+      await world.stores.clock.runFor(10);
+    }
+    const sweeps = world.hosts.map((host) => retentionAt(world, host, 2).sweep);
+    for (let i = 0; i < 4; i++) for (const sweep of sweeps) await sweep();
+    for (const host of world.hosts) {
+      expect(ids.filter((id) => host.replica.get(id) !== undefined)).toEqual(ids.slice(-2));
+    }
+  });
+
+  it('leaves it to the owner to shorten', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const id = await finished(world);
+    const [a, b] = [world.host('a'), world.host('b')];
+    const owner = ownerOf(taskOf(a.replica.get(id) ?? newRecord([])), a.view);
+    const other = owner === a.storeId ? b : a;
+    expect(await retentionAt(world, other, 0).sweep()).toBe(0);
+    expect(world.task(other, id).dropAt).toBeGreaterThan(world.stores.clock.wallMs());
+  });
+
+  it('never forgets what is not final, however many there are', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const a = world.host('a');
+    for (let i = 0; i < 5; i++) await world.submit();
+    await world.stores.clock.runFor(RETENTION_MS * 100);
+    expect(await retentionAt(world, a, 0).sweep()).toBe(0);
+    expect(a.replica.unfinishedCount).toBe(5);
+  });
+
+  it('forgets dedupe keys that nobody uses, without a tombstone', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const a = world.host('a');
+    const id = keyRecordId('default', 'nightly');
+    const at = world.stores.clock.wallMs();
+    const key = { ...newRecord([a.storeId]), id, kind: 'key' as const };
+    await world.stores.run(
+      a.replica.change(id, ({ fact }) => ({
+        value: 0,
+        next: withFact(key, fact({ t: 'id', id: 'X', g: 1, at })),
+      })),
+    );
+    const { sweep } = retentionAt(world, a);
+    await sweep();
+    expect(a.replica.get(id)).toBeDefined();
+    await world.stores.clock.runFor(8 * 86_400_000);
+    await sweep();
+    expect([a.replica.get(id), a.replica.tombstone(id)]).toEqual([undefined, undefined]);
+  });
+});

@@ -1,0 +1,86 @@
+/** Messages about runs from other members: whatever they hold, each is answered and nothing is thrown. */
+import { describe, expect, it } from 'vitest';
+import { utf8 } from '../../src/base/hash.ts';
+import { encodeRecord } from '../../src/records/record.ts';
+import { type RunMessagesDeps, serveRuns } from '../../src/tasks/run-messages.ts';
+import type { RunOrder } from '../../src/tasks/runner.ts';
+import { Tails } from '../../src/tasks/tails.ts';
+import type { WireMap } from '../../src/wire/envelope.ts';
+import { AttemptsWorld } from '../support/attempts-world.ts';
+import { endOf, factOf, newRecord, startOf, storeOf, withFacts } from '../support/task-records.ts';
+
+async function world() {
+  const tasks = await AttemptsWorld.of('a', 'b');
+  const a = tasks.host('a');
+  const orders: RunOrder[] = [];
+  const runner = {
+    start: (order: RunOrder) => {
+      orders.push(order);
+      return { taken: true };
+    },
+    query: () => 'unknown',
+    runs: () => [],
+  };
+  // What the handlers under test use of their room.
+  const deps = {
+    clock: tasks.stores.clock,
+    messaging: a.messaging,
+    replica: a.replica,
+    attempts: a.attempts,
+    tails: new Tails(a.store),
+    runner,
+    owner: { heard: () => undefined },
+    reader: {},
+    spool: {},
+  };
+  serveRuns(deps as unknown as RunMessagesDeps);
+  const call = (type: string, body: WireMap) =>
+    tasks.stores.run(tasks.host('b').messaging.call('peer-a', type, body));
+  return { tasks, a, orders, call };
+}
+
+const placed = (header?: Uint8Array) => {
+  const record = withFacts(newRecord([storeOf('a')]), factOf(storeOf('a'), 1, startOf('run1')));
+  return encodeRecord(header === undefined ? record : { ...record, header });
+};
+
+describe('messages about runs', () => {
+  it('bring an attempt to its runner, and its end to the home', async () => {
+    const { tasks, a, orders, call } = await world();
+    const body = { record: placed(), run_id: 'run1', owner: a.storeId, credit: 'c' };
+    expect(await call('run.start', body)).toEqual({ ok: true, value: { taken: true } });
+    expect(orders).toMatchObject([{ runId: 'run1', n: 1, ownerStore: a.storeId }]);
+
+    const { id } = await tasks.submit();
+    const start = await tasks.place(a, id);
+    const end = { ...endOf(start.run_id) };
+    expect(await call('run.done', { id, end })).toEqual({ ok: true, value: { taken: true } });
+    expect(tasks.task(a, id).final?.state).toBe('completed');
+  });
+
+  it.each<[string, string, WireMap]>([
+    ['no record', 'run.start', { run_id: 'run1' }],
+    ['another run', 'run.start', { record: placed(), run_id: 'run2' }],
+    ['an unreadable header', 'run.start', { record: placed(utf8('x')), run_id: 'run1' }],
+    ['an end that is none', 'run.done', { id: 'x', end: { t: 'end', run_id: 'run1' } }],
+    ['no end', 'run.done', { id: 'x' }],
+    ['another fact', 'run.done', { id: 'x', end: { ...startOf('run1') } }],
+  ])('are refused when they hold %s', async (_, type, body) => {
+    const { orders, call } = await world();
+    expect(await call(type, body)).toMatchObject({ error: { code: 'INVALID_PARAMS' } });
+    expect(orders).toEqual([]);
+  });
+
+  it('report runs of tasks, and say nothing about what is no task', async () => {
+    const { tasks, a, call } = await world();
+    const { id } = await tasks.submit();
+    const start = await tasks.place(a, id);
+    await tasks.stores.run(a.attempts.take(id, endOf(start.run_id), undefined));
+    const key = { ...newRecord([a.storeId]), id: 'key-1', kind: 'key' as const, header: utf8('k') };
+    await tasks.stores.run(a.replica.change(key.id, () => ({ value: 0, next: key })));
+    const runs = [{ id, run_id: start.run_id }, { id: key.id, run_id: 'r' }, { id: 7 }, 'x'];
+    const answer = await call('run.report', { runs });
+    expect(answer.ok && answer.value.stale).toEqual([start.run_id]);
+    expect(await call('run.report', {})).toMatchObject({ ok: true });
+  });
+});
