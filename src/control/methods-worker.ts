@@ -114,8 +114,11 @@ export class WorkerMethodsImpl {
     later: (offer: () => void) => void = (offer) => this.#afterAnswer(offer),
   ): Result<string, CoveyError> {
     if (this.#peer.tasks.isStopping) return err(coveyError('STOPPING'));
-    const former = this.#workers.get(session.id);
-    if (former !== undefined) this.#peer.workers.unregister(former);
+    if (this.#workers.has(session.id)) {
+      const why =
+        'this connection is a worker already; register all types at once, or open another';
+      return err(coveyError('INVALID_PARAMS', { why }));
+    }
     const registered = this.#peer.workers.register(linkOf(session), types, name, later);
     if (!registered.ok) return registered;
     this.#workers.set(session.id, registered.value);

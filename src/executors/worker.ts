@@ -138,10 +138,12 @@ export class WorkerRegistry {
   /** Hands an attempt to the worker with most room; undefined when none took it. */
   start(request: RunRequest, handlers: RunHandlers): Execution | undefined {
     const { type } = request.header;
+    const key = runKey(request.id, request.n);
     const room = (worker: WorkerState): number =>
       (worker.types.get(type)?.total ?? 0) - (worker.types.get(type)?.busy ?? 0);
     const worker = [...this.#workers.values()]
-      .filter((item) => item.isOffered && room(item) > 0)
+      // A worker names attempts by id and number: two sides of a partition may have given the same number to two.
+      .filter((item) => item.isOffered && room(item) > 0 && !item.runs.has(key))
       .sort((a, b) => room(b) - room(a))[0];
     if (worker === undefined) return undefined;
     const { payload } = request.blob;

@@ -4,10 +4,11 @@
  * Node's socket pairs, on which all works except opening /dev/stdin, /dev/stdout and /dev/stderr by
  * name; the reason goes to the caller, once for as long as it stays the same.
  */
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import type { Result } from '../base/result.ts';
 import type { Clock } from '../ports/clock.ts';
-import { closeFd, type Fifo, Fifos } from './fifos.ts';
+import { Fifos } from './fifos.ts';
+import { closeFd, closePair, type Pair } from './pair-pool.ts';
 
 /** After a failure, socket pairs are used for so long before FIFOs are tried again. */
 const RETRY_MS = 60_000;
@@ -31,10 +32,10 @@ export class CommandStdio {
   readonly stdout: Socket | undefined;
   readonly stderr: Socket | undefined;
 
-  constructor(stdin: number | 'ignore' | 'pipe', outputs: readonly [Fifo, Fifo] | undefined) {
+  constructor(stdin: number | 'ignore' | 'pipe', outputs: readonly [Pair, Pair] | undefined) {
     this.stdio = [stdin, outputs?.[0].writeFd ?? 'pipe', outputs?.[1].writeFd ?? 'pipe'];
-    this.stdout = outputs?.[0].reader;
-    this.stderr = outputs?.[1].reader;
+    this.stdout = outputs && readerOf(outputs[0]);
+    this.stderr = outputs && readerOf(outputs[1]);
   }
 
   /** The command has its copies: without ours, the end of its output shows. Called once. */
@@ -75,11 +76,7 @@ export class StdioMaker {
       this.#fallback = undefined;
       return new CommandStdio(input?.value ?? 'ignore', [stdout.value, stderr.value]);
     }
-    for (const result of [stdout, stderr]) {
-      if (!result.ok) continue;
-      closeFd(result.value.writeFd);
-      result.value.reader.destroy();
-    }
+    for (const result of [stdout, stderr]) if (result.ok) closePair(result.value);
     if (input?.ok) closeFd(input.value);
     this.#fellBack(reasonOf([stdout, stderr, input]));
     return new CommandStdio(inputWithoutFile(stdin), undefined);
@@ -98,6 +95,9 @@ export class StdioMaker {
     );
   }
 }
+
+const readerOf = (pair: Pair): Socket =>
+  new Socket({ fd: pair.readFd, readable: true, writable: false });
 
 const inputWithoutFile = (stdin: Uint8Array): 'ignore' | 'pipe' =>
   stdin.length === 0 ? 'ignore' : 'pipe';

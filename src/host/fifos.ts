@@ -1,43 +1,43 @@
 /**
  * Real pipes. Those that Node makes for a child are socket pairs, on which a command's
  * `echo x > /dev/stderr` or `cat /dev/stdin` fails (ENXIO: a socket cannot be opened by name). So
- * each stream is a FIFO here: made in batches by one mkfifo process in a private directory, opened
- * at both ends, and unlinked, after which nothing tells it from a pipe. A FIFO serves one command
+ * output goes through FIFOs: made in batches by one mkfifo process in a private directory, opened
+ * at both ends, and unlinked, after which nothing tells them from pipes. A FIFO serves one command
  * only; used again, it would carry what an earlier command's leftovers write.
+ * Input is an unlinked file, not a FIFO: opening a FIFO for reading waits for a writer, and there
+ * is none any more when the command opens /dev/stdin.
  */
 import { execFile } from 'node:child_process';
-import { close, constants, open, unlink } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { Socket } from 'node:net';
+import { constants, write } from 'node:fs';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { err, ok, type Result } from '../base/result.ts';
 import { textOf } from './directory-lock.ts';
+import { closeFd, closePair, openPairs, PAIR_BATCH, type Pair, PairPool } from './pair-pool.ts';
 
-/** Per mkfifo process: its cost, shared by so many, is below that of opening one. */
-const BATCH_FIFOS = 64;
-/** The next batch is made when so few are left, so that a start does not wait for it. */
-const REFILL_FIFOS = 16;
-/** Making a batch takes some milliseconds. */
+/**
+ * Names per mkfifo process, whose cost is that of starting a command; the first, on which a start
+ * waits, makes one batch only.
+ */
+const MKFIFO_NAMES = 4 * PAIR_BATCH;
+/** It takes some milliseconds. */
 const MKFIFO_MS_MAX = 5_000;
+/** Few commands have input; files are quickly made. */
+const FILE_BATCH = PAIR_BATCH / 2;
 const DIRECTORY_PREFIX = 'covey-pipes-';
 
-/** An open FIFO; whoever takes it destroys the one and closes the other. */
-export interface Fifo {
-  /** Ends when the last writer is gone. */
-  readonly reader: Socket;
-  /** Blocking, as commands expect it. */
-  readonly writeFd: number;
-}
+const { O_RDONLY, O_WRONLY, O_NONBLOCK, O_CREAT, O_EXCL } = constants;
 
 export class Fifos {
   readonly #parent: string | undefined;
   #directory: Promise<string> | undefined;
-  /** Made and not yet opened. */
+  readonly #fifos = new PairPool(() => this.#openFifos());
+  readonly #files = new PairPool(() => this.#openFiles());
+  /** FIFOs that are made and not yet opened. */
   readonly #paths: string[] = [];
-  #made = 0;
-  #filling: Promise<Result<void, string>> | undefined;
+  #named = 0;
   #closed = false;
 
   /**
@@ -49,64 +49,68 @@ export class Fifos {
     this.#parent = parent;
   }
 
-  async take(): Promise<Result<Fifo, string>> {
-    let path = this.#paths.pop();
-    while (path === undefined) {
-      const filled = await this.#fill();
-      if (!filled.ok) return filled;
-      path = this.#paths.pop();
-    }
-    // Not awaited, and if it fails, the next start that finds none left says why.
-    if (this.#paths.length < REFILL_FIFOS) void this.#fill();
-    return openBoth(path);
+  /** The read end does not block and ends with the last writer; the write end blocks. */
+  take(): Promise<Result<Pair, string>> {
+    return this.#fifos.take();
   }
 
-  /** A descriptor that reads `bytes` from the beginning: a file that has no name any more. */
+  /** A descriptor that reads `bytes` from the beginning. */
   async file(bytes: Uint8Array): Promise<Result<number, string>> {
-    let path: string | undefined;
+    const pair = await this.#files.take();
+    if (!pair.ok) return pair;
     try {
-      path = join(await this.#private(), `in-${++this.#made}`);
-      await writeFile(path, bytes, { flag: 'wx', mode: 0o600 });
-      return ok(await openFd(path, constants.O_RDONLY));
+      await writeAll(pair.value.writeFd, bytes);
     } catch (error) {
+      closePair(pair.value);
       return err(textOf(error));
-    } finally {
-      if (path !== undefined) forget(path);
     }
+    closeFd(pair.value.writeFd);
+    return ok(pair.value.readFd);
   }
 
   /** Removes the private directory; what was taken stays usable. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#filling;
+    await this.#fifos.close();
+    await this.#files.close();
     const directory = await this.#directory?.catch(() => undefined);
     if (directory !== undefined) await rm(directory, { recursive: true, force: true });
   }
 
-  /** One at a time. */
-  #fill(): Promise<Result<void, string>> {
-    this.#filling ??= this.#make().finally(() => {
-      this.#filling = undefined;
-    });
-    return this.#filling;
-  }
-
-  async #make(): Promise<Result<void, string>> {
-    try {
+  async #openFifos(): Promise<Pair[]> {
+    if (this.#paths.length === 0) {
       const directory = await this.#private();
-      const names = Array.from({ length: BATCH_FIFOS }, () => `out-${++this.#made}`);
+      const names = this.#names('out', this.#named === 0 ? PAIR_BATCH : MKFIFO_NAMES);
       await mkfifo(directory, names);
       this.#paths.push(...names.map((name) => join(directory, name)));
-      return ok(undefined);
-    } catch (error) {
-      return err(textOf(error));
     }
+    // The reader first: then it need not wait for a writer, nor the writer for it. Only the reader
+    // may be non-blocking: a command would take EAGAIN for an error.
+    return openPairs(
+      this.#paths.splice(0, PAIR_BATCH),
+      { end: 'read', flags: O_RDONLY | O_NONBLOCK },
+      { end: 'write', flags: O_WRONLY },
+    );
+  }
+
+  async #openFiles(): Promise<Pair[]> {
+    const directory = await this.#private();
+    // The command can only read: what it wrote into its input would be seen by its children.
+    return openPairs(
+      this.#names('in', FILE_BATCH).map((name) => join(directory, name)),
+      { end: 'write', flags: O_WRONLY | O_CREAT | O_EXCL },
+      { end: 'read', flags: O_RDONLY },
+    );
+  }
+
+  #names(prefix: string, count: number): string[] {
+    return Array.from({ length: count }, () => `${prefix}-${++this.#named}`);
   }
 
   #private(): Promise<string> {
     if (this.#closed) return Promise.reject(new Error('the daemon is stopping'));
     this.#directory ??= makePrivate(this.#parent).catch((error: unknown) => {
-      // Tried again at the next start: a full disk does not stay full.
+      // Tried again later: a full disk does not stay full.
       this.#directory = undefined;
       throw error;
     });
@@ -128,54 +132,26 @@ async function makePrivate(parent: string | undefined): Promise<string> {
 function mkfifo(directory: string, names: readonly string[]): Promise<void> {
   const options = {
     cwd: directory,
-    env: { PATH: `${process.env.PATH ?? ''}:/usr/bin:/bin`, LC_ALL: 'C' },
+    env: { PATH: process.env.PATH ?? '/usr/bin:/bin', LC_ALL: 'C' },
     timeout: MKFIFO_MS_MAX,
   };
   return new Promise((resolve, reject) => {
     execFile('mkfifo', ['-m', '600', ...names], options, (error, _stdout, stderr) => {
       if (error === null) resolve();
-      // Of a failed mkfifo, its first line; node's message would repeat all names.
+      // The first line of what mkfifo says; Node's message would repeat all the names.
       else if (stderr !== '') reject(new Error(stderr.split('\n', 1)[0]));
       else reject(new Error(`mkfifo: ${error.code ?? error.signal}`));
     });
   });
 }
 
-async function openBoth(path: string): Promise<Result<Fifo, string>> {
-  let readFd: number | undefined;
-  let writeFd: number | undefined;
-  try {
-    // The reader first, which then need not wait for a writer, nor the writer for it. Only the
-    // reader may be non-blocking: a command would take EAGAIN for an error.
-    readFd = await openFd(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    writeFd = await openFd(path, constants.O_WRONLY);
-    return ok({ reader: new Socket({ fd: readFd, readable: true, writable: false }), writeFd });
-  } catch (error) {
-    for (const fd of [readFd, writeFd]) if (fd !== undefined) closeFd(fd);
-    return err(textOf(error));
-  } finally {
-    forget(path);
-  }
-}
-
-/** Plain numbers: a FileHandle could not be given to a Socket, and closes itself when collected. */
-function openFd(path: string, flags: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    open(path, flags, (error, fd) => {
-      if (error) reject(error);
-      else resolve(fd);
+async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
+  for (let written = 0; written < bytes.length; ) {
+    written += await new Promise<number>((resolve, reject) => {
+      write(fd, bytes, written, bytes.length - written, null, (error, count) => {
+        if (error) reject(error);
+        else resolve(count);
+      });
     });
-  });
-}
-
-export function closeFd(fd: number): void {
-  close(fd, (error) => {
-    // Closed twice: the second may have hit a descriptor that is somebody else's by now.
-    if (error?.code === 'EBADF') throw error;
-  });
-}
-
-/** Takes the name away, soon. One that resists goes with the directory. */
-function forget(path: string): void {
-  unlink(path, () => undefined);
+  }
 }

@@ -9,7 +9,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { Socket } from 'node:net';
-import type { Clock } from '../ports/clock.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
 
 /**
  * `+GROUP` adds a group (once: it may be told twice) and is echoed, `-GROUP` removes it. A line cut
@@ -43,6 +43,11 @@ const TRIES_MAX = 3;
  * A dead guardian is replaced after this time, so that one that cannot live does not busy the host.
  */
 const REPLACE_MS = 100;
+/**
+ * A group that has ended is taken from the list this late. The system uses a number again only after
+ * all others, so that no other group has it by then.
+ */
+const FORGET_MS = 20;
 /** Time for a guardian to end after its pipe has. */
 const END_DEADLINE_MS = 2_000;
 
@@ -58,6 +63,9 @@ export class Guardian {
   readonly #clock: Clock;
   readonly #groups = new Set<number>();
   #running: Running | undefined;
+  /** Lines that are still to be written, and when that happens at the latest. */
+  #forgotten = '';
+  #forgetting: Timer | undefined;
   #stopped = false;
 
   constructor(clock: Clock) {
@@ -85,7 +93,19 @@ export class Guardian {
   /** The group has been killed and its number may be used again by the system. */
   forget(groupId: number): void {
     if (!this.#groups.delete(groupId)) return;
-    if (this.#running?.alive) this.#running.process.stdin?.write(`-${groupId}\n`);
+    // Goes out with the next `+`, or soon: each write wakes the guardian.
+    this.#forgotten += `-${groupId}\n`;
+    this.#forgetting ??= this.#clock.after(FORGET_MS, () => {
+      if (this.#running?.alive) this.#running.process.stdin?.write(this.#takeForgotten());
+    });
+  }
+
+  #takeForgotten(): string {
+    const lines = this.#forgotten;
+    this.#forgotten = '';
+    this.#forgetting?.cancel();
+    this.#forgetting = undefined;
+    return lines;
   }
 
   /** Ends the guardian, which kills the groups it still knows. */
@@ -159,7 +179,7 @@ export class Guardian {
         timer.cancel();
         resolve(known);
       });
-      running.process.stdin?.write(`+${groupId}\n`);
+      running.process.stdin?.write(`${this.#takeForgotten()}+${groupId}\n`);
     });
   }
 }

@@ -93,7 +93,7 @@ export class Peer {
     this.identity = identity;
     this.messenger = messenger;
     this.startedMs = clock.nowMs();
-    this.sight = new Sight(membership);
+    this.sight = new Sight(membership, clock);
     this.replica = new Replica({
       store,
       identity,
@@ -197,6 +197,7 @@ export class Peer {
   }
 
   #onMember(event: MemberEvent): void {
+    this.sight.note(event);
     if (event.type === 'unlinked') this.messenger.unlinked(event.member.peerId);
     if (event.type === 'updated' || this.#state === 'stopped') {
       this.tasks.capacityChanged();

@@ -1,6 +1,7 @@
 /** Membership and ring as the records and tasks rooms see them: the one place where the rooms' needs are met. */
 import { parseTaskId } from '../base/task-id.ts';
 import type { Member } from '../membership/types.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { StoreDirectory, StoreStatus } from '../records/directory.ts';
 import { Ring } from '../ring/ring.ts';
 import type { MeshView, PeerSight } from '../tasks/mesh-view.ts';
@@ -22,8 +23,26 @@ export class Sight implements MeshView {
   #ring: Ring | undefined;
   #ringOf = '';
 
-  constructor(membership: MembershipSight) {
+  readonly #clock: Clock;
+  /** Boot time at which the link to a peer came up. */
+  readonly #linkedSince = new Map<string, number>();
+
+  constructor(membership: MembershipSight, clock: Clock) {
     this.#membership = membership;
+    this.#clock = clock;
+  }
+
+  /** Links come and go. */
+  note(event: { readonly type: string; readonly member: { readonly peerId: string } }): void {
+    const { peerId } = event.member;
+    if (event.type === 'linked') this.#linkedSince.set(peerId, this.#clock.nowMs());
+    if (event.type === 'unlinked') this.#linkedSince.delete(peerId);
+  }
+
+  linkAgeMs(store: string): number {
+    const peerId = this.#membership.memberOfStore(store)?.peerId;
+    const since = peerId === undefined ? undefined : this.#linkedSince.get(peerId);
+    return since === undefined ? -1 : this.#clock.nowMs() - since;
   }
 
   status(store: string): 'alive' | 'stopping' | 'dead' {

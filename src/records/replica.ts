@@ -7,7 +7,7 @@
  * Keys:  r/ID record   b/ID blob   u/ID marks the unfinished   d/MS/ID final records by drop time
  *        t/ID tombstone   s/ID marks a counted stand-in copy
  */
-import { type CoveyError, coveyError, invariant } from '../base/errors.ts';
+import { type CoveyError, coveyError } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import { prefixEnd, type Store, type StoreOp } from '../ports/store.ts';
 import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
@@ -247,10 +247,10 @@ export class Replica {
       // Extra operations alone (a marker) are written too.
       if (decision.extra === undefined || decision.extra.length === 0) return ok(decision.value);
     }
-    invariant(
-      (next?.facts.length ?? 0) <= FACTS_MAX,
-      `record ${id} has more than ${FACTS_MAX} facts`,
-    );
+    if ((next?.facts.length ?? 0) > FACTS_MAX) {
+      const what = `record ${id} would have more than ${FACTS_MAX} facts`;
+      return err(coveyError('INVALID_PARAMS', { why: what }));
+    }
     const counter = this.#identity.seqOp();
     const batch = [
       counter.op,

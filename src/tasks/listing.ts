@@ -17,6 +17,8 @@ const SCAN_PAGE = 500;
 /** Records one scan may pass over; a rarer match is found by the next page of the list. */
 const SCAN_RECORDS_MAX = 200_000;
 const SCAN_TIMEOUT_MS = 5_000;
+/** Ids of one scan by id: what five peers can find at the limit of a list. */
+const SCAN_IDS_MAX = 10_000;
 
 export interface ListQuery {
   readonly state?: TaskState;
@@ -69,30 +71,47 @@ export class Lister {
   }
 
   async list(query: ListQuery): Promise<Listing> {
-    const { messaging, view } = this.#deps;
-    const peers = presentPeers(view);
+    const { view } = this.#deps;
     // A copy lags behind: whether a task still waits is only known when all copies of it were compared.
     const isUnfinished = query.state !== undefined && PROGRESS[query.state] < 4;
     const body: WireMap = isUnfinished
       ? { ...query, state: undefined, unfinished: true }
       : { ...query };
     const best = new Map<string, TaskSummary>();
+    const scanned = await this.#scanAll(body, best);
+    // The first scan left out final copies, which are further along than any other.
+    if (isUnfinished && best.size > 0) await this.#scanAll({ ids: [...best.keys()] }, best);
+    const dead = view.peers().filter((peer) => peer.status === 'dead');
+    const sorted = [...best.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
+    const matching = sorted.filter(
+      (task) => query.state === undefined || task.state === query.state,
+    );
+    return {
+      tasks: matching.slice(0, query.limit),
+      unreachable: [...scanned.unreachable, ...dead.map((peer) => peer.name)].sort(),
+      more: scanned.more || matching.length > query.limit,
+    };
+  }
+
+  /** One scan of every peer in sight; what is furthest along stays in `best`. */
+  async #scanAll(
+    body: WireMap,
+    best: Map<string, TaskSummary>,
+  ): Promise<{ unreachable: string[]; more: boolean }> {
+    const { messaging, view } = this.#deps;
     const unreachable: string[] = [];
     let more = false;
     await Promise.all(
-      peers.map(async (peer) => {
-        const answer = await messaging.call(peer.peerId, 'task.scan', body, {
-          timeoutMs: SCAN_TIMEOUT_MS,
-          frameClass: 'bulk',
-        });
+      presentPeers(view).map(async (peer) => {
+        const options = { timeoutMs: SCAN_TIMEOUT_MS, frameClass: 'bulk' } as const;
+        const answer = await messaging.call(peer.peerId, 'task.scan', body, options);
         if (!answer.ok) {
           unreachable.push(peer.name);
           return;
         }
         more ||= answer.value.more === true;
-        for (const item of Array.isArray(answer.value.tasks)
-          ? (answer.value.tasks as WireValue[])
-          : []) {
+        const tasks = Array.isArray(answer.value.tasks) ? (answer.value.tasks as WireValue[]) : [];
+        for (const item of tasks) {
           if (!isWireMap(item)) continue;
           const task = item as unknown as TaskSummary;
           const known = best.get(task.id);
@@ -100,20 +119,22 @@ export class Lister {
         }
       }),
     );
-    for (const peer of view.peers()) if (peer.status === 'dead') unreachable.push(peer.name);
-    const sorted = [...best.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
-    const matching = sorted.filter(
-      (task) => query.state === undefined || task.state === query.state,
-    );
-    return {
-      tasks: matching.slice(0, query.limit),
-      unreachable: unreachable.sort(),
-      more: more || matching.length > query.limit,
-    };
+    return { unreachable, more };
+  }
+
+  /** What this store may tell of these very tasks. */
+  #summaries(ids: readonly WireValue[]): WireValue[] {
+    const { visibility, clock, waitingReason } = this.#deps;
+    return ids.slice(0, SCAN_IDS_MAX).flatMap((id) => {
+      const record = typeof id === 'string' ? visibility.get(id) : undefined;
+      if (record?.kind !== 'task') return [];
+      return [summaryOf(record, clock.wallMs(), waitingReason(record.id)) as unknown as WireMap];
+    });
   }
 
   async #onScan(body: WireMap): Promise<CallResult> {
     const { replica, visibility, clock, waitingReason } = this.#deps;
+    if (Array.isArray(body.ids)) return ok({ tasks: this.#summaries(body.ids), more: false });
     const limit = typeof body.limit === 'number' ? Math.min(body.limit, 1_000) : 100;
     const tasks: WireValue[] = [];
     let before = typeof body.before === 'string' ? body.before : undefined;

@@ -20,6 +20,8 @@ export interface PeerSight {
 
 export interface MeshView extends OwnerView {
   readonly directory: StoreDirectory;
+  /** For how long frames could be sent to the store without a break; −1 when there is no link. */
+  linkAgeMs(store: string): number;
   peers(): PeerSight[];
   peer(peerId: string): PeerSight | undefined;
   self(): PeerSight;

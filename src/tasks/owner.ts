@@ -17,14 +17,14 @@ import { nextDeadline, nextStep } from './decide.ts';
 import { demandOf } from './demand.ts';
 import type { Credit, Dispatcher } from './dispatcher.ts';
 import { type StartFact, toWire } from './facts.ts';
+import { HomeKeeper } from './home-keeper.ts';
 import type { MeshView } from './mesh-view.ts';
-import { presentPeers } from './mesh-view.ts';
 import { orderOf } from './order.ts';
 import { ownerOf, ownerOrder } from './ownership.ts';
 import type { Runner, StartAnswer } from './runner.ts';
 import type { Takeover } from './takeover.ts';
 import { currentAttempt, type Task, taskOf } from './task.ts';
-import { type Entry, REPEAT_MS, Watcher } from './watcher.ts';
+import { type Entry, Watcher } from './watcher.ts';
 
 const WATCH_INTERVAL_MS = 500;
 const START_TIMEOUT_MS = 4_000;
@@ -50,13 +50,14 @@ export class Owner {
   readonly #fresh = new Set<string>();
   /** Placed in the write that created the task; they go on as soon as that write is visible. */
   readonly #fused = new Map<string, { start: StartFact; credit: string }>();
-  readonly #joining = new Set<string>();
+  readonly #homes: HomeKeeper;
   readonly #watcher: Watcher;
   #timer: Timer | undefined;
   #closed = false;
 
   constructor(deps: OwnerDeps) {
     this.#deps = deps;
+    this.#homes = new HomeKeeper(deps);
     this.#watcher = new Watcher({
       ...deps,
       evaluate: (id) => this.evaluate(id),
@@ -122,8 +123,9 @@ export class Owner {
     fact: Parameters<Parameters<Replica['change']>[1]>[0]['fact'],
   ): RecordState {
     if (record.kind !== 'task' || this.#closed) return record;
-    this.#fresh.add(record.id);
     const task = taskOf(record);
+    if (!this.#homes.isInSight(task)) return record;
+    this.#fresh.add(record.id);
     const { view, clock, dispatcher, attempts, replica } = this.#deps;
     const isOwner = ownerOf(task, view) === replica.storeId;
     if (!isOwner || nextStep(task, clock.wallMs()).step !== 'start') return record;
@@ -147,7 +149,7 @@ export class Owner {
     const owner = ownerOf(task, view);
     if (this.#closed || owner !== replica.storeId) {
       this.#forget(id);
-      if (owner === undefined && !this.#closed && replica.isStandIn(id)) this.#joinHome(task);
+      if (owner === undefined && !this.#closed && replica.isStandIn(id)) this.#homes.join(task);
       return;
     }
     let entry = this.#entries.get(id);
@@ -160,7 +162,7 @@ export class Owner {
 
   #enter(task: Task): Entry {
     const now = this.#deps.clock.nowMs();
-    const isFresh = this.#fresh.delete(task.id) && this.#homeInSight(task);
+    const isFresh = this.#fresh.delete(task.id) && this.#homes.isInSight(task);
     const entry: Entry = {
       id: task.id,
       phase: isFresh ? 'owned' : 'syncing',
@@ -173,13 +175,6 @@ export class Owner {
     };
     this.#entries.set(task.id, entry);
     return entry;
-  }
-
-  #homeInSight(task: Task): boolean {
-    const { directory } = this.#deps.view;
-    return homeOf(task.record).every(
-      (store) => store === this.#deps.replica.storeId || directory.peerOf(store) !== undefined,
-    );
   }
 
   /** The takeover read what others hold. */
@@ -210,7 +205,7 @@ export class Owner {
       void this.#secureFused(entry, fused);
       return;
     }
-    this.#growHome(entry, task);
+    this.#homes.grow(entry, task);
     const now = clock.wallMs();
     this.#setTimer(entry, nextDeadline(task, now), now);
     const step = nextStep(task, now);
@@ -327,47 +322,6 @@ export class Owner {
     const record = this.#deps.replica.get(entry.id);
     if (record === undefined) return;
     this.#watcher.watch(entry, taskOf(record));
-  }
-
-  /** Adds live stores to the home when fewer than N of it are not dead. */
-  #growHome(entry: Entry, task: Task): void {
-    const { view, copies, attempts, clock, replica } = this.#deps;
-    const home = homeOf(task.record);
-    const live = home.filter((store) => view.status(store) !== 'dead').length;
-    if (
-      live >= Math.min(copies, presentPeers(view).length) ||
-      clock.nowMs() - entry.askedMs < REPEAT_MS
-    )
-      return;
-    const next = view.directory
-      .preference(task.id, home.length + copies)
-      .find((store) => !home.includes(store));
-    if (next === undefined) return;
-    entry.askedMs = clock.nowMs();
-    void attempts.note(task.id, (now) =>
-      homeOf(now.record).includes(next)
-        ? undefined
-        : { t: 'home', store: next, at: clock.wallMs() },
-    );
-    this.#deps.log.log('debug', 'a store was added to the home of a task', {
-      id: task.id,
-      store: next,
-      by: replica.storeId,
-    });
-  }
-
-  /** No home store is live: a stand-in with a counted copy takes a place in the home, with a dot of its own. */
-  #joinHome(task: Task): void {
-    const { attempts, clock, replica } = this.#deps;
-    if (this.#joining.has(task.id)) return;
-    this.#joining.add(task.id);
-    void attempts
-      .note(task.id, (now) =>
-        homeOf(now.record).includes(replica.storeId)
-          ? undefined
-          : { t: 'home', store: replica.storeId, at: clock.wallMs() },
-      )
-      .then(() => this.#joining.delete(task.id));
   }
 
   /** Before an orderly stop: attempts that this store owns go to the next live home store. Answers who got what. */

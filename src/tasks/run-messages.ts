@@ -45,7 +45,12 @@ export function serveRuns(deps: RunMessagesDeps): void {
   messaging.onMessage('run.cancel', (from, body) => {
     const graceMs = typeof body.grace_ms === 'number' ? body.grace_ms : 0;
     if (body.reason === 'stale') runner.stopStale(String(body.run_id), from, graceMs);
-    else runner.stopRun(String(body.run_id), 'cancel', graceMs);
+    else
+      runner.stopRun(
+        String(body.run_id),
+        body.reason === 'timeout' ? 'timeout' : 'cancel',
+        graceMs,
+      );
   });
   messaging.onRequest('run.done', (_from, body) => onDone(deps, body));
   messaging.onRequest('run.report', (_from, body) => onReport(deps, body));

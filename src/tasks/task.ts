@@ -68,6 +68,19 @@ export const compareFinals = (a: FinalFact, b: FinalFact): number =>
   compareText(a.run_id, b.run_id) ||
   compareText(a.digest, b.digest);
 
+/**
+ * A final whose attempt others know to be lost: whoever wrote it went away before it had told them, and they went
+ * on. It gives way to a final that was written in that knowledge. Without this, an owner that comes back with a
+ * result that it alone had would change what clients were told meanwhile.
+ */
+function isDoubted(
+  final: FinalFact,
+  drafts: ReadonlyMap<string, { ends: readonly EndFact[] }>,
+): boolean {
+  const ends = drafts.get(final.run_id)?.ends ?? [];
+  return ends.some((end) => end.out === 'lost' && digestOfEnd(end) !== final.digest);
+}
+
 /** Among ends of one attempt what was said by its runner beats what was concluded from silence. */
 const END_ORDER = {
   completed: 0,
@@ -162,7 +175,9 @@ function readFacts(record: RecordState, header: TaskHeader): Task {
       dropAt = Math.min(dropAt ?? value.drop_at, value.drop_at);
     }
   }
-  finals.sort(compareFinals);
+  finals.sort(
+    (a, b) => Number(isDoubted(a, drafts)) - Number(isDoubted(b, drafts)) || compareFinals(a, b),
+  );
   const final = finals[0];
   const attempts = [...drafts.values()]
     .map((draft): Attempt => ({ ...draft, ends: draft.ends.sort(compareEnds) }))
@@ -212,7 +227,8 @@ export const nextAttemptNumber = (task: Task): number =>
 /** The accepted end: of the attempt that the final names. */
 export function acceptedEnd(task: Task): EndFact | undefined {
   if (task.final === undefined || task.final.run_id === '') return undefined;
-  return attemptByRun(task, task.final.run_id)?.ends[0];
+  const ends = attemptByRun(task, task.final.run_id)?.ends ?? [];
+  return ends.find((end) => digestOfEnd(end) === task.final?.digest) ?? ends[0];
 }
 
 /** Whether a record that came from elsewhere can be read as a task. */

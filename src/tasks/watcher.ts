@@ -72,14 +72,23 @@ export class Watcher {
       return;
     }
     if (now - entry.askedMs < REPEAT_MS || runner === undefined) return;
-    if (task.cancel !== undefined) {
+    const reason = this.#endReason(task);
+    if (reason !== undefined) {
       // A runner that never got the start has nothing to cancel and stays silent: it is asked below all the same.
       entry.askedMs = now;
-      this.#cancelRun(task, attempt, 'cancel');
+      this.#cancelRun(task, attempt, reason);
     }
     if (now - entry.heardMs < QUERY_AFTER_MS || (!runner.linked && !runner.self)) return;
     entry.askedMs = now;
     void this.#query(entry, task, attempt);
+  }
+
+  /** Why what runs must end: somebody canceled the task, or its whole time is up. */
+  #endReason(task: Task): 'cancel' | 'timeout' | undefined {
+    if (task.cancel !== undefined) return 'cancel';
+    const { total_timeout_ms: totalMs } = task.header;
+    const isOver = totalMs !== undefined && this.#deps.clock.wallMs() >= task.submittedAt + totalMs;
+    return isOver ? 'timeout' : undefined;
   }
 
   /** A worker may resume it, within the time its daemon announced when it stopped. */
@@ -88,7 +97,7 @@ export class Watcher {
     return this.#deps.clock.wallMs() < attempt.hold.at + attempt.hold.ms;
   }
 
-  #cancelRun(task: Task, attempt: Attempt, reason: 'cancel' | 'stale'): void {
+  #cancelRun(task: Task, attempt: Attempt, reason: 'cancel' | 'timeout' | 'stale'): void {
     const { start } = attempt;
     const body = { id: task.id, run_id: start.run_id, reason, grace_ms: this.#deps.killGraceMs };
     this.#deps.messaging.cast(start.runner, 'run.cancel', body);

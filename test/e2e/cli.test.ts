@@ -80,8 +80,9 @@ test(
     const [patient = ''] = ledger.command(`trap '' TERM; ${gate.wait}`).exec.argv;
     const second = start('run', ['--no-stdin', '--shell', patient]);
     const { id } = await mesh.network.waitFor('the start', async () => (await ledger.starts())[1]);
+    const canceling = once(second.child.stderr, 'data');
     second.child.kill('SIGINT');
-    await once(second.child.stderr, 'data');
+    await canceling;
     second.child.kill('SIGINT');
     const { code, err } = await second.ended;
     expect({ code, detached: err.includes(id) }).toEqual({ code: 130, detached: true });

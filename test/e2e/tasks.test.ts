@@ -1,6 +1,5 @@
 /** What a task can be told to do, through real daemons: order, time, retries, cancels, workers and their deaths. */
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -192,12 +191,15 @@ test(
     const program = spawn(process.execPath, ['--input-type=module', '-e', script], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
+    let said = '';
+    program.stdout.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
     try {
-      await once(program.stdout, 'data');
+      await mesh.network.waitFor('it is ready', () => said.includes('ready'));
       const client = await mesh.client(2);
       const { id } = await client.submit({ type: 'mortal' });
-      await mesh.until(2, id, 'active');
-      await once(program.stdout, 'data');
+      await mesh.network.waitFor('its handler runs', () => said.includes('started 1'));
       const heir = await mesh.client(3);
       const attempts: number[] = [];
       await heir.work('mortal', (_payload, { attempt }) => {

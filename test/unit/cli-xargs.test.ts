@@ -255,7 +255,7 @@ describe('covey xargs', () => {
     host.backend.submitFailures.push(coveyError('STORE_REFUSED', { why: 'a test' }));
     const result = await covey(['xargs', 'x'], { socket: host.socket, stdin: lines(numbers(5)) });
     expect(result.exit).toBe(1);
-    expect(result.stderr).toContain('runs no commands');
+    expect(result.stderr).toContain('The store was refused');
   });
 
   it('cancels what is out on Ctrl-C and exits 255', async () => {
