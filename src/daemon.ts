@@ -97,7 +97,10 @@ async function openPorts(
     network,
     identityStore: identityStore.value,
     store: store.value,
-    processes: new HostProcesses(clock),
+    processes: new HostProcesses(clock, {
+      directory: join(dataDir, 'run'),
+      onFallback: (reason) => log.log('warn', reason),
+    }),
     spool: spool.value,
   };
   const release = async (): Promise<void> => {

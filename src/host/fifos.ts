@@ -9,7 +9,7 @@
  */
 import { execFile } from 'node:child_process';
 import { constants, write } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -33,8 +33,8 @@ const { O_RDONLY, O_WRONLY, O_NONBLOCK, O_CREAT, O_EXCL } = constants;
 export class Fifos {
   readonly #parent: string | undefined;
   #directory: Promise<string> | undefined;
-  readonly #fifos = new PairPool(() => this.#openFifos());
-  readonly #files = new PairPool(() => this.#openFiles());
+  readonly #fifos = new PairPool(() => this.#inDirectory(() => this.#openFifos()));
+  readonly #files = new PairPool(() => this.#inDirectory(() => this.#openFiles()));
   /** FIFOs that are made and not yet opened. */
   readonly #paths: string[] = [];
   #named = 0;
@@ -77,6 +77,20 @@ export class Fifos {
     if (directory !== undefined) await rm(directory, { recursive: true, force: true });
   }
 
+  /** A directory that somebody cleaned away is made anew, after this one failure. */
+  async #inDirectory(openPairsThere: () => Promise<Pair[]>): Promise<Pair[]> {
+    try {
+      return await openPairsThere();
+    } catch (error) {
+      const directory = await this.#directory?.catch(() => undefined);
+      if (directory !== undefined && !(await isThere(directory))) {
+        this.#directory = undefined;
+        this.#paths.length = 0;
+      }
+      throw error;
+    }
+  }
+
   async #openFifos(): Promise<Pair[]> {
     if (this.#paths.length === 0) {
       const directory = await this.#private();
@@ -117,6 +131,12 @@ export class Fifos {
     return this.#directory;
   }
 }
+
+const isThere = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
 
 async function makePrivate(parent: string | undefined): Promise<string> {
   if (parent === undefined) return mkdtemp(join(tmpdir(), DIRECTORY_PREFIX));

@@ -113,7 +113,7 @@ export class Guardian {
     this.#stopped = true;
     const running = this.#running;
     if (!running?.alive) return;
-    running.process.stdin?.end();
+    running.process.stdin?.end(this.#takeForgotten());
     const timer = this.#clock.after(END_DEADLINE_MS, () => running.process.kill('SIGKILL'));
     await running.ended;
     timer.cancel();
@@ -124,6 +124,8 @@ export class Guardian {
     if (this.#running?.alive) return this.#running;
     const running = this.#start();
     this.#running = running;
+    // It never knew those, and taking away what is not on its list would spoil the list.
+    this.#takeForgotten();
     const lines = [...this.#groups].map((groupId) => `+${groupId}\n`);
     if (lines.length > 0) running.process.stdin?.write(lines.join(''));
     return running;

@@ -328,8 +328,17 @@ export class Owner {
   async handOver(): Promise<Map<string, string[]>> {
     const { replica, view, attempts, clock } = this.#deps;
     const byStore = new Map<string, string[]>();
+    // Not the entries alone: what had no open attempt was given up when this store began to stop, and nobody may
+    // have read it yet. Who takes it over after the goodbye would wait for our answer until patience ends.
+    const mine = [...replica.unfinished()].filter(
+      (record) =>
+        record.kind === 'task' &&
+        (this.#entries.has(record.id) ||
+          ownerOrder(record.id, homeOf(record)).find((store) => view.status(store) !== 'dead') ===
+            replica.storeId),
+    );
     await Promise.all(
-      [...this.#entries.keys()].map(async (id) => {
+      mine.map(async ({ id }) => {
         const record = replica.get(id);
         if (record === undefined) return;
         const next = ownerOrder(id, homeOf(record)).find(

@@ -32,6 +32,8 @@ function simulated(request: SpawnRequest): SimCommand {
   switch (request.argv[2]) {
     case SCRIPTS.speak:
       return { durationMs: 10, exitCode: 3, stdout: bytes('out'), stderr: bytes('err') };
+    case SCRIPTS.closes:
+      return { durationMs: 10, exitCode: 4, stdout: bytes('out'), stderr: bytes('err') };
     case SCRIPTS.cat:
       return { durationMs: 10, exitCode: 0, stdout: request.stdin };
     case SCRIPTS.stubborn:

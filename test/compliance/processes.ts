@@ -24,6 +24,7 @@ export const SCRIPTS = {
   big: 'head -c 3000000 /dev/zero',
   background: 'sleep 1000 & echo started',
   deaf: 'exit 0',
+  closes: 'printf out; exec >&-; printf err >&2; exit 4',
 } as const;
 
 export interface Observed {
@@ -180,6 +181,41 @@ export function processesCompliance(make: () => Promise<ProcessesTwin>): void {
       expect(observed.events.filter((event) => event !== 'started')).toEqual([]);
       child.resumeOutput();
       await twin.settle(() => observed.exit !== undefined);
+      expect(observed.stdout.reduce((sum, chunk) => sum + chunk.length, 0)).toBe(3_000_000);
+      expect(observed.events.at(-1)).toBe('exited');
+    }),
+  );
+
+  test(
+    'a command that closes its output early speaks on on the other stream, and exits',
+    using(async (twin) => {
+      const { observed } = start(twin, SCRIPTS.closes);
+      await twin.settle(() => observed.exit !== undefined);
+      expect(observed.exit).toEqual(exitWith(4));
+      expect([textOf(observed.stdout), textOf(observed.stderr)]).toEqual(['out', 'err']);
+    }),
+  );
+
+  test(
+    'output that is held back again and again is delivered whole, and none while it is held',
+    using(async (twin) => {
+      const { observed, handlers } = observe();
+      let held = false;
+      let whileHeld = 0;
+      const output: typeof handlers.output = (stream, bytes) => {
+        if (held) whileHeld += 1;
+        handlers.output(stream, bytes);
+        held = true;
+        child.pauseOutput();
+        void Promise.resolve().then(() => {
+          held = false;
+          child.resumeOutput();
+        });
+      };
+      const request = requestFor(['/bin/sh', '-c', SCRIPTS.big]);
+      const child = twin.processes.spawn(request, { ...handlers, output });
+      await twin.settle(() => observed.exit !== undefined);
+      expect(whileHeld).toBe(0);
       expect(observed.stdout.reduce((sum, chunk) => sum + chunk.length, 0)).toBe(3_000_000);
       expect(observed.events.at(-1)).toBe('exited');
     }),

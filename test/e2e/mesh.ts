@@ -28,7 +28,7 @@ export class Mesh {
   readonly dir: string;
   readonly #clients: Covey[] = [];
   readonly #connections: Connection[] = [];
-  #gates = 0;
+  readonly #gates: Gate[] = [];
 
   private constructor(network: TestNetwork, dir: string) {
     this.network = network;
@@ -91,8 +91,13 @@ export class Mesh {
   }
 
   gate(): Gate {
-    this.#gates += 1;
-    return new Gate(join(this.dir, `gate-${this.#gates}`));
+    const gate = new Gate(join(this.dir, `gate-${this.#gates.length + 1}`));
+    this.#gates.push(gate);
+    return gate;
+  }
+
+  async openGates(): Promise<void> {
+    await Promise.all(this.#gates.map((gate) => gate.open()));
   }
 
   async explain(via: number, id: string) {
@@ -130,17 +135,21 @@ export class Mesh {
     );
   }
 
-  /** Fails, with the history of the tasks in question, unless each of these started once and no other did. */
+  /** Fails, with the history of those in question, unless each of these tasks, and no other, started once. */
   async expectOneStartEach(via: number, ledger: Ledger, ids: readonly string[]): Promise<void> {
+    const others = (await ledger.starts()).map(({ id }) => id);
+    await this.expectOneStartEachOf(via, ledger, ids);
+    expect(others.filter((id) => !ids.includes(id))).toEqual([]);
+  }
+
+  /** The same for these; others may be in the ledger. */
+  async expectOneStartEachOf(via: number, ledger: Ledger, ids: readonly string[]): Promise<void> {
     const starts = await ledger.starts();
-    const wrong = new Set([...ids, ...starts.map(({ id }) => id)]);
-    for (const id of ids)
-      if (starts.filter((start) => start.id === id).length === 1) wrong.delete(id);
+    const wrong = ids.filter((id) => starts.filter((start) => start.id === id).length !== 1);
     const told = await Promise.all(
-      [...wrong].map(async (id) => ({
-        id,
+      wrong.map(async (id) => ({
         starts: starts.filter((start) => start.id === id),
-        history: (await this.explain(via, id)).history,
+        told: await this.explain(via, id),
       })),
     );
     expect(told).toEqual([]);

@@ -41,6 +41,12 @@ const REGRESSIONS: readonly (readonly [string, Partial<ScenarioOptions>, string]
     'an owner took the end of a stale run for a cancel, and started the next',
   ],
   ['5086', { mode: 'wild' }, 'a canceled task whose start never arrived stayed active for ever'],
+  [
+    '50165',
+    { mode: 'crashes' },
+    'an owner came back with a result that it alone had, and changed what was told',
+  ],
+  ['50258', { mode: 'crashes' }, 'the same'],
   ['40095', { mode: 'wild' }, 'a hand-off under way at a stop wrote to the closed store'],
 ];
 

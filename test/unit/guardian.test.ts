@@ -1,6 +1,8 @@
 /** The guardian, with real kills: whatever dies, no group is left. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -38,6 +40,8 @@ function statFields(pid: string): string[] {
 
 interface Daemon {
   readonly child: ChildProcess;
+  /** For its pipes. */
+  readonly directory: string;
   readonly lines: string[];
   readonly groups: () => number[];
   readonly guardian: () => number;
@@ -45,13 +49,18 @@ interface Daemon {
 
 async function startDaemon(): Promise<Daemon> {
   const program = join(import.meta.dirname, '../compliance/programs/spawner.ts');
-  const child = spawn(process.execPath, [program], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const directory = await mkdtemp(join(tmpdir(), 'covey-guardian-'));
+  cleanups.push(() => rm(directory, { recursive: true, force: true }));
+  const child = spawn(process.execPath, [program, directory], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   const lines: string[] = [];
   child.stdout.on('data', (chunk: Buffer) => lines.push(...chunk.toString().trim().split('\n')));
   const numbersOf = (word: string) =>
     lines.filter((line) => line.startsWith(word)).map((line) => Number(line.split(' ')[1]));
   const daemon: Daemon = {
     child,
+    directory,
     lines,
     groups: () => numbersOf('group'),
     guardian: () => numbersOf('guardian').at(-1) || 0,
@@ -73,6 +82,25 @@ describe('the guardian', () => {
     await settleReal(() => !daemon.groups().some((group) => isAlive(-group)));
     expect(performance.now() - killedMs).toBeLessThan(1_000);
     await settleReal(() => !isAlive(daemon.guardian()));
+  });
+
+  test('what a killed daemon left of its pipes is gone when the next has run a command', async () => {
+    const daemon = await startDaemon();
+    daemon.child.kill('SIGKILL');
+    await settleReal(() => !daemon.groups().some((group) => isAlive(-group)));
+    const left = await readdir(daemon.directory);
+    expect(left).toHaveLength(1);
+    const processes = new HostProcesses(new HostClock(), { directory: daemon.directory });
+    cleanups.push(() => processes.stop());
+    const { observed, handlers } = observe();
+    processes.spawn(requestFor(['true']), handlers);
+    await settleReal(() => observed.exit !== undefined);
+    expect(observed.exit?.code).toBe(0);
+    const own = await readdir(daemon.directory);
+    expect(own).toHaveLength(1);
+    expect(own).not.toEqual(left);
+    await processes.stop();
+    expect(await readdir(daemon.directory)).toEqual([]);
   });
 
   test('it ignores INT, TERM and HUP, and does its work afterwards', async () => {

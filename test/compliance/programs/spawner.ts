@@ -1,10 +1,12 @@
 /**
  * Starts trees of sleeping processes, prints each `group` and `guardian`, and waits to be killed.
+ * Its argument is the directory for pipes.
  */
 import { HostClock } from '../../../src/host/clock.ts';
 import { HostProcesses } from '../../../src/host/processes.ts';
 
-const processes = new HostProcesses(new HostClock());
+const directory = process.argv[2];
+const processes = new HostProcesses(new HostClock(), directory === undefined ? {} : { directory });
 const print = (line: string) => process.stdout.write(`${line}\n`);
 const scripts = [
   'sleep 1000',
