@@ -23,7 +23,7 @@ import type { WireValue } from '../wire/codec.ts';
 import { backoffMs, nextStep } from './decide.ts';
 import { type EndFact, type FinalFact, isTaskFact, type StartFact, toWire } from './facts.ts';
 import type { MeshView, PeerSight } from './mesh-view.ts';
-import { inMinority, requiredNow } from './mesh-view.ts';
+import { inMinority, presentPeers, requiredNow } from './mesh-view.ts';
 import {
   type Attempt,
   attemptByRun,
@@ -39,6 +39,11 @@ import type { Visibility } from './visibility.ts';
 
 /** After crash evidence the dead daemon's guardian has this long to end its commands before they run elsewhere. */
 export const GUARDIAN_GRACE_MS = 250;
+/**
+ * After a partition members come back one by one, and so do the records: who was on the small side waits so long
+ * before it believes a silence. Longer than redials, refutations and one round of anti-entropy take.
+ */
+const HEAL_SETTLE_MS = 10_000;
 const CONFIRM_RETRY_MS = 500;
 const RUN_ID_BYTES = 8;
 
@@ -83,6 +88,8 @@ export interface Placed {
 export class Attempts {
   readonly #deps: AttemptDeps;
   #stopped = false;
+  /** When this peer last found itself on the small side, with a loss to judge. */
+  #minorityMs = Number.NEGATIVE_INFINITY;
 
   constructor(deps: AttemptDeps) {
     this.#deps = deps;
@@ -109,9 +116,13 @@ export class Attempts {
     };
   }
 
-  /** Writes the start of the next attempt and brings it to W stores. `no`: the task may not start now. */
-  async place(id: string, runner: PeerSight): Promise<Placed | 'no' | 'not_enough_copies'> {
+  /**
+   * Writes the start of the next attempt and brings it to W stores. `no`: the task may not start now. `later`: it
+   * may, but not with the stores or the disk as they are. `taken_back`: it was written, and W stores were not had.
+   */
+  async place(id: string, runner: PeerSight): Promise<Placed | 'no' | 'later' | 'taken_back'> {
     const { replica, clock } = this.#deps;
+    if (!this.#canStore()) return 'later';
     const written = await replica.change<Placed | 'no'>(id, ({ current, fact }) => {
       if (current?.kind !== 'task') return { value: 'no' };
       const task = taskOf(current);
@@ -121,8 +132,16 @@ export class Attempts {
       const next = withFact(current, dotted);
       return { value: { record: next, start, fact: dotted }, next };
     });
-    if (!written.ok || written.value === 'no') return 'no';
-    return (await this.secure(id, written.value.start)) ? written.value : 'not_enough_copies';
+    if (!written.ok) return 'later';
+    if (written.value === 'no') return 'no';
+    return (await this.secure(id, written.value.start)) ? written.value : 'taken_back';
+  }
+
+  /** Whether W stores can be reached at all: an attempt placed without them would only be taken back. */
+  #canStore(): boolean {
+    const { view, copiesRequired } = this.#deps;
+    const within = presentPeers(view).filter((peer) => peer.self || peer.linked).length;
+    return within >= requiredNow(view, copiesRequired);
   }
 
   /** Brings a placed attempt to W stores; if that fails it is taken back, since it was never started. */
@@ -222,8 +241,10 @@ export class Attempts {
     attempt: Attempt,
     loss: { weight: number; proven: boolean; why: string },
   ): Promise<boolean> {
-    const mayRestart =
-      loss.proven || task.header.on_partition === 'available' || !inMinority(this.#deps.view);
+    const { clock, view } = this.#deps;
+    if (inMinority(view)) this.#minorityMs = clock.nowMs();
+    const isSettled = clock.nowMs() - this.#minorityMs >= HEAL_SETTLE_MS;
+    const mayRestart = loss.proven || task.header.on_partition === 'available' || isSettled;
     if (!mayRestart) return false;
     const isCommand = task.header.argv !== undefined;
     await this.end(task.id, {

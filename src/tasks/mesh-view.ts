@@ -35,8 +35,13 @@ export const presentPeers = (view: MeshView): PeerSight[] =>
 export const requiredNow = (view: MeshView, copiesRequired: number): number =>
   Math.max(1, Math.min(copiesRequired, presentPeers(view).length));
 
-/** Fewer than half of the last known members are in sight: this may be the small side of a partition. */
+/**
+ * Fewer than half of the last known members are in sight: this may be the small side of a partition. A suspect is
+ * not in sight: the members of the other side are convicted one by one, and the first of them must not be taken for
+ * the only one.
+ */
 export function inMinority(view: MeshView): boolean {
-  const known = view.peers().filter((peer) => peer.status !== 'left').length;
-  return presentPeers(view).length * 2 < known;
+  const known = view.peers().filter((peer) => peer.status !== 'left');
+  const seen = known.filter((peer) => peer.self || peer.status === 'alive');
+  return seen.length * 2 < known.length;
 }

@@ -28,6 +28,8 @@ import { type Entry, Watcher } from './watcher.ts';
 
 const WATCH_INTERVAL_MS = 500;
 const START_TIMEOUT_MS = 4_000;
+/** Between two tries to place a task while stores are out of reach or the disk is full. */
+const PLACE_RETRY_MS = 1_000;
 
 export interface OwnerDeps {
   readonly clock: Clock;
@@ -244,10 +246,11 @@ export class Owner {
     entry.queued = false;
     entry.starting = true;
     const placed = await attempts.place(id, runner);
-    if (placed === 'no' || placed === 'not_enough_copies') this.#giveBack(credit);
+    if (typeof placed === 'string') this.#giveBack(credit);
     else await this.#order(placed, credit);
     entry.starting = false;
-    this.evaluate(id);
+    if (placed === 'later') this.#setTimer(entry, PLACE_RETRY_MS, 0);
+    else this.evaluate(id);
   }
 
   async #secureFused(entry: Entry, fused: { start: StartFact; credit: string }): Promise<void> {

@@ -67,6 +67,8 @@ export class TestPeer {
 
   refuseStarts(): void {
     this.#refusesStarts = true;
+    // Spawned, and not yet known by its pid and start time: nobody else would end it.
+    if (this.ref === undefined) this.killNow();
   }
 
   async whenExited(): Promise<void> {

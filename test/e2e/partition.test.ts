@@ -1,6 +1,7 @@
 /** Partition 1,2/3,4,5 and heal: who may restart what, and that all agree afterwards. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Gate, Mesh, SETTLE_MS, TEST_MS } from './mesh.ts';
+import type { Covey } from '../../src/client/index.ts';
+import { type Gate, type Ledger, Mesh, SETTLE_MS, TEST_MS } from './mesh.ts';
 
 const SMALL = [1, 2];
 const LARGE = [3, 4, 5];
@@ -18,27 +19,56 @@ afterAll(() => mesh.end(), TEST_MS);
 const sideGate = (small: Gate, large: Gate): string =>
   `case $COVEY_PEER in test1|test2) ${small.wait};; *) ${large.wait};; esac`;
 
+/** Tasks of both kinds on every slot, and where each of them runs. */
+async function occupyAll(client: Covey, ledger: Ledger, script: string) {
+  const submit = async (onPartition: 'wait' | 'available'): Promise<string> =>
+    (await client.submit({ ...ledger.command(script), onPartition })).id;
+  const waits: string[] = [];
+  const availables: string[] = [];
+  for (let i = 0; i < ALL.length; i++) {
+    waits.push(await submit('wait'));
+    availables.push(await submit('available'));
+  }
+  const ran = new Map<string, number>();
+  await mesh.network.waitFor('all slots are busy', async () => {
+    for (const start of await ledger.starts()) ran.set(start.id, mesh.indexOf(start.peer));
+    return ran.size === ALL.length * SLOTS;
+  });
+  return { waits, availables, ran };
+}
+
+/** Every peer shows the task as completed, with the same accepted run. */
+async function allAgree(ids: readonly string[]): Promise<boolean> {
+  for (const id of ids) {
+    const seen = await Promise.all(ALL.map((index) => mesh.get(index, id)));
+    const accepted = seen.map(({ state, attempts }) => {
+      const runs = attempts.filter((attempt) => attempt.accepted).map(({ run_id }) => run_id);
+      return `${state} ${runs.join(' ')}`;
+    });
+    if (new Set(accepted).size > 1 || !accepted[0]?.startsWith('completed ')) return false;
+  }
+  return true;
+}
+
+/** Each start is an attempt in the task's history, by number and host. */
+async function expectStartsTold(ledger: Ledger, ids: readonly string[]): Promise<void> {
+  for (const id of ids) {
+    const { attempts } = await mesh.get(2, id);
+    for (const { attempt, peer } of await ledger.startsOf(id)) {
+      const told = attempts.filter((item) => item.attempt === attempt && item.runner_name === peer);
+      expect({ id, attempt, peer, told: told.length }).toEqual({ id, attempt, peer, told: 1 });
+    }
+  }
+}
+
 test(
   'the small side runs what waits and restarts only what allows it; after heal all agree',
   async () => {
     const ledger = mesh.ledger('partition');
     const small = mesh.gate();
     const large = mesh.gate();
-    const script = sideGate(small, large);
     const client = await mesh.client(4);
-    const submit = async (onPartition: 'wait' | 'available'): Promise<string> =>
-      (await client.submit({ ...ledger.command(script), onPartition })).id;
-    const waits: string[] = [];
-    const availables: string[] = [];
-    for (let i = 0; i < ALL.length; i++) {
-      waits.push(await submit('wait'));
-      availables.push(await submit('available'));
-    }
-    const ran = new Map<string, number>();
-    await mesh.network.waitFor('all slots are busy', async () => {
-      for (const start of await ledger.starts()) ran.set(start.id, mesh.indexOf(start.peer));
-      return ran.size === ALL.length * SLOTS;
-    });
+    const { waits, availables, ran } = await occupyAll(client, ledger, sideGate(small, large));
     const queued = await Promise.all(
       Array.from({ length: 6 }, () => client.submit(ledger.command())),
     );
@@ -90,28 +120,8 @@ test(
     const ids = [...waits, ...availables, ...waiting, taken.id];
     const { pending } = await client.wait(ids, { timeoutMs: SETTLE_MS });
     expect(pending).toEqual([]);
-    await mesh.network.waitFor('all agree on every task', async () => {
-      for (const id of ids) {
-        const seen = await Promise.all(ALL.map((index) => mesh.get(index, id)));
-        const accepted = seen.map(({ state, attempts }) => {
-          const runs = attempts.filter((attempt) => attempt.accepted).map(({ run_id }) => run_id);
-          return `${state} ${runs.join(' ')}`;
-        });
-        if (new Set(accepted).size > 1 || !accepted[0]?.startsWith('completed ')) return false;
-      }
-      return true;
-    });
-    const starts = await ledger.starts();
-    for (const id of ids) {
-      const { attempts } = await mesh.get(2, id);
-      const mine = starts.filter((start) => start.id === id);
-      for (const { attempt, peer } of mine) {
-        const told = attempts.filter(
-          (item) => item.attempt === attempt && item.runner_name === peer,
-        );
-        expect({ id, attempt, peer, told: told.length }).toEqual({ id, attempt, peer, told: 1 });
-      }
-    }
+    await mesh.network.waitFor('all agree on every task', () => allAgree(ids));
+    await expectStartsTold(ledger, ids);
     // With an owner and a runner on one side nothing but partitions makes a second start.
     await mesh.expectOneStartEachOf(
       3,

@@ -40,7 +40,7 @@ describe('attempts', () => {
       { out: 'interrupted', code: 'not_enough_copies' },
     ]);
     world.stores.mesh.gone.clear();
-    expect(await world.stores.run(placing)).toBe('not_enough_copies');
+    expect(await world.stores.run(placing)).toBe('taken_back');
   });
 
   it('are not placed while one is open, or when the task may not start', async () => {
