@@ -33,14 +33,27 @@ describe('attempts', () => {
     const world = await AttemptsWorld.of('a', 'b');
     const a = world.host('a');
     const { id } = await world.submit();
-    world.stores.mesh.gone.add('peer-b');
+    world.stores.mesh.frozen.add('peer-b');
     const placing = a.attempts.place(id, a.view.self());
-    await world.stores.clock.runFor(500);
+    await world.stores.clock.runFor(7_000);
     expect(world.task(a, id).attempts[0]?.ends).toMatchObject([
       { out: 'interrupted', code: 'not_enough_copies' },
     ]);
-    world.stores.mesh.gone.clear();
+    world.stores.mesh.frozen.clear();
     expect(await world.stores.run(placing)).toBe('taken_back');
+  });
+
+  it('are not even written while too few stores are in reach', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const a = world.host('a');
+    const { id } = await world.submit();
+    world.stores.mesh.gone.add('peer-b');
+    expect(await world.stores.run(a.attempts.place(id, a.view.self()))).toBe('later');
+    expect(world.task(a, id).attempts).toEqual([]);
+    world.stores.mesh.gone.clear();
+    expect(await world.stores.run(a.attempts.place(id, a.view.self()))).toMatchObject({
+      start: { n: 1 },
+    });
   });
 
   it('are not placed while one is open, or when the task may not start', async () => {
