@@ -231,7 +231,8 @@ function followIds(peer: Peer, events: EventHub, session: Session, ids: readonly
   if (elsewhere.length === 0) return;
   const giveUp = peer.tasks.reader.watch(elsewhere, (record) => {
     const { final, attempts } = taskOf(record);
-    if (final === undefined) return;
+    // A copy that came here since is told of by its own change.
+    if (final === undefined || peer.replica.get(record.id) !== undefined) return;
     const attempt = attempts.at(-1)?.start.n ?? 0;
     events.publish({
       topic: 'task',
