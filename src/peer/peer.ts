@@ -203,6 +203,7 @@ export class Peer {
       this.tasks.capacityChanged();
       if (!event.member.stopping) return;
     }
+    if (event.type === 'alive') this.tasks.memberReturned();
     this.tasks.membersChanged();
   }
 

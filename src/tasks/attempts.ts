@@ -137,10 +137,15 @@ export class Attempts {
     return (await this.secure(id, written.value.start)) ? written.value : 'taken_back';
   }
 
-  /** Whether W stores can be reached at all: an attempt placed without them would only be taken back. */
+  /**
+   * Whether W stores are in sight, suspects not counted: an attempt placed without them would only be taken back, or,
+   * worse, be confirmed at the end of a silence in which the others went on without this store.
+   */
   #canStore(): boolean {
     const { view, copiesRequired } = this.#deps;
-    const within = presentPeers(view).filter((peer) => peer.self || peer.linked).length;
+    const within = presentPeers(view).filter(
+      (peer) => peer.self || (peer.linked && peer.status === 'alive'),
+    ).length;
     return within >= requiredNow(view, copiesRequired);
   }
 

@@ -27,6 +27,8 @@ import { currentAttempt, type Task, taskOf } from './task.ts';
 import { type Entry, Watcher } from './watcher.ts';
 
 const WATCH_INTERVAL_MS = 500;
+/** A tick that comes so late means that this process stood still; others convict a silent peer after 7 s. */
+const PAUSE_MS = 3_000;
 const START_TIMEOUT_MS = 4_000;
 /** Between two tries to place a task while stores are out of reach or the disk is full. */
 const PLACE_RETRY_MS = 1_000;
@@ -55,6 +57,7 @@ export class Owner {
   readonly #homes: HomeKeeper;
   readonly #watcher: Watcher;
   #timer: Timer | undefined;
+  #tickedMs = 0;
   #closed = false;
 
   constructor(deps: OwnerDeps) {
@@ -76,12 +79,33 @@ export class Owner {
   }
 
   start(): void {
+    this.#tickedMs = this.#deps.clock.nowMs();
     const tick = (): void => {
+      if (this.#wasPaused()) this.readAgain();
+      this.#tickedMs = this.#deps.clock.nowMs();
       for (const entry of [...this.#entries.values()]) this.#watch(entry);
       this.#timer = this.#deps.clock.after(WATCH_INTERVAL_MS, tick);
     };
     this.#timer = this.#deps.clock.after(WATCH_INTERVAL_MS, tick);
     this.evaluateAll();
+  }
+
+  /** This process stood still: others may have taken it for dead and gone on with what it owns. */
+  #wasPaused(): boolean {
+    return this.#deps.clock.nowMs() - this.#tickedMs > PAUSE_MS;
+  }
+
+  /**
+   * Members that were silent are heard again, or this peer itself stood still: whatever it owns may have been taken
+   * over meanwhile, so it reads before it owns once more.
+   */
+  readAgain(): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.phase !== 'owned' || entry.starting) continue;
+      entry.phase = 'syncing';
+      entry.queued = false;
+      this.#deps.takeover.request(entry.id);
+    }
   }
 
   /** Starts nothing more. */
@@ -124,7 +148,7 @@ export class Owner {
     record: RecordState,
     fact: Parameters<Parameters<Replica['change']>[1]>[0]['fact'],
   ): RecordState {
-    if (record.kind !== 'task' || this.#closed) return record;
+    if (record.kind !== 'task' || this.#closed || this.#wasPaused()) return record;
     const task = taskOf(record);
     if (!this.#homes.isInSight(task)) return record;
     this.#fresh.add(record.id);
@@ -239,7 +263,11 @@ export class Owner {
     const { view, attempts } = this.#deps;
     const entry = this.#entries.get(id);
     const runner = view.peer(credit.peerId);
-    if (entry === undefined || runner === undefined || entry.starting) {
+    if (this.#wasPaused()) {
+      this.readAgain();
+      this.#tickedMs = this.#deps.clock.nowMs();
+    }
+    if (entry === undefined || runner === undefined || entry.starting || entry.phase !== 'owned') {
       this.#giveBack(credit);
       return;
     }

@@ -169,6 +169,11 @@ export class Tasks {
     this.#deps.clock.after(REPORT_INTERVAL_MS, tick);
   }
 
+  /** A member that was suspect or dead is heard again. */
+  memberReturned(): void {
+    this.owner.readAgain();
+  }
+
   /** Members changed: owners may have changed, and free slots. */
   membersChanged(): void {
     this.owner.evaluateAll();
