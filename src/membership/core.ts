@@ -124,6 +124,7 @@ export class Core {
   refute(said: { readonly epoch: number; readonly incarnation: number }): void {
     if (said.epoch !== this.own.turn.epoch || compareTurns(said, this.own.turn) < 0) return;
     this.#acceptOwn(this.own.refute(said));
+    this.roster.emit('condemned', this.peerId);
   }
 
   /** Others said at a hello how they know us. */

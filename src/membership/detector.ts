@@ -98,6 +98,7 @@ export class Detector {
   linkDown(peerId: PeerId, end: LinkEnd): void {
     const watch = this.#watch(peerId);
     if (!end.wasUp) return;
+    watch.hearingSinceMs = undefined;
     watch.saidGoodbye = end.farewell === 'stop' || end.farewell === 'leave';
     watch.endedAbruptly = end.farewell === undefined && !end.byUs;
     watch.window.skipNext();
@@ -132,7 +133,11 @@ export class Detector {
 
   heard(peerId: PeerId): void {
     const watch = this.#watch(peerId);
-    watch.heardMs = this.#nowMs;
+    const now = this.#nowMs;
+    const wasSilent = now - (watch.heardMs ?? now) >= this.#core.deps.config.heartbeat_pause;
+    if (wasSilent || watch.hearingSinceMs === undefined) watch.hearingSinceMs = now;
+    watch.heardMs = now;
+    if (wasSilent) this.#core.roster.emit('heard', peerId);
     if (watch.opinion.opinion !== 'fine') this.#evaluate(peerId);
   }
 
@@ -175,6 +180,12 @@ export class Detector {
     const watch = this.#watches.get(peerId);
     if (!watch || watch.heardMs === undefined || !this.#links.isUp(peerId)) return false;
     return this.#nowMs - watch.heardMs < this.#core.deps.config.heartbeat_pause;
+  }
+
+  /** For how long its link has been up and never silent beyond `heartbeat_pause`, in ms; −1: it is not heard now. */
+  hearingForMs(peerId: PeerId): number {
+    const since = this.#watches.get(peerId)?.hearingSinceMs;
+    return since !== undefined && this.hears(peerId) ? this.#nowMs - since : -1;
   }
 
   /**

@@ -208,6 +208,11 @@ export class Membership {
     return this.#links.isUp(peerId);
   }
 
+  /** For how long its link has been up and never silent for long, in ms; −1: it is not heard now. */
+  hearingForMs(peerId: PeerId): number {
+    return this.#detector.hearingForMs(peerId);
+  }
+
   onEvent(listener: MemberListener): void {
     this.#core.roster.onEvent(listener);
   }

@@ -51,7 +51,8 @@ export interface Member {
 /**
  * joined: seen for the first time. boot: the same peer with a higher boot (every attempt of the
  * lower one has ended) or another store; comes before `alive` of the same change. updated:
- * something else in its own record.
+ * something else in its own record. condemned: others took this very peer for dead, and it has refuted that.
+ * heard: after a silence, whatever its status was meanwhile; comes before what it said is handled.
  */
 export interface MemberEvent {
   readonly type:
@@ -63,7 +64,9 @@ export interface MemberEvent {
     | 'updated'
     | 'boot'
     | 'linked'
-    | 'unlinked';
+    | 'unlinked'
+    | 'condemned'
+    | 'heard';
   readonly member: Member;
   readonly evidence?: string;
 }

@@ -14,6 +14,8 @@ export interface Watch {
   readonly window: PhiWindow;
   /** The last byte from it; undefined: none in this boot of ours. */
   heardMs: number | undefined;
+  /** Since then there was neither a silence beyond `heartbeat_pause` nor another link. */
+  hearingSinceMs: number | undefined;
   /** Silence counts from here at the earliest. */
   expectSinceMs: number;
   /** Addresses at which this peer itself found it in this boot. */
@@ -32,6 +34,7 @@ export interface Watch {
 export const newWatch = (config: MembershipConfig, nowMs: number): Watch => ({
   window: new PhiWindow(config.heartbeat_interval, config.heartbeat_pause),
   heardMs: undefined,
+  hearingSinceMs: undefined,
   expectSinceMs: nowMs,
   reached: new Set(),
   refusedSinceMs: undefined,

@@ -38,6 +38,8 @@ import { Messenger } from './messenger.ts';
 import { Sight } from './sight.ts';
 
 /** Changes of load are told at most this often: they travel on heartbeats. */
+/** After these the others may have gone on without this peer: it reads before it owns once more. */
+const RETURNS: ReadonlySet<MemberEvent['type']> = new Set(['alive', 'heard', 'condemned']);
 const LOAD_INTERVAL_MS = 100;
 const POLL_MS = 50;
 
@@ -203,8 +205,8 @@ export class Peer {
       this.tasks.capacityChanged();
       if (!event.member.stopping) return;
     }
-    if (event.type === 'alive') this.tasks.memberReturned();
-    this.tasks.membersChanged();
+    if (RETURNS.has(event.type)) this.tasks.memberReturned();
+    if (event.type !== 'heard') this.tasks.membersChanged();
   }
 
   // ---- executors ------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ export interface MembershipSight {
   member(peerId: string): Member | undefined;
   memberOfStore(storeId: string): Member | undefined;
   linked(peerId: string): boolean;
+  hearingForMs(peerId: string): number;
 }
 
 /** Labels by which an operator tells where a host stands. */
@@ -24,25 +25,22 @@ export class Sight implements MeshView {
   #ringOf = '';
 
   readonly #clock: Clock;
-  /** Boot time at which the link to a peer came up. */
-  readonly #linkedSince = new Map<string, number>();
+  /** When others last were known to take this peer for dead. */
+  #condemnedMs = Number.NEGATIVE_INFINITY;
 
   constructor(membership: MembershipSight, clock: Clock) {
     this.#membership = membership;
     this.#clock = clock;
   }
 
-  /** Links come and go. */
-  note(event: { readonly type: string; readonly member: { readonly peerId: string } }): void {
-    const { peerId } = event.member;
-    if (event.type === 'linked') this.#linkedSince.set(peerId, this.#clock.nowMs());
-    if (event.type === 'unlinked') this.#linkedSince.delete(peerId);
+  note(event: { readonly type: string }): void {
+    if (event.type === 'condemned') this.#condemnedMs = this.#clock.nowMs();
   }
 
-  linkAgeMs(store: string): number {
+  inTouchForMs(store: string): number {
     const peerId = this.#membership.memberOfStore(store)?.peerId;
-    const since = peerId === undefined ? undefined : this.#linkedSince.get(peerId);
-    return since === undefined ? -1 : this.#clock.nowMs() - since;
+    const hearingMs = peerId === undefined ? -1 : this.#membership.hearingForMs(peerId);
+    return Math.min(hearingMs, this.#clock.nowMs() - this.#condemnedMs);
   }
 
   status(store: string): 'alive' | 'stopping' | 'dead' {

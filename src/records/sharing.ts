@@ -179,6 +179,7 @@ export class Sharing {
     peer: string,
     ids: readonly string[],
     blobs: boolean,
+    timeoutMs?: number,
   ): Promise<Result<Copy[], CoveyError>> {
     const copies: Copy[] = [];
     let left: readonly string[] = ids;
@@ -188,7 +189,7 @@ export class Sharing {
         peer,
         'rec.ask',
         { ids: page, blobs },
-        { frameClass: 'bulk' },
+        { frameClass: 'bulk', ...(timeoutMs === undefined ? {} : { timeoutMs }) },
       );
       if (!answer.ok) return answer;
       const items = Array.isArray(answer.value.copies) ? (answer.value.copies as WireValue[]) : [];

@@ -11,6 +11,8 @@ import type { Evidence, OutsideRun, Replicated, Submitted, Violation } from './e
 
 export interface CheckOptions {
   readonly strict: boolean;
+  /** Nothing happened but that one host at a time was out of reach. */
+  readonly cutsOnly: boolean;
   /** Attempts of a final task must have ended by then, in strict worlds. */
   readonly strayMsMax: number;
 }
@@ -219,6 +221,39 @@ function judgeSecond(
   return violations;
 }
 
+/** By then the end of a run that is in reach lies on W stores: slow disks and a slow network included. */
+const TELL_MS_MAX = 1_000;
+
+/**
+ * Where one host at a time was cut off and nothing else happened, only what ran there during the cut, or had just
+ * ended, may have been taken for lost and started again: no other task is started twice without a failure of its own.
+ */
+const onlyCutRunsAreRepeated: Checker = (evidence, { cutsOnly }) => {
+  if (!cutsOnly) return [];
+  const tasks = tasksOf(evidence);
+  const wasCut = ({ host, startedMs, endedMs }: OutsideRun): boolean =>
+    evidence.cuts.some(
+      (cut) =>
+        cut.host === host &&
+        startedMs < cut.toMs &&
+        (endedMs ?? Number.POSITIVE_INFINITY) + TELL_MS_MAX > cut.fromMs,
+    );
+  return [...runsByTask(evidence)].flatMap(([id, runs]) =>
+    runs.slice(1).flatMap((run, i) => {
+      const task = tasks.get(id);
+      const before = runs[i];
+      if (task === undefined || before === undefined || runs.slice(0, i + 1).some(wasCut))
+        return [];
+      const out = attemptByRun(task, before.runId)?.ends[0]?.out ?? 'open';
+      if (out === 'failed' || out === 'timeout') return [];
+      const detail =
+        `run ${run.runId} of ${short(id)} on ${run.host} at ${run.startedMs} although ${before.runId} ` +
+        `ran on ${before.host}, which was in reach (${out})`;
+      return [{ rule: 'needless_double', detail }];
+    }),
+  );
+};
+
 /** Nothing starts after the end was told, and what still ran then ends soon; in the end nothing runs. */
 const nothingRunsOn: Checker = (evidence, { strict, strayMsMax }) => {
   const finals = finalTimes(evidence);
@@ -306,6 +341,7 @@ export const CHECKERS: Readonly<Record<string, Checker>> = {
   copiesAgree,
   finalsStay,
   startsHaveCauses,
+  onlyCutRunsAreRepeated,
   nothingRunsOn,
   resultsAreTrue,
   viewsAgree,

@@ -75,6 +75,13 @@ export interface MemberSeen {
   readonly linked: boolean;
 }
 
+/** A host that nobody could reach for a while, though its daemon ran. */
+export interface Cut {
+  readonly host: string;
+  readonly fromMs: number;
+  toMs: number;
+}
+
 export interface Evidence {
   readonly submits: readonly Submitted[];
   readonly runs: readonly OutsideRun[];
@@ -87,6 +94,7 @@ export interface Evidence {
   readonly members: readonly MemberSeen[];
   /** What ended a daemon that nobody had asked to end. */
   readonly fatals: readonly { readonly host: string; readonly why: string }[];
+  readonly cuts: readonly Cut[];
   readonly endMs: number;
 }
 

@@ -9,7 +9,7 @@ import { createWorld, drawOptions, MODES, type Mode, type ScenarioOptions } from
 import { Scenario, type ScenarioResult } from './scenarios.ts';
 import { eventText } from './trace.ts';
 
-const USAGE = `usage: npm run sim -- [--seed SEED] [--seeds N] [--peers N] [--mode calm|crashes|wild] [--twice] [--json] [--log] [--trace]
+const USAGE = `usage: npm run sim -- [--seed SEED] [--seeds N] [--peers N] [--mode calm|crashes|cuts|wild] [--twice] [--json] [--log] [--trace]
   --seed SEED  the world of this seed (default 1); with --seeds the first of N whole numbers
   --seeds N    N seeds, one after another; stops at nothing, exits with the worst outcome
   --peers N    this many peers instead of a drawn number

@@ -3,7 +3,7 @@ import { type Random, randomBelow, SeededRandom } from '../base/random.ts';
 import type { Skew } from './clock.ts';
 import { World } from './world.ts';
 
-export const MODES = ['calm', 'crashes', 'wild'] as const;
+export const MODES = ['calm', 'crashes', 'cuts', 'wild'] as const;
 export type Mode = (typeof MODES)[number];
 
 /** Everything that is drawn before the first event. */

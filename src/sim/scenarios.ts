@@ -2,7 +2,8 @@
  * Stories of a world, drawn from a seed: peers join, clients submit, wait and cancel through random peers while
  * daemons crash, stop and restart and the network parts; then faults end, and all must come to its end.
  *
- * `calm`: no faults but orderly stops.  `crashes`: one daemon down at a time, no partition.  `wild`: anything.
+ * `calm`: no faults but orderly stops.  `crashes`: one daemon down at a time, no partition.  `cuts`: one host at a time
+ * is out of reach for so long that the others give it up, and so short that it gives up nobody.  `wild`: anything.
  */
 
 import type { SubmitInput } from '../api/task.ts';
@@ -34,6 +35,9 @@ const AFTERMATH_MS = 3_000;
 const STRAY_MS_MAX = 15_000;
 const RETRY_AFTER_MS = 6_000;
 const AMBUSH_MS_MAX = 5;
+/** The others convict a silent peer after 7 s, and it them, alone as it is, after 14 s. */
+const CUT_MS_MIN = 6_000;
+const CUT_MS_MAX = 12_500;
 
 /** One deed of the story and its time, from the end of the joining. */
 interface Deed {
@@ -77,8 +81,10 @@ export class Scenario {
     const isOver = await world.runUntil(() => world.pending().length === 0, LIVENESS_MS);
     const pending = isOver ? [] : world.pending();
     await world.runFor(AFTERMATH_MS);
-    const strict = options.mode !== 'wild';
-    const violations = check(world.evidence(), { strict, strayMsMax: STRAY_MS_MAX });
+    const { mode } = options;
+    const strict = mode === 'calm' || mode === 'crashes';
+    const rules = { strict, cutsOnly: mode === 'cuts', strayMsMax: STRAY_MS_MAX };
+    const violations = check(world.evidence(), rules);
     // What is not over in time shows as many broken rules: then only those count that time cannot heal.
     const safety = isOver ? violations : violations.filter(({ rule }) => !HEALED_BY_TIME.has(rule));
     return {
@@ -226,10 +232,19 @@ export class Scenario {
       return;
     }
     const i = randomBelow(this.#random, world.hosts.length);
-    if (this.options.mode === 'calm' || randomBelow(this.#random, 3) === 0)
+    if (this.options.mode === 'cuts') this.#cut(i);
+    else if (this.options.mode === 'calm' || randomBelow(this.#random, 3) === 0)
       this.#stop(i, 500 + this.#pauseMs());
     else if (randomBelow(this.#random, 2) === 0) this.#ambush();
     else this.#crash(i, this.#pauseMs());
+  }
+
+  #cut(i: number): void {
+    if (this.#partitioned) return;
+    this.#count('cuts');
+    this.world.cut(i);
+    this.#partitioned = true;
+    this.#later(between(this.#random, CUT_MS_MIN, CUT_MS_MAX), () => this.#heal());
   }
 
   /** How long a daemon stays away: often a moment, sometimes long enough to be convicted of silence. */

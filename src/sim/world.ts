@@ -14,6 +14,7 @@ import { judgeCopies, short } from './checkers.ts';
 import { SimClock, type Skew } from './clock.ts';
 import type {
   Asking,
+  Cut,
   Evidence,
   MemberSeen,
   OutsideRun,
@@ -73,6 +74,7 @@ export class World {
   readonly waits: Waiting[] = [];
   readonly knownSince = new Map<string, Map<string, number>>();
   readonly fatals: { host: string; why: string }[] = [];
+  readonly cuts: Cut[] = [];
 
   constructor(options: WorldOptions) {
     const { seed } = options;
@@ -198,7 +200,16 @@ export class World {
     this.hub.partition(groups.map((group) => group.map((i) => this.host(i).peerId)));
   }
 
+  /** Cuts one host off from all others, until the heal. */
+  cut(i: number): void {
+    const fromMs = this.clock.nowMs();
+    this.cuts.push({ host: this.host(i).name, fromMs, toMs: Number.POSITIVE_INFINITY });
+    this.partition([[i], [...this.hosts.keys()].filter((other) => other !== i)]);
+  }
+
   heal(): void {
+    const last = this.cuts.at(-1);
+    if (last !== undefined) last.toMs = Math.min(last.toMs, this.clock.nowMs());
     this.trace.add('world heal', []);
     this.hub.heal();
   }
@@ -381,6 +392,7 @@ export class World {
       viewHashes: this.hosts.map(({ peer }) => peer?.membership.viewHash() ?? 'down'),
       members,
       fatals: this.fatals,
+      cuts: this.cuts,
       endMs: this.clock.nowMs(),
     };
   }

@@ -138,13 +138,13 @@ export class Attempts {
   }
 
   /**
-   * Whether W stores are in sight, suspects not counted: an attempt placed without them would only be taken back, or,
+   * Whether W stores are in touch, silent ones not counted: an attempt placed without them would only be taken back, or,
    * worse, be confirmed at the end of a silence in which the others went on without this store.
    */
   #canStore(): boolean {
     const { view, copiesRequired } = this.#deps;
     const within = presentPeers(view).filter(
-      (peer) => peer.self || (peer.linked && peer.status === 'alive'),
+      (peer) => peer.self || (peer.status === 'alive' && view.inTouchForMs(peer.storeId) >= 0),
     ).length;
     return within >= requiredNow(view, copiesRequired);
   }
@@ -152,13 +152,18 @@ export class Attempts {
   /** Brings a placed attempt to W stores; if that fails it is taken back, since it was never started. */
   async secure(id: string, start: StartFact): Promise<boolean> {
     if (await this.#isShared(id)) return true;
+    await this.takeBack(id, start);
+    return false;
+  }
+
+  /** The attempt was placed, and for want of stores in reach nobody was told to start it. */
+  async takeBack(id: string, start: StartFact): Promise<void> {
     await this.end(id, {
       ...this.#endOf(start, 'interrupted'),
       code: 'not_enough_copies',
       err: 'the attempt could not be stored on enough peers before its start',
       next_at: this.#deps.clock.wallMs() + 1_000,
     });
-    return false;
   }
 
   #endOf(start: StartFact, out: EndFact['out']): EndFact {

@@ -28,8 +28,8 @@ export class HomeKeeper {
   }
 
   /**
-   * Every other store of the home has been linked for longer than the task's id exists: then none of them can have
-   * taken this store for dead since, and started the task in its place. (By the label in the id and our wall clock;
+   * This store has been in touch with every other store of the home for longer than the task's id exists: then none
+   * of them can have taken it for dead since, and started the task in its place. (By the label in the id and our wall clock;
    * with a skewed one a takeover that could have been spared is made, or, for an id reserved long ago at a host
    * whose clock was ahead, one is spared that the mere order of messages makes needless in all but a partition.)
    */
@@ -37,7 +37,7 @@ export class HomeKeeper {
     const { view, clock, replica } = this.#deps;
     const ageMs = clock.wallMs() - (parseTaskId(task.id)?.createdMs ?? 0);
     return homeOf(task.record).every(
-      (store) => store === replica.storeId || view.linkAgeMs(store) > Math.max(0, ageMs),
+      (store) => store === replica.storeId || view.inTouchForMs(store) > Math.max(0, ageMs),
     );
   }
 

@@ -20,8 +20,11 @@ export interface PeerSight {
 
 export interface MeshView extends OwnerView {
   readonly directory: StoreDirectory;
-  /** For how long frames could be sent to the store without a break; −1 when there is no link. */
-  linkAgeMs(store: string): number;
+  /**
+   * For how long this peer and the store have been in touch, in ms: one link, never silent for long, and nobody took
+   * this peer for dead. −1: the store is not heard now.
+   */
+  inTouchForMs(store: string): number;
   peers(): PeerSight[];
   peer(peerId: string): PeerSight | undefined;
   self(): PeerSight;

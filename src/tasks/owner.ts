@@ -8,9 +8,8 @@
 import type { WaitingReason } from '../api/task.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
-import { encodeRecord, homeOf, type RecordState } from '../records/record.ts';
+import { homeOf, type RecordState } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
-import type { WireMap } from '../wire/envelope.ts';
 import type { Messaging } from '../wire/messaging.ts';
 import type { Attempts, Placed } from './attempts.ts';
 import { nextDeadline, nextStep } from './decide.ts';
@@ -19,9 +18,9 @@ import type { Credit, Dispatcher } from './dispatcher.ts';
 import { type StartFact, toWire } from './facts.ts';
 import { HomeKeeper } from './home-keeper.ts';
 import type { MeshView } from './mesh-view.ts';
-import { orderOf } from './order.ts';
 import { ownerOf, ownerOrder } from './ownership.ts';
-import type { Runner, StartAnswer } from './runner.ts';
+import type { Runner } from './runner.ts';
+import { sendStart } from './start-order.ts';
 import type { Takeover } from './takeover.ts';
 import { currentAttempt, type Task, taskOf } from './task.ts';
 import { type Entry, Watcher } from './watcher.ts';
@@ -29,7 +28,6 @@ import { type Entry, Watcher } from './watcher.ts';
 const WATCH_INTERVAL_MS = 500;
 /** A tick that comes so late means that this process stood still; others convict a silent peer after 7 s. */
 const PAUSE_MS = 3_000;
-const START_TIMEOUT_MS = 4_000;
 /** Between two tries to place a task while stores are out of reach or the disk is full. */
 const PLACE_RETRY_MS = 1_000;
 
@@ -65,11 +63,8 @@ export class Owner {
     this.#homes = new HomeKeeper(deps);
     this.#watcher = new Watcher({
       ...deps,
-      evaluate: (id) => this.evaluate(id),
-      readAgain: (entry) => {
-        entry.phase = 'syncing';
-        deps.takeover.request(entry.id);
-      },
+      settled: (entry, again) => this.#settled(entry, again),
+      readAgain: (entry) => this.#read(entry),
       isCurrent: (entry) => this.#entries.get(entry.id) === entry && !entry.starting,
     });
     deps.replica.onVisible((record) => {
@@ -101,11 +96,25 @@ export class Owner {
    */
   readAgain(): void {
     for (const entry of this.#entries.values()) {
-      if (entry.phase !== 'owned' || entry.starting) continue;
-      entry.phase = 'syncing';
-      entry.queued = false;
-      this.#deps.takeover.request(entry.id);
+      if (entry.phase !== 'owned') continue;
+      if (entry.starting) entry.mustRead = true;
+      else this.#read(entry);
     }
+  }
+
+  #read(entry: Entry): void {
+    entry.phase = 'syncing';
+    entry.queued = false;
+    entry.mustRead = false;
+    this.#deps.takeover.request(entry.id);
+  }
+
+  /** Nothing is being written about the task any more. */
+  #settled(entry: Entry, again: boolean): void {
+    entry.starting = false;
+    if (this.#entries.get(entry.id) !== entry) return;
+    if (entry.mustRead) this.#read(entry);
+    else if (again) this.evaluate(entry.id);
   }
 
   /** Starts nothing more. */
@@ -195,6 +204,7 @@ export class Owner {
       complete: isFresh,
       queued: false,
       starting: false,
+      mustRead: false,
       timer: undefined,
       heardMs: now,
       askedMs: Number.NEGATIVE_INFINITY,
@@ -275,10 +285,9 @@ export class Owner {
     entry.starting = true;
     const placed = await attempts.place(id, runner);
     if (typeof placed === 'string') this.#giveBack(credit);
-    else await this.#order(placed, credit);
-    entry.starting = false;
+    else await this.#order(entry, placed, credit);
     if (placed === 'later') this.#setTimer(entry, PLACE_RETRY_MS, 0);
-    else this.evaluate(id);
+    this.#settled(entry, placed !== 'later');
   }
 
   async #secureFused(entry: Entry, fused: { start: StartFact; credit: string }): Promise<void> {
@@ -287,56 +296,33 @@ export class Owner {
     const record = this.#deps.replica.get(entry.id);
     const fact = record?.facts.find((item) => item.value.run_id === fused.start.run_id);
     if (secured && record !== undefined && fact !== undefined) {
-      await this.#order({ record, start: fused.start, fact }, credit);
+      await this.#order(entry, { record, start: fused.start, fact }, credit);
     } else this.#giveBack(credit);
-    entry.starting = false;
-    this.evaluate(entry.id);
+    this.#settled(entry, true);
   }
 
   #giveBack(credit: Credit): void {
     this.#deps.messaging.cast(credit.peerId, 'slot.return', { credits: [credit.credit] });
   }
 
-  /** Tells the runner to start. No answer is not a refusal: the watch asks again. */
-  async #order(placed: Placed, credit: Credit): Promise<void> {
+  /**
+   * Tells the runner to start. No answer is not a refusal: the watch asks again. What was placed before a silence
+   * and confirmed after it is taken back: others may have gone on without this store.
+   */
+  async #order(entry: Entry, placed: Placed, credit: Credit): Promise<void> {
     const { record, start } = placed;
-    const answer = await this.#sendStart(placed, credit);
-    const entry = this.#entries.get(record.id);
+    if (entry.mustRead) {
+      this.#giveBack(credit);
+      await this.#deps.attempts.takeBack(record.id, start);
+      return;
+    }
+    const answer = await sendStart(this.#deps, placed, credit);
     if (answer === undefined) return;
     if (answer.taken) {
-      if (entry !== undefined) entry.heardMs = this.#deps.clock.nowMs();
+      entry.heardMs = this.#deps.clock.nowMs();
       return;
     }
     await this.#deps.attempts.refused(record.id, start, answer.code);
-  }
-
-  async #sendStart(placed: Placed, credit: Credit): Promise<StartAnswer | undefined> {
-    const { view, runner, messaging, replica } = this.#deps;
-    const { record, fact } = placed;
-    if (credit.peerId === view.self().peerId) {
-      return runner.start(orderOf(placed, replica.storeId, replica.blob(record.id)), credit.credit);
-    }
-    const isHome = homeOf(record).includes(placed.start.runner_store);
-    const body: WireMap = {
-      record: encodeRecord({ ...record, facts: [fact] }),
-      run_id: placed.start.run_id,
-      owner: replica.storeId,
-      credit: credit.credit,
-      ...(isHome ? {} : { blob: replica.blob(record.id) ?? new Uint8Array(0) }),
-    };
-    let answer = await messaging.call(credit.peerId, 'run.start', body, {
-      timeoutMs: START_TIMEOUT_MS,
-    });
-    if (answer.ok && answer.value.code === 'need_blob') {
-      const withBlob = { ...body, blob: replica.blob(record.id) ?? new Uint8Array(0) };
-      answer = await messaging.call(credit.peerId, 'run.start', withBlob, {
-        timeoutMs: START_TIMEOUT_MS,
-      });
-    }
-    if (!answer.ok) return undefined;
-    return answer.value.taken === true
-      ? { taken: true }
-      : { taken: false, code: String(answer.value.code) };
   }
 
   /** A sign of life of a running attempt. */

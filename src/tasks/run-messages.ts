@@ -4,18 +4,18 @@ import { err, ok } from '../base/result.ts';
 import type { Clock } from '../ports/clock.ts';
 import { sleep } from '../ports/clock.ts';
 import type { OutputStream, Spool } from '../ports/processes.ts';
-import { decodeRecord } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
 import type { WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { CallResult, Messaging } from '../wire/messaging.ts';
 import type { Attempts } from './attempts.ts';
-import { type EndFact, isTaskFact, type StartFact } from './facts.ts';
-import { orderOf } from './order.ts';
+import { type EndFact, isTaskFact } from './facts.ts';
+import type { MeshView } from './mesh-view.ts';
 import type { Owner } from './owner.ts';
 import type { Runner } from './runner.ts';
+import { onStart } from './start-order.ts';
 import type { Tails } from './tails.ts';
-import { attemptByRun, isOpen, isTaskRecord, taskOf } from './task.ts';
+import { attemptByRun, isOpen, taskOf } from './task.ts';
 
 /** One `log.read` answers so many bytes, and waits so long for the first of them. */
 export const LOG_READ_BYTES_MAX = 256 * 1_024;
@@ -29,6 +29,7 @@ export interface RunMessagesDeps {
   readonly messaging: Messaging;
   readonly replica: Replica;
   readonly runner: Runner;
+  readonly view: MeshView;
   readonly owner: Owner;
   readonly attempts: Attempts;
   readonly tails: Tails;
@@ -64,25 +65,6 @@ export function serveRuns(deps: RunMessagesDeps): void {
     return tail === undefined ? err(coveyError('NOT_FOUND', { what: 'a tail' })) : ok({ ...tail });
   });
   messaging.onRequest('log.read', (_from, body) => onLogRead(deps, body));
-}
-
-function onStart(deps: RunMessagesDeps, body: WireMap): CallResult {
-  const record = decodeRecord(body.record);
-  const fact = record?.facts.find(
-    (item) => item.value.t === 'start' && item.value.run_id === body.run_id,
-  );
-  if (record === undefined || fact === undefined || !isTaskRecord(record)) {
-    return err(coveyError('INVALID_PARAMS', { why: 'run.start without its attempt' }));
-  }
-  const blob = body.blob instanceof Uint8Array ? body.blob : deps.replica.blob(record.id);
-  if (blob === undefined && record.blobDigest !== '')
-    return ok({ taken: false, code: 'need_blob' });
-  const start = fact.value as unknown as StartFact;
-  const answer = deps.runner.start(
-    orderOf({ record, start, fact }, String(body.owner), blob),
-    String(body.credit),
-  );
-  return ok({ ...answer });
 }
 
 async function onDone(deps: RunMessagesDeps, body: WireMap): Promise<CallResult> {

@@ -15,6 +15,8 @@ const GATHER_MS = 20;
 /** Records of one round; a death that moves more runs several rounds, one after another. */
 export const ROUND_IDS_MAX = 1_024;
 const POLL_MS = 50;
+/** A question may be lost with a connection that another one replaces: it is asked so often within the patience. */
+const ASKS_MAX = 4;
 
 export interface TakeoverDeps {
   readonly clock: Clock;
@@ -69,7 +71,8 @@ export class Takeover {
   /** Asks everybody in sight, as they come into reach, until all have answered or patience ends. */
   async #round(ids: readonly string[]): Promise<Set<string>> {
     const { clock, view, log } = this.#deps;
-    const giveUpAt = clock.nowMs() + this.#deps.patienceMs();
+    const patienceMs = this.#deps.patienceMs();
+    const giveUpAt = clock.nowMs() + patienceMs;
     const answered = new Set<string>();
     const asking = new Set<string>();
     for (;;) {
@@ -87,7 +90,7 @@ export class Takeover {
       for (const peer of missing) {
         if (!peer.linked || asking.has(peer.storeId)) continue;
         asking.add(peer.storeId);
-        void this.#askOne(peer.peerId, ids).then((heard) => {
+        void this.#askOne(peer.peerId, ids, patienceMs / ASKS_MAX).then((heard) => {
           asking.delete(peer.storeId);
           if (heard) answered.add(peer.storeId);
         });
@@ -96,9 +99,9 @@ export class Takeover {
     }
   }
 
-  async #askOne(peerId: string, ids: readonly string[]): Promise<boolean> {
+  async #askOne(peerId: string, ids: readonly string[], timeoutMs: number): Promise<boolean> {
     const { sharing } = this.#deps;
-    const copies = await sharing.ask(peerId, ids, false);
+    const copies = await sharing.ask(peerId, ids, false, timeoutMs);
     if (!copies.ok) return false;
     for (const copy of copies.value) {
       const joined = await sharing.accept({ ...copy, fresh: false, standIn: false });

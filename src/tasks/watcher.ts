@@ -23,6 +23,8 @@ export interface Entry {
   complete: boolean;
   queued: boolean;
   starting: boolean;
+  /** While an attempt was being placed this store learned that it may have been taken for dead. */
+  mustRead: boolean;
   timer: Timer | undefined;
   /** When the current attempt was last heard of. */
   heardMs: number;
@@ -36,7 +38,8 @@ export interface WatcherDeps {
   readonly view: MeshView;
   readonly attempts: Attempts;
   readonly killGraceMs: number;
-  readonly evaluate: (id: string) => void;
+  /** What was being written about the task is written; looks at it anew if `again`. */
+  readonly settled: (entry: Entry, again: boolean) => void;
   /** Reads again what others hold of the task. */
   readonly readAgain: (entry: Entry) => void;
   /** Still owned here, and nothing else is being done about it. */
@@ -66,8 +69,7 @@ export class Watcher {
       const proven = loss.proven && entry.complete;
       const weight = attempt.hold === undefined ? 2 : 1;
       void attempts.lose(task, attempt, { ...loss, proven, weight }).then((lost) => {
-        entry.starting = false;
-        if (lost) this.#deps.evaluate(entry.id);
+        this.#deps.settled(entry, lost);
       });
       return;
     }

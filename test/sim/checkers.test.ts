@@ -8,7 +8,7 @@ import { argvOf } from '../../src/sim/commands.ts';
 import type { Evidence, OutsideRun, Replicated } from '../../src/sim/evidence.ts';
 import { World } from '../../src/sim/world.ts';
 
-const STRICT: CheckOptions = { strict: true, strayMsMax: 15_000 };
+const STRICT: CheckOptions = { strict: true, cutsOnly: false, strayMsMax: 15_000 };
 const WILD: CheckOptions = { ...STRICT, strict: false };
 
 let truth: Evidence;
@@ -74,6 +74,17 @@ describe('the checkers', () => {
   it('see a task without its final', () => {
     const rules = rulesOf(withCopies(without('final')));
     expect(rules).toEqual(expect.arrayContaining(['unfinished', 'diverged', 'two_results']));
+  });
+
+  it('see a second start that no cut explains', () => {
+    const cutsOnly: CheckOptions = { ...WILD, cutsOnly: true };
+    const again: OutsideRun = { ...run, runId: 'again', startedMs: (run.endedMs ?? 0) + 5_000 };
+    const cut = { host: run.host, fromMs: run.startedMs, toMs: run.startedMs + 1 };
+    const twice = { ...truth, runs: [run, again] };
+    expect(rulesOf(twice, cutsOnly)).toContain('needless_double');
+    expect(rulesOf({ ...twice, cuts: [cut] }, cutsOnly)).not.toContain('needless_double');
+    const elsewhere = { ...cut, host: 'another' };
+    expect(rulesOf({ ...twice, cuts: [elsewhere] }, cutsOnly)).toContain('needless_double');
   });
 
   it('see a final that changes and one that is taken back', () => {

@@ -47,8 +47,37 @@ const REGRESSIONS: readonly (readonly [string, Partial<ScenarioOptions>, string]
     'an owner came back with a result that it alone had, and changed what was told',
   ],
   ['50258', { mode: 'crashes' }, 'the same'],
+  [
+    '7009',
+    { mode: 'cuts', peers: 5 },
+    'a creation that the network had kept was started at once by a store that others had given up',
+  ],
+  ['7022', { mode: 'cuts', peers: 5 }, 'what was placed before a cut was started after it'],
+  ['7021', { mode: 'cuts', peers: 5 }, 'a runner obeyed an order that the network had kept'],
+  [
+    '9395',
+    { mode: 'cuts' },
+    'a question of a takeover was lost with its connection, and not asked again',
+  ],
   ['40095', { mode: 'wild' }, 'a hand-off under way at a stop wrote to the closed store'],
 ];
+
+describe('one host at a time is out of reach for 6 to 12.5 s', () => {
+  it.each(Array.from({ length: 12 }, (_, i) => `cut ${i}`))(
+    '%s: only what ran there is started again',
+    async (seed) => {
+      const options = drawOptions(seed, { ...SMALL, mode: 'cuts' });
+      const { outcome, violations, pending, counts } = await runScenario(options);
+      expect({ outcome, violations, pending }).toEqual({
+        outcome: 'held',
+        violations: [],
+        pending: [],
+      });
+      expect(counts.cuts).toBeGreaterThan(0);
+    },
+    TIMEOUT_MS,
+  );
+});
 
 describe('seeds that found a bug', () => {
   it.each(REGRESSIONS)(

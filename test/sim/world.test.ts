@@ -12,7 +12,7 @@ const about = { kind: 'exec', attempts: 1, failures: 0 } as const;
 const job = (durationMs: number) => ({
   exec: { argv: argvOf({ durationMs, failures: 0, isDeaf: false }), cwd: '/' },
 });
-const strict = { strict: true, strayMsMax: 15_000 };
+const strict = { strict: true, cutsOnly: false, strayMsMax: 15_000 };
 
 /** Three peers, one task; `meddle` may spoil something before it is submitted. */
 async function story(seed: string, meddle: (world: World) => void = () => undefined) {

@@ -183,7 +183,7 @@ export class StoreWorld {
     };
     return {
       directory,
-      linkAgeMs: (store) => (ofStore(store)?.linked === true ? Number.POSITIVE_INFINITY : -1),
+      inTouchForMs: (store) => (ofStore(store)?.linked === true ? Number.POSITIVE_INFINITY : -1),
       peers,
       peer: (peerId) => peers().find((peer) => peer.peerId === peerId),
       self: () => {

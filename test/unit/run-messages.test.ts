@@ -9,7 +9,11 @@ import type { WireMap } from '../../src/wire/envelope.ts';
 import { AttemptsWorld } from '../support/attempts-world.ts';
 import { endOf, factOf, newRecord, startOf, storeOf, withFacts } from '../support/task-records.ts';
 
+/** For how long host a has been in touch with any owner. */
+let inTouchMs = Number.POSITIVE_INFINITY;
+
 async function world() {
+  inTouchMs = Number.POSITIVE_INFINITY;
   const tasks = await AttemptsWorld.of('a', 'b');
   const a = tasks.host('a');
   const orders: RunOrder[] = [];
@@ -29,6 +33,7 @@ async function world() {
     attempts: a.attempts,
     tails: new Tails(a.store),
     runner,
+    view: { inTouchForMs: () => inTouchMs },
     owner: { heard: () => undefined },
     reader: {},
     spool: {},
@@ -56,6 +61,24 @@ describe('messages about runs', () => {
     const end = { ...endOf(start.run_id) };
     expect(await call('run.done', { id, end })).toEqual({ ok: true, value: { taken: true } });
     expect(tasks.task(a, id).final?.state).toBe('completed');
+  });
+
+  it('are said again after a silence, since the network may have kept them', async () => {
+    const { tasks, orders, call } = await world();
+    inTouchMs = 100;
+    const body = { record: placed(), run_id: 'run1', owner: storeOf('a'), credit: 'c' };
+    const kept = await call('run.start', body);
+    const since = kept.ok ? kept.value.since_ms : undefined;
+    expect(kept).toMatchObject({ ok: true, value: { taken: false, code: 'say_again' } });
+    expect(await call('run.start', { ...body, again: Number(since) - 5_000 })).toMatchObject({
+      value: { code: 'say_again' },
+    });
+    expect(orders).toEqual([]);
+    inTouchMs += tasks.stores.clock.nowMs() - Number(since) - 100;
+    expect(await call('run.start', { ...body, again: Number(since) })).toMatchObject({
+      value: { taken: true },
+    });
+    expect(orders).toHaveLength(1);
   });
 
   it.each<[string, string, WireMap]>([
