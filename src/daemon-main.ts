@@ -2,9 +2,11 @@
 import { execFile } from 'node:child_process';
 import { enableCompileCache } from 'node:module';
 
-const { Command, CommanderError } = await import('commander');
-const { mergeConfig, readConfigFile, splitPair } = await import('./host/config.ts');
+const { Command, CommanderError, Option } = await import('commander');
+const { CONFIG_FORMS } = await import('./api/config.ts');
+const { mergeConfig, readConfigFile, splitPair, toFlag } = await import('./host/config.ts');
 const { StreamLogger } = await import('./host/logger.ts');
+const { prepareDataDirectory } = await import('./host/private-directory.ts');
 const { defaultDataDir, defaultSocketPath } = await import('./client/socket-path.ts');
 const { VERSION } = await import('./version.ts');
 const { join, resolve } = await import('node:path');
@@ -17,28 +19,53 @@ function fail(sentence: string, code: number): never {
   process.exit(code);
 }
 
-const collect = (value: string, previous: string[]): string[] => [...previous, value];
+const collect = (value: string, previous: string[] = []): string[] => [...previous, value];
+
+/** Listed first; the other keys are for those who read docs/operations.md. */
+const MAIN_KEYS = new Set([
+  'data_dir',
+  'bind',
+  'advertise',
+  'socket',
+  'name',
+  'slots',
+  'log_level',
+  'log_format',
+  'shutdown_timeout',
+  'allow_root',
+]);
+
+const SOURCES = [
+  'Every flag but --config, --join and --label is also a key of the configuration file (--foo-bar is foo_bar)',
+  'and a variable (COVEY_FOO_BAR; COVEY_CONFIG and COVEY_JOIN as well). A flag goes before a variable, a variable before the file.',
+];
 
 const command = new Command('coveyd')
-  .description('The daemon of a Covey mesh. Without arguments: a working mesh of one.')
+  .description(
+    `The daemon of a Covey mesh. Without arguments: a working mesh of one.
+
+${SOURCES.join(' ')}`,
+  )
   .version(VERSION)
-  .option('--data-dir <dir>', 'where key, peer book and records lie')
-  .option('--bind <host:port>', 'address to listen on; port 0 picks one and keeps it')
-  .option('--advertise <addr>', 'address that others reach this peer at (repeatable)', collect, [])
-  .option('--socket <path>', 'control socket')
-  .option('--join <token>', 'join a mesh at the start (a token of `covey invite`)')
   .option('--config <file>', 'configuration file (YAML or JSON)')
-  .option('--name <name>', "name of this peer; default: the host's")
-  .option('--label <k=v>', 'label of this peer (repeatable)', collect, [])
-  .option('--slots <n>', 'commands at once; default: the number of cores')
-  .option('--log-level <level>', 'debug, info, warn or error')
-  .option('--log-format <format>', 'json or text')
-  .option('--shutdown-timeout <duration>', 'how long running commands may go on at a stop (25s)')
-  .option('--allow-root', 'run commands even as root')
+  .option(
+    '--join <token>',
+    "join a mesh once it is ready (a token of 'covey invite'); if that fails it says so in the log and goes on alone",
+  )
+  .option('--label <k=v>', 'one label of this peer (repeatable)', collect)
   .exitOverride()
   .configureOutput({
     outputError: (text) => process.stderr.write(text.replace(/^error:/, 'coveyd:')),
   });
+
+const keyOptions = CONFIG_FORMS.map(({ key, kind, value, description }) => {
+  const placeholder = kind === 'boolean' ? '[true|false]' : `<${value}>`;
+  const option = new Option(`${toFlag(key)} ${placeholder}`, description);
+  if (kind === 'list') option.argParser(collect);
+  if (!MAIN_KEYS.has(key)) option.helpGroup('Further keys:');
+  return { key, option };
+});
+for (const { option } of keyOptions) command.addOption(option);
 
 try {
   command.parse();
@@ -48,22 +75,13 @@ try {
 }
 if (command.args.length > 0) fail(`unexpected argument '${command.args[0]}'`, EXIT_USAGE);
 
-interface Flags {
-  dataDir?: string;
-  bind?: string;
-  advertise: string[];
-  socket?: string;
-  join?: string;
-  config?: string;
-  name?: string;
-  label: string[];
-  slots?: string;
-  logLevel?: string;
-  logFormat?: string;
-  shutdownTimeout?: string;
-  allowRoot?: boolean;
-}
-const flags = command.opts<Flags>();
+const flags = command.opts<{ config?: string; join?: string; label?: string[] }>();
+const keyFlags = Object.fromEntries(
+  keyOptions.map(({ key, option }) => [
+    key,
+    command.getOptionValue(option.attributeName()) as unknown,
+  ]),
+);
 const configPath = flags.config ?? process.env.COVEY_CONFIG;
 const file = configPath === undefined ? undefined : await readConfigFile(configPath);
 if (file !== undefined && !file.ok) fail(file.error, EXIT_USAGE);
@@ -73,15 +91,10 @@ const merged = mergeConfig({
     : { file: { path: configPath, values: file.value } }),
   env: process.env,
   flags: {
-    bind: flags.bind,
-    advertise: flags.advertise.length > 0 ? flags.advertise : undefined,
-    name: flags.name,
-    labels: flags.label.length > 0 ? Object.fromEntries(flags.label.map(splitPair)) : undefined,
-    slots: flags.slots,
-    log_level: flags.logLevel,
-    log_format: flags.logFormat,
-    shutdown_timeout: flags.shutdownTimeout,
-    allow_root: flags.allowRoot,
+    ...keyFlags,
+    ...(flags.label === undefined
+      ? {}
+      : { labels: Object.fromEntries(flags.label.map(splitPair)) }),
   },
 });
 if (!merged.ok) fail(merged.error, EXIT_USAGE);
@@ -93,9 +106,8 @@ if (uid === 0 && config.exec && !config.allow_root) {
     EXIT_FAILED,
   );
 }
-const dataDir = resolve(flags.dataDir ?? defaultDataDir(process.env, uid));
-const socket =
-  flags.socket === undefined ? defaultSocketPath(process.env, uid, dataDir) : resolve(flags.socket);
+const dataDir = resolve(config.data_dir ?? defaultDataDir(process.env, uid));
+const socket = resolve(config.socket ?? defaultSocketPath(process.env, uid, dataDir));
 const log = new StreamLogger({
   level: config.log_level,
   format: config.log_format,
@@ -105,6 +117,18 @@ const log = new StreamLogger({
 process.stderr.on('error', () => undefined);
 process.stdout.on('error', () => undefined);
 
+// Before anything is made in it: whatever makes it on its way leaves it as wide as the umask says.
+const made = await prepareDataDirectory(dataDir);
+if (!made.ok) fail(`the data directory ${dataDir} cannot be used: ${made.error}`, EXIT_FAILED);
+if (made.value === 'shared') {
+  log.log(
+    'warn',
+    'the data directory is open to other users, and not changed: not all in it is ours',
+    {
+      data_dir: dataDir,
+    },
+  );
+}
 // In our own directory: the default one lies in the shared temporary directory, where anybody may leave code for us.
 enableCompileCache(join(dataDir, 'compile-cache'));
 const { startDaemon } = await import('./daemon.ts');

@@ -1,5 +1,4 @@
 /** The daemon: configuration → the host's ports → Peer → control surface. What `coveyd` and tests start. */
-import { mkdir } from 'node:fs/promises';
 import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from './api/config.ts';
@@ -12,6 +11,7 @@ import { lockDataDirectory } from './host/directory-lock.ts';
 import { loadOrCreateIdentity } from './host/identity.ts';
 import { createLibp2pNetwork } from './host/libp2p-network.ts';
 import { HostListener } from './host/listener.ts';
+import { makePrivateDirectory } from './host/private-directory.ts';
 import { HostProcesses } from './host/processes.ts';
 import { HostRandom } from './host/random.ts';
 import { openSpool } from './host/spool.ts';
@@ -72,8 +72,10 @@ async function openPorts(
   options: DaemonOptions,
 ): Promise<Result<{ ports: Ports; release: () => Promise<void> }, string>> {
   const { dataDir, config, log } = options;
-  for (const dir of ['', 'identity', 'store', 'spool'])
-    await mkdir(join(dataDir, dir), { recursive: true, mode: 0o700 });
+  for (const dir of ['', 'identity', 'store', 'spool']) {
+    const made = await makePrivateDirectory(join(dataDir, dir));
+    if (!made.ok) return err(`the data directory ${dataDir} cannot be used: ${made.error}`);
+  }
   const lock = await lockDataDirectory(dataDir);
   if (!lock.ok) return err(lock.error.detail);
   const identity = await loadOrCreateIdentity(join(dataDir, 'identity', 'key'));
@@ -139,6 +141,13 @@ async function listen(
   return ok(undefined);
 }
 
+interface EndingParts {
+  readonly peer: Peer;
+  readonly server: ControlServer;
+  readonly log: Logger;
+  readonly release: () => Promise<void>;
+}
+
 /** The ways in which a running daemon ends; all of them lead to one exit code. */
 class Ending {
   readonly ended: Promise<number>;
@@ -157,21 +166,16 @@ class Ending {
   }
 
   /** Stops or leaves once; answers the ids that lie only here (then a leave was a stop). */
-  begin(
-    how: 'stop' | 'leave',
-    parts: { peer: Peer; server: ControlServer; log: Logger; release: () => Promise<void> },
-  ): Promise<string[]> {
-    this.#under ??= this.#run(how, parts);
+  begin(how: 'stop' | 'leave', parts: EndingParts, timeoutMs?: number): Promise<string[]> {
+    this.#under ??= this.#run(how, parts, timeoutMs);
     return this.#under;
   }
 
-  async #run(
-    how: 'stop' | 'leave',
-    parts: { peer: Peer; server: ControlServer; log: Logger; release: () => Promise<void> },
-  ): Promise<string[]> {
+  async #run(how: 'stop' | 'leave', parts: EndingParts, timeoutMs?: number): Promise<string[]> {
     const { peer, server, log, release } = parts;
     server.stopTaking();
-    const onlyHere = how === 'leave' ? await peer.leave() : await peer.stop().then(() => []);
+    const onlyHere =
+      how === 'leave' ? await peer.leave(timeoutMs) : await peer.stop().then(() => []);
     if (onlyHere.length > 0) {
       log.log('error', 'this was a stop, not a leave: some tasks lie only here', {
         count: onlyHere.length,
@@ -215,7 +219,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Result<Daemon
       version: VERSION,
       pid: process.pid,
       socket,
-      leave: () => ending.begin('leave', parts),
+      leave: (timeoutMs) => ending.begin('leave', parts, timeoutMs),
     }),
     clock: ports.clock,
     log,
@@ -227,8 +231,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Result<Daemon
   const control = await server.open();
   if (!control.ok) {
     await peer.stop(0);
-    const what = control.code === 'in_use' ? 'is in use' : 'cannot be opened';
-    return err(`the control socket ${socket} ${what}: ${control.detail}`);
+    const isInUse = control.code === 'in_use';
+    return err(
+      `the control socket ${socket} ${isInUse ? 'is in use' : 'cannot be opened'}: ` +
+        `${control.detail}${isInUse ? '; choose another with --socket' : ''}`,
+    );
   }
   const end = async (how: 'stop' | 'leave'): Promise<number> => {
     await ending.begin(how, parts);

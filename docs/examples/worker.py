@@ -122,6 +122,7 @@ class Worker:
         running = [run.ref for run in list(self.runs.values())]
         try:
             if self.worker_id is None:
+                self.connection = connection  # a first task may come before this thread goes on
                 answer = connection.call("worker.register", types=TYPES, name="python")
             else:
                 answer = connection.call("worker.resume", worker_id=self.worker_id,

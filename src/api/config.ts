@@ -16,7 +16,8 @@ const duration = (fallback: string) =>
       if (parsed.ok) return parsed.value;
       context.addIssue({ code: 'custom', message: parsed.error });
       return z.NEVER;
-    });
+    })
+    .meta({ value: 'duration' });
 
 /** `HOST:PORT`; an IPv6 host in brackets. */
 export const addressSchema = z
@@ -29,17 +30,35 @@ export const addressSchema = z
 
 export const DEFAULT_PORT = 26_839;
 
+/**
+ * Every key has a description: it is a flag of `coveyd` too, and this is its help. `value` names what stands after
+ * the flag, where its type alone does not say it.
+ */
 export const configSchema = z.strictObject({
-  bind: addressSchema.default(`127.0.0.1:${DEFAULT_PORT}`),
-  advertise: z
-    .array(addressSchema)
-    .max(8)
-    .default([])
-    .meta({ description: 'default: the bound address' }),
-  /** For test networks on one host: the local address of outgoing connections. */
-  dial_from: z.string().optional(),
-  name: nameSchema.optional().meta({ description: "default: the host's name" }),
-  labels: labelsSchema.default({}),
+  data_dir: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ value: 'dir', description: 'where key, peer book and records lie' }),
+  bind: addressSchema.default(`127.0.0.1:${DEFAULT_PORT}`).meta({
+    value: 'host:port',
+    description: 'address to listen on; port 0 picks one and keeps it',
+  }),
+  advertise: z.array(addressSchema).max(8).default([]).meta({
+    value: 'host:port',
+    description: 'address that others reach this peer at, default: the bound one (repeatable)',
+  }),
+  socket: z.string().min(1).optional().meta({ value: 'path', description: 'control socket' }),
+  dial_from: z.string().optional().meta({
+    value: 'host',
+    description: 'local address of outgoing connections; for test networks on one host',
+  }),
+  name: nameSchema
+    .optional()
+    .meta({ value: 'name', description: "name of this peer; default: the host's" }),
+  labels: labelsSchema
+    .default({})
+    .meta({ value: 'k=v,…', description: 'labels of this peer; zone keeps copies apart' }),
   slots: z
     .int()
     .min(0)
@@ -47,37 +66,115 @@ export const configSchema = z.strictObject({
     .optional()
     .meta({ description: 'commands at once; default: the number of cores' }),
   exec: z.boolean().default(true).meta({ description: 'whether commands run here at all' }),
-  allow_root: z.boolean().default(false),
-  log_level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
-  log_format: z.enum(['json', 'text']).default('text'),
-  shutdown_timeout: duration('25s'),
+  allow_root: z.boolean().default(false).meta({ description: 'run commands even as root' }),
+  log_level: z
+    .enum(['debug', 'info', 'warn', 'error'])
+    .default('info')
+    .meta({ description: 'what is logged, on stderr' }),
+  log_format: z
+    .enum(['json', 'text'])
+    .default('text')
+    .meta({ description: 'text for people, json for collectors' }),
+  shutdown_timeout: duration('25s').meta({
+    description: 'how long running commands may go on at a stop',
+  }),
   kill_grace: duration('5s').meta({ description: 'between TERM and KILL of a command' }),
-  /** Copies (N) and copies before an acknowledgement (W). */
-  copies: z.int().min(1).max(7).default(3),
-  copies_required: z.int().min(1).max(7).default(2),
-  heartbeat_interval: duration('500ms'),
-  phi_threshold: z.number().min(1).max(16).default(8),
+  copies: z
+    .int()
+    .min(1)
+    .max(7)
+    .default(3)
+    .meta({ description: 'stores that every task lies on (N); the same everywhere' }),
+  copies_required: z
+    .int()
+    .min(1)
+    .max(7)
+    .default(2)
+    .meta({ description: 'copies on disk before an acknowledgement (W); the same everywhere' }),
+  heartbeat_interval: duration('500ms').meta({ description: 'between heartbeats' }),
+  phi_threshold: z
+    .number()
+    .min(1)
+    .max(16)
+    .default(8)
+    .meta({ description: 'of suspicion; higher is more patient with irregular networks' }),
   heartbeat_pause: duration('2s').meta({
     description: 'a silence that alone never makes a member suspect',
   }),
   silence_patience: duration('7s').meta({
     description: 'a shorter silence never convicts; alone: twice',
   }),
-  observers: z.int().min(2).max(16).default(8),
-  anti_entropy_interval: duration('2s'),
-  record_sync_interval: duration('5s'),
-  takeover_patience: duration('5s'),
-  start_patience: duration('8s'),
+  observers: z.int().min(2).max(16).default(8).meta({ description: 'peers that watch each peer' }),
+  anti_entropy_interval: duration('2s').meta({
+    description: 'between comparisons of the view of the members',
+  }),
+  record_sync_interval: duration('5s').meta({
+    description: 'between comparisons of records, with each partner',
+  }),
+  takeover_patience: duration('5s').meta({
+    description: 'how long a new owner waits for members that do not answer',
+  }),
+  start_patience: duration('8s').meta({ description: 'the same, right after its own start' }),
   redial_max: duration('10s').meta({
     description: 'cap of the backoff between dials of one member',
   }),
   worker_hold: duration('30s').meta({
     description: 'how long attempts of a gone worker connection are held in a planned stop',
   }),
-  retention_age: duration('24h').meta({ description: 'of final tasks' }),
-  retention_count: z.int().min(0).max(10_000_000).default(100_000),
-  tombstone_ttl: duration('30d'),
+  retention_age: duration('24h').meta({ description: 'how long final tasks are kept' }),
+  retention_count: z
+    .int()
+    .min(0)
+    .max(10_000_000)
+    .default(100_000)
+    .meta({ description: 'final tasks kept at most' }),
+  tombstone_ttl: duration('30d').meta({
+    description: "how long a dropped task's id is remembered",
+  }),
 });
 export type Config = z.output<typeof configSchema>;
 export type ConfigInput = z.input<typeof configSchema>;
-export const CONFIG_KEYS = Object.keys(configSchema.shape) as (keyof Config)[];
+export type ConfigKey = keyof Config;
+export const CONFIG_KEYS = Object.keys(configSchema.shape) as ConfigKey[];
+
+/** How a key is written where all values are text: in flags and environment variables. */
+export interface ConfigForm {
+  readonly key: ConfigKey;
+  readonly kind: 'text' | 'number' | 'boolean' | 'list' | 'pairs';
+  /** Stands for the value in a help text. */
+  readonly value: string;
+  readonly description: string;
+}
+
+const propertySchema = z.object({
+  type: z.enum(['string', 'number', 'integer', 'boolean', 'array', 'object']),
+  description: z.string(),
+  value: z.string().optional(),
+  enum: z.array(z.string()).optional(),
+  default: z.unknown().optional(),
+});
+
+const KIND_OF_TYPE = {
+  string: 'text',
+  number: 'number',
+  integer: 'number',
+  boolean: 'boolean',
+  array: 'list',
+  object: 'pairs',
+} as const;
+
+/** Read off the schema, so that no key can be forgotten; a key without a description throws here, at the start. */
+export const CONFIG_FORMS: readonly ConfigForm[] = Object.entries(
+  z.toJSONSchema(configSchema, { io: 'input' }).properties ?? {},
+).map(([key, json]) => {
+  const property = propertySchema.parse(json);
+  const kind = KIND_OF_TYPE[property.type];
+  const { default: fallback, description } = property;
+  const isPlain = kind === 'text' || kind === 'number' || fallback === true;
+  return {
+    key: key as ConfigKey,
+    kind,
+    value: property.value ?? property.enum?.join('|') ?? (kind === 'number' ? 'n' : 'text'),
+    description: fallback === undefined || !isPlain ? description : `${description} (${fallback})`,
+  };
+});

@@ -165,7 +165,8 @@ export const METHODS = {
     }),
   },
   'task.list': {
-    summary: 'Tasks of the whole mesh, newest first.',
+    summary:
+      'Tasks of the whole mesh, newest first; go on while there is a cursor, also after no tasks.',
     params: z.strictObject({
       state: z.enum(TASK_STATES).optional(),
       queue: nameSchema.optional(),

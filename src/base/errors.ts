@@ -26,7 +26,7 @@ export const ERROR_CODES = {
     rpc: -32600,
   },
   METHOD_NOT_FOUND: {
-    sentence: "There is no method '{method}'{nearest}.",
+    sentence: "There is no method '{method}'.",
     retryable: false,
     rpc: -32601,
     help: 'rpc.discover lists all methods.',

@@ -1,25 +1,9 @@
 /** `covey explain ID`: why a task is where it is, and why not elsewhere; exactly what placement decided with. */
 import type { MethodResult } from '../api/methods.ts';
-import { EXIT } from './exit-codes.ts';
-import { jsonFlag } from './flags.ts';
 import { fields, stateCell, table } from './output.ts';
-import type { Verb } from './verb.ts';
+import { showVerb } from './show.ts';
 
-export const verb: Verb = {
-  configure(command) {
-    jsonFlag(command.argument('<id>', 'a task id, or six or more characters of its end'));
-  },
-  async run(cli, command) {
-    const id = await cli.resolveId(command.args[0] ?? '');
-    if (!id.ok) return cli.fail(id.error);
-    const answer = await cli.call('task.explain', { id: id.value });
-    if (!answer.ok) return cli.fail(answer.error);
-    await (cli.options.json === true
-      ? cli.json(answer.value)
-      : cli.print(explainText(answer.value, cli.color)));
-    return EXIT.ok;
-  },
-};
+export const verb = showVerb((cli, id) => cli.call('task.explain', { id }), explainText);
 
 function explainText(explain: MethodResult<'task.explain'>, color: boolean): string {
   const head = fields(

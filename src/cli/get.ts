@@ -1,26 +1,10 @@
 /** `covey get ID`: one task, with its attempts. */
 import type { TaskView } from '../api/task.ts';
 import { shellWords } from './bytes.ts';
-import { EXIT } from './exit-codes.ts';
-import { jsonFlag } from './flags.ts';
 import { fields, stateCell, table } from './output.ts';
-import type { Verb } from './verb.ts';
+import { showVerb } from './show.ts';
 
-export const verb: Verb = {
-  configure(command) {
-    jsonFlag(command.argument('<id>', 'a task id, or six or more characters of its end'));
-  },
-  async run(cli, command) {
-    const id = await cli.resolveId(command.args[0] ?? '');
-    if (!id.ok) return cli.fail(id.error);
-    const answer = await cli.call('task.get', { id: id.value });
-    if (!answer.ok) return cli.fail(answer.error);
-    await (cli.options.json === true
-      ? cli.json(answer.value)
-      : cli.print(taskText(answer.value, cli.color)));
-    return EXIT.ok;
-  },
-};
+export const verb = showVerb((cli, id) => cli.call('task.get', { id }), taskText);
 
 const jsonOf = (value: unknown): string | undefined =>
   value === undefined ? undefined : JSON.stringify(value);
@@ -57,8 +41,14 @@ function taskText(task: TaskView, color: boolean): string {
     ],
     color,
   );
-  if (task.attempts.length === 0) return head;
-  const attempts = table(
+  const parts = [head];
+  if (task.attempts.length > 0) parts.push(attemptsText(task, color));
+  if (task.orphans.length > 0) parts.push(orphansText(task, color));
+  return parts.join('\n');
+}
+
+function attemptsText(task: TaskView, color: boolean): string {
+  return table(
     ['ATTEMPT', 'RUNNER', 'PLACED', 'ENDED', 'OUTCOME', 'EXIT', 'NOTE'],
     task.attempts.map((attempt) => [
       attempt.attempt,
@@ -77,7 +67,15 @@ function taskText(task: TaskView, color: boolean): string {
     ]),
     color,
   );
-  return `${head}\n${attempts}`;
+}
+
+/** Ends that came when their attempt was no longer the current one: kept, never accepted. */
+function orphansText(task: TaskView, color: boolean): string {
+  return table(
+    ['ORPHAN RESULT OF ATTEMPT', 'OUTCOME', 'RUN ID', 'DIGEST'],
+    task.orphans.map((orphan) => [orphan.attempt, orphan.outcome, orphan.run_id, orphan.digest]),
+    color,
+  );
 }
 
 export const labelsText = (labels: Readonly<Record<string, string>>): string =>

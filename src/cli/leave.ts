@@ -9,7 +9,11 @@ const IDS_SHOWN_MAX = 20;
 
 export const verb: Verb = {
   configure(command) {
-    command.option('--timeout <duration>', 'stop without leaving if it takes longer', duration);
+    command.option(
+      '--timeout <duration>',
+      'for running commands to end, and again for the copies to be handed over; longer: a stop',
+      duration,
+    );
     jsonFlag(command);
   },
   async run(cli, command) {

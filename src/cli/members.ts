@@ -50,8 +50,9 @@ function render(cli: Cli, list: MethodResult<'members.list'>): string {
       member.incarnation,
       member.since,
       member.addresses[0],
-      loadText(member),
-      member.load.waiting,
+      // What it last said of its load was true of a daemon that has ended since.
+      member.status === 'left' ? undefined : loadText(member),
+      member.status === 'left' ? undefined : member.load.waiting,
       labelsText(member.labels),
       member.peer_id,
     ]),
@@ -67,7 +68,7 @@ const STYLES: Readonly<Record<MemberStatus, NonNullable<Cell['style']>>> = {
 };
 
 const statusCell = (member: MemberView): Cell => ({
-  text: member.stopping ? `${member.status} (stopping)` : member.status,
+  text: member.stopping && member.status !== 'left' ? `${member.status} (stopping)` : member.status,
   style: STYLES[member.status],
 });
 

@@ -23,6 +23,16 @@ const GONE: RpcFailure = {
 export const isPassing = (failure: RpcFailure): boolean =>
   failure.retryable && failure.code !== 'NOT_FOUND';
 
+export interface CallOptions {
+  /** What the daemon itself may take. */
+  readonly daemonMs?: number;
+  readonly patienceMs?: number;
+  /** Aborted: the call is not repeated any more. */
+  readonly signal?: AbortSignal;
+  /** Asked before each repetition: whether one can help. */
+  readonly goOn?: (failure: RpcFailure) => Promise<boolean>;
+}
+
 export class Mesh {
   readonly #open: () => Promise<Result<Connection, RpcFailure>>;
   readonly #patienceMs: number;
@@ -75,7 +85,7 @@ export class Mesh {
   async call<M extends MethodName>(
     method: M,
     params: MethodInput<M>,
-    options: { readonly daemonMs?: number; readonly patienceMs?: number } = {},
+    options: CallOptions = {},
   ): Promise<Result<MethodResult<M>, RpcFailure>> {
     const patienceMs = options.patienceMs ?? this.#patienceMs;
     let failingSince: number | undefined;
@@ -89,8 +99,11 @@ export class Mesh {
       if (performance.now() - failingSince >= patienceMs) return answer;
       // The very first connection is not waited for: nobody wants to hear after two minutes that no daemon runs.
       if (!this.#connectedOnce) return answer;
+      if (options.goOn !== undefined && !(await options.goOn(answer.error))) return answer;
       const told = answer.error.data?.retry_after_ms;
-      await this.sleep(typeof told === 'number' ? Math.min(told, BACKOFF_MAX_MS) : delayMs);
+      const pauseMs = typeof told === 'number' ? Math.min(told, BACKOFF_MAX_MS) : delayMs;
+      await this.sleep(pauseMs, options.signal);
+      if (options.signal?.aborted === true) return answer;
       delayMs = Math.min(2 * delayMs, BACKOFF_MAX_MS);
     }
   }
@@ -105,16 +118,18 @@ export class Mesh {
     return opened.value.call(method, params, { timeoutMs: daemonMs + ANSWER_MS_MAX });
   }
 
-  /** Ends early when the mesh is closed. */
-  sleep(ms: number): Promise<void> {
-    if (this.#closed) return Promise.resolve();
+  /** Ends early when the mesh is closed, or at the signal. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    if (this.#closed || signal?.aborted === true) return Promise.resolve();
     return new Promise((resolve) => {
       const done = () => {
         clearTimeout(timer);
         this.#sleepers.delete(done);
+        signal?.removeEventListener('abort', done);
         resolve();
       };
       const timer = setTimeout(done, ms);
+      signal?.addEventListener('abort', done);
       this.#sleepers.add(done);
     });
   }

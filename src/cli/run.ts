@@ -11,9 +11,9 @@ import type { Cli } from './context.ts';
 import { EXIT, exitOfSignal, exitOfTask } from './exit-codes.ts';
 import { type ExecFlags, environmentOf, execFlags, submitFieldsOf } from './flags.ts';
 import { LogFollower, type StreamName } from './follow.ts';
-import type { InterruptSignal } from './io.ts';
+import { Interrupts } from './interrupts.ts';
 import { readAll } from './stdin.ts';
-import { submitPatiently, warnOfReceipt } from './submitting.ts';
+import { submitUnlessInterrupted, warnOfReceipt } from './submitting.ts';
 import type { Verb } from './verb.ts';
 
 interface RunFlags extends ExecFlags {
@@ -24,7 +24,8 @@ interface RunFlags extends ExecFlags {
 
 const EXIT_HELP = `
 Standard input travels with the command when it is not a terminal (1 MiB at most; --no-stdin: not at all).
-Ctrl-C cancels the task; a second Ctrl-C leaves it alone and prints its id on stderr.
+Ctrl-C cancels the task, also while it is being submitted; a second Ctrl-C leaves it alone and prints its id on
+stderr.
 Exit code: the command's own; 128+n when a signal ended it; 124 timed out; 125 a failure of Covey's own;
 126 and 127 as a shell: not executable, not found.
 `;
@@ -47,7 +48,8 @@ export const verb: Verb = {
     if (!task.ok) return cli.usage(task.error);
     const interrupts = new Interrupts(cli);
     try {
-      const receipt = await submitPatiently(cli.mesh, task.value);
+      const receipt = await submitUnlessInterrupted(cli, task.value, interrupts);
+      if (receipt === 'interrupted') return exitOfSignal(interrupts.signal ?? 'SIGINT');
       if (!receipt.ok) return await cli.fail(receipt.error);
       const { id } = receipt.value;
       if (flags.detach === true) {
@@ -86,36 +88,6 @@ async function buildTask(
     },
     ...submitFieldsOf(flags),
   });
-}
-
-/** Counts Ctrl-C from before the submit on, so that none is lost between submitting and waiting. */
-class Interrupts {
-  readonly #end: () => void;
-  #count = 0;
-  #signal: InterruptSignal | undefined;
-  #listener: (count: number) => void = () => undefined;
-
-  constructor(cli: Cli) {
-    this.#end = cli.io.onInterrupt((signal) => {
-      this.#signal = signal;
-      this.#count++;
-      this.#listener(this.#count);
-    });
-  }
-
-  get signal(): InterruptSignal | undefined {
-    return this.#signal;
-  }
-
-  /** At once if one came already. */
-  listen(listener: (count: number) => void): void {
-    this.#listener = listener;
-    if (this.#count > 0) listener(this.#count);
-  }
-
-  end(): void {
-    this.#end();
-  }
 }
 
 /** From the receipt to the exit code. */

@@ -71,7 +71,7 @@ export const verb: Verb = {
     const flags = command.opts<SubmitFlags>();
     const task = await buildTask(cli, flags, command.args);
     if (!task.ok) return cli.usage(task.error);
-    const receipt = await submitPatiently(cli.mesh, task.value);
+    const receipt = await submitPatiently(cli, task.value);
     if (!receipt.ok) return cli.fail(receipt.error);
     await warnOfReceipt(cli, receipt.value);
     const { value } = receipt;
@@ -149,7 +149,11 @@ function placeFlags(command: Command): void {
     .addOption(
       choice('--on-partition <what>', 'in a minority (default: wait)', ['wait', 'available']),
     )
-    .option('--label <k=v>', 'a label; repeatable', pair);
+    .option(
+      '--label <k=v>',
+      "a label that 'covey get' shows; it decides nothing about the place; repeatable",
+      pair,
+    );
 }
 
 async function buildTask(

@@ -20,6 +20,11 @@ interface TasksFlags {
 const COMMAND_CHARS_MAX = 60;
 const SHOWN_BY_DEFAULT = 100;
 
+const HELP = `
+--json prints one task a line. When a member does not answer, tasks that only it holds are missing: one more line
+says so, {"complete":false,"unreachable":[NAME…]}; without that line the list is complete.
+`;
+
 export const verb: Verb = {
   configure(command) {
     command
@@ -28,7 +33,7 @@ export const verb: Verb = {
       .option('--type <type>', "only tasks of this type ('exec': commands)")
       .option('-n, --number <n>', `tasks at most (default: ${SHOWN_BY_DEFAULT})`, integer(1, 1e9))
       .option('--all', 'all of them');
-    quietFlag(jsonFlag(command));
+    quietFlag(jsonFlag(command)).addHelpText('after', HELP);
   },
   async run(cli, command) {
     const flags = command.opts<TasksFlags>();
@@ -46,14 +51,21 @@ export const verb: Verb = {
         ...(cursor === undefined ? {} : { cursor }),
       });
       if (!answer.ok) return cli.fail(answer.error);
-      await printPage(cli, answer.value.tasks, header);
-      header = false;
-      shown += answer.value.tasks.length;
-      left -= answer.value.tasks.length;
+      const { tasks } = answer.value;
       cursor = answer.value.cursor;
+      // A page may be empty although others follow: the columns are as wide as the first tasks need.
+      if (tasks.length > 0 || cursor === undefined) {
+        await printPage(cli, tasks, header);
+        header = false;
+      }
+      shown += tasks.length;
+      left -= tasks.length;
       for (const peer of answer.value.unreachable) unreachable.add(peer);
     } while (cursor !== undefined && left > 0 && !cli.io.stdout.broken);
     if (unreachable.size > 0) {
+      if (cli.options.json === true) {
+        await cli.json({ complete: false, unreachable: [...unreachable] });
+      }
       await cli.say(`incomplete: no answer from ${[...unreachable].join(', ')}`);
     }
     if (cursor !== undefined && cli.options.json !== true) {

@@ -125,6 +125,9 @@ export const verb: Verb = {
   },
 };
 
+/** For commands that we advise: the network that was named stays the one that is meant. */
+const dirFlag = ({ dir }: Flags): string => (dir === undefined ? '' : ` --dir ${resolveDir(dir)}`);
+
 async function up({ cli, dir, flags }: Call): Promise<Outcome> {
   const started = await startHub({
     dir,
@@ -142,14 +145,14 @@ async function up({ cli, dir, flags }: Call): Promise<Outcome> {
   if (cli.options.json === true) await cli.json({ dir, peers });
   else {
     await cli.print(`${peers.length} daemons run in ${dir} and see each other alive.\n`);
-    const at = flags.dir === undefined ? '' : ` --dir ${dir}`;
+    const at = dirFlag(flags);
     await cli.print(`  eval "$(covey testnet env 1${at})"   then: covey members\n`);
     await cli.print(`  covey testnet down${at}\n`);
   }
   return DONE;
 }
 
-async function status({ cli, dir }: Call): Promise<Outcome> {
+async function status({ cli, dir, flags }: Call): Promise<Outcome> {
   const found = await networkStatus(dir);
   if (!found.ok) return failed(found.error);
   const { peers, supervised } = found.value;
@@ -168,7 +171,9 @@ async function status({ cli, dir }: Call): Promise<Outcome> {
   ]);
   const header = ['PEER', 'NAME', 'PID', 'STATE', 'ADDRESS', 'SEES', 'SOCKET'];
   await cli.print(table(header, rows, cli.color));
-  if (!supervised) await cli.say(`the supervisor is gone; clean up with 'covey testnet down'`);
+  if (!supervised) {
+    await cli.say(`the supervisor is gone; clean up with 'covey testnet down${dirFlag(flags)}'`);
+  }
   return DONE;
 }
 

@@ -22,10 +22,13 @@ export interface Session {
     name: N,
     params: NotificationParams<N>,
   ): 'sent' | 'full' | 'closed';
-  /** Calls `listener` once when the session has ended (at once if it has). */
-  onClosed(listener: () => void): void;
-  /** Calls `listener` each time the session's buffer has drained after `full`. */
-  onDrained(listener: () => void): void;
+  /** Calls `listener` once when the session has ended (at once if it has). Answers the function that takes it back. */
+  onClosed(listener: () => void): () => void;
+  /**
+   * Calls `listener` each time the session's buffer has drained after `full`. Answers the function that takes it back:
+   * a session may last for months, so whatever ends before its session takes its listeners along.
+   */
+  onDrained(listener: () => void): () => void;
 }
 
 /** Methods that the server answers by itself. */

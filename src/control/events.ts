@@ -8,6 +8,7 @@ import type { EventTopic, MethodParams, MethodResult, NotificationParams } from 
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
+import { canonicalTaskId } from '../base/task-id.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Session } from './backend.ts';
 import { EVENTS_KEPT_MAX } from './limits.ts';
@@ -83,7 +84,8 @@ export class EventHub {
       id: `e${this.#nextSubscription++}`,
       session,
       topics: new Set(params.topics),
-      ids: params.ids && new Set(params.ids),
+      // Task ids in any spelling; the PeerIds of members have one.
+      ids: params.ids && new Set(params.ids.map((id) => canonicalTaskId(id) ?? id)),
       nextSeq: after === undefined ? this.#lastSeq + 1 : sameBoot ? after.seq + 1 : 1,
       // 0: something of the earlier boot, nobody knows how much.
       lostFrom: after !== undefined && !sameBoot ? 0 : undefined,

@@ -7,6 +7,8 @@ export const EVENTS_KEPT_MAX = 8_192;
 export const REQUEST_ID_CHARS_MAX = 256;
 /** Names longer than this are cut before they are compared or quoted: edit distance costs the product of lengths. */
 export const QUOTED_CHARS_MAX = 128;
+/** Ids elsewhere whose ends all clients together follow by events: each is asked about again every two seconds. */
+export const FOLLOWED_IDS_MAX = 200_000;
 /** A connection whose unread answers stay above this for SLOW_READER_MS is ended. */
 export const SLOW_READER_BYTES = 32 * MIB;
 export const SLOW_READER_MS = 30 * SECOND_MS;

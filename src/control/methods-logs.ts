@@ -1,7 +1,8 @@
 /** `task.logs`: output once, or followed until the task is final. */
 import * as limits from '../api/limits.ts';
 import type { MethodParams, MethodResult } from '../api/methods.ts';
-import { type CoveyError, coveyError } from '../base/errors.ts';
+import type { TaskState } from '../api/task.ts';
+import { type CoveyError, coveyError, messageOf } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import type { Peer } from '../peer/peer.ts';
 import { sleep } from '../ports/clock.ts';
@@ -71,12 +72,17 @@ export class LogFollowers {
     const subscription = `log-${this.#next++}`;
     const follower = new Follower(this.#peer, this.#deps(), { id, subscription, session });
     this.#running.set(subscription, { session, stop: () => follower.stop() });
-    session.onClosed(() => follower.stop());
-    session.onDrained(() => follower.drained());
+    const forget = [
+      session.onClosed(() => follower.stop()),
+      session.onDrained(() => follower.drained()),
+    ];
     const streams: OutputStream[] = wanted === 'both' ? ['stdout', 'stderr'] : [wanted];
     // After the answer that names the subscription.
     this.#peer.ports.clock.after(0, () => {
-      void follower.run(streams).then(() => this.#running.delete(subscription));
+      void follower.run(streams).then(() => {
+        this.#running.delete(subscription);
+        for (const end of forget) end();
+      });
     });
     return subscription;
   }
@@ -88,7 +94,9 @@ class Follower {
   readonly #deps: LogDeps;
   readonly #target: { id: string; subscription: string; session: Session };
   #stopped = false;
-  #wake: (() => void) | undefined;
+  #state: TaskState = 'waiting';
+  /** One for each stream that waits for the reader: both may. */
+  readonly #wakers = new Set<() => void>();
 
   constructor(
     peer: Peer,
@@ -106,16 +114,32 @@ class Follower {
   }
 
   drained(): void {
-    this.#wake?.();
-    this.#wake = undefined;
+    const wakers = [...this.#wakers];
+    this.#wakers.clear();
+    for (const wake of wakers) wake();
   }
 
+  /** Ends by itself, by `stop`, or by a mistake of ours, of which the client hears the end all the same. */
   async run(streams: readonly OutputStream[]): Promise<void> {
+    try {
+      await this.#run(streams);
+    } catch (thrown) {
+      const { id, session, subscription } = this.#target;
+      const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+      this.#peer.options.log.log('error', 'following the output of a task failed', { id, error });
+      const message = messageOf(thrown);
+      session.notify('log_end', { subscription, state: this.#state, error: { message } });
+    }
+  }
+
+  async #run(streams: readonly OutputStream[]): Promise<void> {
     const { clock } = this.#peer.ports;
     const { id, session, subscription } = this.#target;
     const offsets = new Map<string, number>();
-    while (!this.#stopped) {
+    // The stores of a closed peer are empty: nothing that is read there is the end.
+    while (!this.#stopped && !this.#peer.isClosed) {
       const found = await this.#peer.tasks.reader.find(id, false);
+      if (found !== undefined) this.#state = standingOf(taskOf(found.record), clock.wallMs()).state;
       const final = found === undefined ? undefined : taskOf(found.record).final;
       const attempt = found === undefined ? undefined : attemptToShow(found.record);
       if (found !== undefined && attempt !== undefined) {
@@ -191,7 +215,7 @@ class Follower {
         return;
       }
       await new Promise<void>((resolve) => {
-        this.#wake = resolve;
+        this.#wakers.add(resolve);
       });
     }
   }

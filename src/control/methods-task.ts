@@ -12,7 +12,7 @@ import { encodeBlob } from '../tasks/facts.ts';
 import { ownerOf } from '../tasks/ownership.ts';
 import type { Found } from '../tasks/reader.ts';
 import { currentAttempt, taskOf } from '../tasks/task.ts';
-import { historyOf, standingOf, viewOf } from '../tasks/view.ts';
+import { becauseOfActive, historyOf, standingOf, viewOf } from '../tasks/view.ts';
 import { errorReply } from './jsonrpc.ts';
 import { checkAgainst } from './params.ts';
 
@@ -68,7 +68,7 @@ export async function submitBulk(
 export async function getTask(peer: Peer, text: string): Promise<Result<TaskView, CoveyError>> {
   const id = idOf(text);
   if (!id.ok) return id;
-  const found = await peer.tasks.reader.find(id.value, true);
+  const found = await peer.tasks.reader.findOrRemains(id.value, true);
   return found === undefined ? err(notFound(id.value)) : ok(viewFound(peer, found));
 }
 
@@ -82,7 +82,7 @@ export async function findTasks(
   const listing = await peer.tasks.lister.list({ suffix, limit: 16 });
   return ok({
     ids: listing.tasks.map((task) => task.id),
-    complete: listing.unreachable.length === 0,
+    complete: listing.unreachable.length === 0 && listing.cursor === undefined,
   });
 }
 
@@ -128,10 +128,9 @@ export async function listTasks(
     ...(params.queue === undefined ? {} : { queue: params.queue }),
     ...(params.type === undefined ? {} : { type: params.type }),
   });
-  const last = listing.tasks.at(-1);
   return ok({
     tasks: listing.tasks,
-    ...(listing.more && last !== undefined ? { cursor: last.id } : {}),
+    ...(listing.cursor === undefined ? {} : { cursor: listing.cursor }),
     complete: listing.unreachable.length === 0,
     unreachable: listing.unreachable,
   });
@@ -141,12 +140,14 @@ export async function waitTasks(
   peer: Peer,
   params: MethodParams<'task.wait'>,
 ): Promise<Result<MethodResult<'task.wait'>, CoveyError>> {
-  const ids: string[] = [];
-  for (const text of new Set(params.ids)) {
+  // Canonical first: one id in two spellings is one task, which ends once.
+  const wanted = new Set<string>();
+  for (const text of params.ids) {
     const id = idOf(text);
     if (!id.ok) return id;
-    ids.push(id.value);
+    wanted.add(id.value);
   }
+  const ids = [...wanted];
   const records = await waitForFinals(peer, ids, params.timeout_ms, params.any);
   const done: TaskView[] = [];
   let bytes = 0;
@@ -211,7 +212,7 @@ export async function explainTask(
     home: view.home.map((store) => nameOfStore(peer, store)),
     ...(owner === undefined ? {} : { owner: nameOfStore(peer, owner) }),
     ...(runner === undefined ? {} : { runner }),
-    because: await becauseOf(peer, found, owner),
+    because: becauseOfActive(task, await becauseOf(peer, found, owner)),
     history: historyOf(found.record, (store) => nameOfStore(peer, store)),
   });
 }

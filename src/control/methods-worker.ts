@@ -122,6 +122,7 @@ export class WorkerMethodsImpl {
     const registered = this.#peer.workers.register(linkOf(session), types, name, later);
     if (!registered.ok) return registered;
     this.#workers.set(session.id, registered.value);
+    session.onDrained(() => this.#peer.workers.drained(registered.value));
     session.onClosed(() => {
       this.#workers.delete(session.id);
       this.#peer.workers.gone(registered.value, this.#peer.tasks.isStopping);
@@ -138,6 +139,8 @@ export class WorkerMethodsImpl {
     if (!worker.ok) return worker;
     const id = idOf(params.id);
     if (!id.ok) return id;
+    // It could not be brought home any more: the worker keeps it, and delivers it at the next boot.
+    if (!this.#peer.tasks.runner.takesEnds) return err(coveyError('STOPPING'));
     const held = this.#peer.workers.finish(worker.value, id.value, params.attempt, outcome);
     if (!held) await this.#peer.tasks.resumption.orphan(id.value, params.attempt, outcome);
     return ok({ accepted: held });

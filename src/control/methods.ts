@@ -1,14 +1,11 @@
 /** The control surface of a peer: every method but the two that the server answers by itself. */
-import type { MemberView, MethodResult } from '../api/methods.ts';
+import type { MemberView, MethodName, MethodResult } from '../api/methods.ts';
 import { coveyError } from '../base/errors.ts';
-import { ok } from '../base/result.ts';
+import { err, ok } from '../base/result.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
 import type { Member } from '../membership/types.ts';
 import type { Peer } from '../peer/peer.ts';
-import { taskOf } from '../tasks/task.ts';
-import { standingOf } from '../tasks/view.ts';
-import type { ControlBackend, Session } from './backend.ts';
-import { EventHub } from './events.ts';
+import type { ControlBackend, Handler } from './backend.ts';
 import { LogFollowers } from './methods-logs.ts';
 import {
   cancelTask,
@@ -21,6 +18,7 @@ import {
   waitTasks,
 } from './methods-task.ts';
 import { WorkerMethodsImpl } from './methods-worker.ts';
+import { PeerEvents } from './peer-events.ts';
 
 type TaskMethods = Pick<
   ControlBackend,
@@ -56,26 +54,54 @@ export interface BackendOptions {
 }
 
 export function createBackend(peer: Peer, options: BackendOptions): ControlBackend {
-  const events = new EventHub(peer.identity.bootId, peer.ports.clock);
-  publishEvents(peer, events);
+  const events = new PeerEvents(peer);
   serveBecause(peer);
   const followers = new LogFollowers(peer);
   const workers = new WorkerMethodsImpl(peer);
-  return {
+  return refusedWhenClosed(peer, {
     ...workers.methods,
     ...meshMethods(peer, options),
     ...taskMethods(peer),
     'task.logs': (params, session) => followers.logs(params, session),
-    'events.subscribe': async (params, session) => {
-      const subscribed = events.subscribe(session, params);
-      if (subscribed.ok && params.ids !== undefined) followIds(peer, events, session, params.ids);
-      return subscribed;
-    },
+    'events.subscribe': (params, session) => events.subscribe(session, params),
     'events.unsubscribe': async ({ subscription }, session) => {
       if (!events.unsubscribe(session, subscription)) followers.unsubscribe(subscription, session);
       return ok({});
     },
-  };
+  });
+}
+
+/** What they answer comes out of the stores. */
+const READS: ReadonlySet<string> = new Set<MethodName>([
+  'task.get',
+  'task.find',
+  'task.list',
+  'task.logs',
+  'task.wait',
+  'task.explain',
+]);
+
+/**
+ * The stores of a closed peer are empty: nobody may be told so. What was under way when it closed keeps its answer if it
+ * wrote something, because that is as durable as it says; but "not found" is as untrue there as in a reading.
+ */
+function refusedWhenClosed(peer: Peer, backend: ControlBackend): ControlBackend {
+  const { about, ...methods } = backend;
+  const guarded: Record<string, unknown> = { ...methods };
+  for (const [name, method] of Object.entries(methods)) {
+    // The call that closes the peer is answered when it has.
+    if (name === 'mesh.leave') continue;
+    // Which parameters go with which method TypeScript cannot follow through a list; they are passed on as they came.
+    const handler = method as unknown as Handler<MethodName>;
+    const guard: Handler<MethodName> = async (params, session) => {
+      if (peer.isClosed) return err(coveyError('STOPPING'));
+      const answer = await handler(params, session);
+      const isUntrue = READS.has(name) || (!answer.ok && answer.error.code === 'NOT_FOUND');
+      return peer.isClosed && isUntrue ? err(coveyError('STOPPING')) : answer;
+    };
+    guarded[name] = guard;
+  }
+  return { about, ...guarded } as ControlBackend;
 }
 
 function taskMethods(peer: Peer): TaskMethods {
@@ -183,65 +209,6 @@ function memberView(peer: Peer, member: Member): MemberView {
       workers: load.workers as MemberView['load']['workers'],
     },
   };
-}
-
-/** Changes of members, and of the tasks whose records this daemon holds. */
-function publishEvents(peer: Peer, events: EventHub): void {
-  peer.membership.onEvent(({ type, member, evidence }) => {
-    if (type === 'linked' || type === 'unlinked' || type === 'updated') return;
-    events.publish({
-      topic: 'member',
-      type,
-      id: member.peerId,
-      data: {
-        name: member.name,
-        incarnation: member.incarnation,
-        ...(evidence === undefined ? {} : { evidence }),
-      },
-    });
-  });
-  const last = new Map<string, string>();
-  peer.tasks.visibility.onTold((id) => {
-    const record = peer.tasks.visibility.get(id);
-    if (record === undefined || record.kind !== 'task') return;
-    const task = taskOf(record);
-    const standing = standingOf(task, peer.ports.clock.wallMs());
-    const attempt = task.attempts.at(-1)?.start.n ?? 0;
-    const key = `${standing.state}/${attempt}`;
-    if (last.get(id) === key) return;
-    if (task.final === undefined) last.set(id, key);
-    else last.delete(id);
-    // Why a task waits is known at its owner alone; a state of its own is no reason.
-    const reason =
-      standing.reason === undefined || standing.state === 'waiting'
-        ? {}
-        : { reason: standing.reason };
-    events.publish({
-      topic: 'task',
-      type: standing.state,
-      id,
-      data: { attempt, queue: task.header.queue, ...reason },
-    });
-  });
-}
-
-/** Ids that lie elsewhere: their ends are watched at their homes and published here. */
-function followIds(peer: Peer, events: EventHub, session: Session, ids: readonly string[]): void {
-  const elsewhere = ids.filter((id) => peer.replica.get(id) === undefined);
-  if (elsewhere.length === 0) return;
-  const giveUp = peer.tasks.reader.watch(elsewhere, (record) => {
-    const { final, attempts } = taskOf(record);
-    // A copy that came here since is told of by its own change.
-    if (final === undefined || peer.replica.get(record.id) !== undefined) return;
-    const attempt = attempts.at(-1)?.start.n ?? 0;
-    events.publish({
-      topic: 'task',
-      type: final.state,
-      id: record.id,
-      data: { attempt, reason: final.reason },
-    });
-  });
-  session.onClosed(giveUp);
 }
 
 function serveBecause(peer: Peer): void {

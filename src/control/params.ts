@@ -33,10 +33,11 @@ export function nearestOf(name: string, known: readonly string[]): string | unde
 
 export function methodNotFound(method: string): CoveyError {
   const nearest = nearestOf(method, METHOD_NAMES);
-  return coveyError('METHOD_NOT_FOUND', {
-    method: quoted(method),
-    nearest: nearest === undefined ? '' : `; the nearest one is '${nearest}'`,
-  });
+  const error = coveyError('METHOD_NOT_FOUND', { method: quoted(method) });
+  if (nearest === undefined) return error;
+  // A bare name for programs; the sentence has it for people.
+  const message = error.message.replace(/\.$/, `; the nearest one is '${nearest}'.`);
+  return { ...error, message, details: { ...error.details, nearest } };
 }
 
 /** The parameters with defaults filled in. */

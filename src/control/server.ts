@@ -108,7 +108,8 @@ export class ControlServer implements SessionHost {
     stream.write(utf8(`${encodeAnswer(null, err(error))}\n`));
     stream.end();
     const timer = this.#options.clock.after(CLOSE_MS_MAX, () => stream.destroy());
-    return { data: () => undefined, drained: () => undefined, ended: () => timer.cancel() };
+    const ignored = (): void => undefined;
+    return { data: ignored, drained: ignored, finished: ignored, ended: () => timer.cancel() };
   }
 
   #call(

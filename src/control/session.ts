@@ -47,6 +47,19 @@ interface OpenRequest {
   answer(outcome: Result<unknown, CoveyError>): void;
 }
 
+/** An object of its own, so that a function added twice is two listeners. */
+interface Listener {
+  readonly listener: () => void;
+}
+
+function addTo(listeners: Set<Listener>, listener: () => void): () => void {
+  const entry = { listener };
+  listeners.add(entry);
+  return () => {
+    listeners.delete(entry);
+  };
+}
+
 export class ControlSession implements Session, ByteStreamHandlers {
   readonly id: string;
   readonly #stream: ByteStream;
@@ -54,8 +67,10 @@ export class ControlSession implements Session, ByteStreamHandlers {
   readonly #host: SessionHost;
   readonly #lines: LineSplitter;
   readonly #open = new Set<OpenRequest>();
-  readonly #closedListeners: (() => void)[] = [];
-  readonly #drainedListeners: (() => void)[] = [];
+  readonly #closedListeners = new Set<Listener>();
+  readonly #drainedListeners = new Set<Listener>();
+  /** The client said that no more comes; it ends with its last answer. */
+  #finished = false;
   #state: 'open' | 'ending' | 'closed' = 'open';
   /** `write` said that too much waits; nothing more is read until the client has caught up. */
   #blocked = false;
@@ -83,7 +98,12 @@ export class ControlSession implements Session, ByteStreamHandlers {
     this.#slowTimer = undefined;
     if (this.#state !== 'open') return;
     this.#stream.resume();
-    for (const listener of [...this.#drainedListeners]) listener();
+    for (const { listener } of [...this.#drainedListeners]) listener();
+  }
+
+  finished(): void {
+    this.#finished = true;
+    this.#endIfAnswered();
   }
 
   ended(): void {
@@ -91,7 +111,10 @@ export class ControlSession implements Session, ByteStreamHandlers {
     this.#state = 'closed';
     this.#slowTimer?.cancel();
     this.#open.clear();
-    for (const listener of this.#closedListeners.splice(0)) listener();
+    const listeners = [...this.#closedListeners];
+    this.#closedListeners.clear();
+    this.#drainedListeners.clear();
+    for (const { listener } of listeners) listener();
   }
 
   notify<N extends NotificationName>(
@@ -104,13 +127,16 @@ export class ControlSession implements Session, ByteStreamHandlers {
     return 'sent';
   }
 
-  onClosed(listener: () => void): void {
-    if (this.#state === 'closed') listener();
-    else this.#closedListeners.push(listener);
+  onClosed(listener: () => void): () => void {
+    if (this.#state === 'closed') {
+      listener();
+      return () => undefined;
+    }
+    return addTo(this.#closedListeners, listener);
   }
 
-  onDrained(listener: () => void): void {
-    this.#drainedListeners.push(listener);
+  onDrained(listener: () => void): () => void {
+    return addTo(this.#drainedListeners, listener);
   }
 
   /** Answers everything open with `error`, writes what waits, and closes; resolves when closed. */
@@ -182,10 +208,17 @@ export class ControlSession implements Session, ByteStreamHandlers {
       answer: (outcome) => {
         if (!this.#open.delete(request)) return;
         done(id === undefined ? undefined : this.#encode(id, outcome));
+        this.#endIfAnswered();
       },
     };
     this.#open.add(request);
     void this.#host.execute(this, message.method, message.params).then(request.answer);
+  }
+
+  #endIfAnswered(): void {
+    if (!this.#finished || this.#state !== 'open' || this.#open.size > 0) return;
+    this.#state = 'ending';
+    this.#stream.end();
   }
 
   #encode(id: RequestId, outcome: Result<unknown, CoveyError>): string {

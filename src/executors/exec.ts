@@ -144,6 +144,9 @@ function outcomeOf(
     ...(exit.code === undefined ? {} : { exit: exit.code }),
     ...(exit.signal === undefined ? {} : { sig: exit.signal }),
   };
+  if (exit.startError !== undefined && exit.isHostFault === true) {
+    return { out: 'refused', code: 'cannot_start', err: exit.startError };
+  }
   if (exit.startError !== undefined) {
     return { ...base, out: 'failed', code: 'start_failed', err: exit.startError };
   }

@@ -60,9 +60,23 @@ interface WorkerState {
   readonly runs: Map<string, HeldRun>;
   /** Not before it has resumed what it still runs: else it would be handed as much again. */
   isOffered: boolean;
+  /** It left so much unread that a task could not be sent: it has no room until it has read. */
+  isFull: boolean;
 }
 
 const runKey = (id: string, attempt: number): string => `${id}/${attempt}`;
+
+function taskFor({ id, n, runId, header, blob }: RunRequest): WorkerTask {
+  const { type, run_timeout_ms: timeoutMs } = header;
+  return {
+    id,
+    attempt: n,
+    run_id: runId,
+    type,
+    ...(blob.payload === undefined ? {} : { payload: JSON.parse(blob.payload) as unknown }),
+    ...(timeoutMs === undefined ? {} : { deadline_ms: timeoutMs }),
+  };
+}
 
 export class WorkerRegistry {
   readonly #clock: Clock;
@@ -90,13 +104,29 @@ export class WorkerRegistry {
     const capacity = new Map(
       types.map((item) => [item.type, { total: item.concurrency, busy: 0 }]),
     );
-    const worker = { id, name, link, types: capacity, runs: new Map(), isOffered: false };
+    const worker: WorkerState = {
+      id,
+      name,
+      link,
+      types: capacity,
+      runs: new Map(),
+      isOffered: false,
+      isFull: false,
+    };
     this.#workers.set(id, worker);
     later(() => {
       worker.isOffered = true;
       this.#onCapacity();
     });
     return ok(id);
+  }
+
+  /** What the worker had left unread is on its way. */
+  drained(workerId: string): void {
+    const worker = this.#workers.get(workerId);
+    if (worker?.isFull !== true) return;
+    worker.isFull = false;
+    this.#onCapacity();
   }
 
   /** Takes no more tasks; what runs goes on. */
@@ -125,7 +155,7 @@ export class WorkerRegistry {
     for (const worker of this.#workers.values()) {
       const capacity = worker.types.get(type);
       total += capacity?.total ?? 0;
-      if (!worker.isOffered) continue;
+      if (!worker.isOffered || worker.isFull) continue;
       free += Math.max(0, (capacity?.total ?? 0) - (capacity?.busy ?? 0));
     }
     return { total, free };
@@ -135,29 +165,24 @@ export class WorkerRegistry {
     return [...new Set([...this.#workers.values()].flatMap((worker) => [...worker.types.keys()]))];
   }
 
-  /** Hands an attempt to the worker with most room; undefined when none took it. */
+  /** Hands an attempt to the worker with most room that takes it; undefined when none does. */
   start(request: RunRequest, handlers: RunHandlers): Execution | undefined {
     const { type } = request.header;
     const key = runKey(request.id, request.n);
     const room = (worker: WorkerState): number =>
       (worker.types.get(type)?.total ?? 0) - (worker.types.get(type)?.busy ?? 0);
-    const worker = [...this.#workers.values()]
+    const able = [...this.#workers.values()]
+      .filter((item) => item.isOffered && !item.isFull && room(item) > 0)
       // A worker names attempts by id and number: two sides of a partition may have given the same number to two.
-      .filter((item) => item.isOffered && room(item) > 0 && !item.runs.has(key))
-      .sort((a, b) => room(b) - room(a))[0];
-    if (worker === undefined) return undefined;
-    const { payload } = request.blob;
-    const sent = worker.link.send({
-      id: request.id,
-      attempt: request.n,
-      run_id: request.runId,
-      type,
-      ...(payload === undefined ? {} : { payload: JSON.parse(payload) as unknown }),
-      ...(request.header.run_timeout_ms === undefined
-        ? {}
-        : { deadline_ms: request.header.run_timeout_ms }),
-    });
-    return sent ? this.#hold(worker, request, handlers) : undefined;
+      .filter((item) => !item.runs.has(key))
+      .sort((a, b) => room(b) - room(a));
+    if (able.length === 0) return undefined;
+    const task = taskFor(request);
+    for (const worker of able) {
+      if (worker.link.send(task)) return this.#hold(worker, request, handlers);
+      worker.isFull = true;
+    }
+    return undefined;
   }
 
   /** A worker that came back goes on with an attempt that its owner let it keep. */

@@ -5,36 +5,42 @@
 import { readFile } from 'node:fs/promises';
 import { distance } from 'fastest-levenshtein';
 import { parse } from 'yaml';
-import { CONFIG_KEYS, type Config, configSchema } from '../api/config.ts';
+import {
+  CONFIG_FORMS,
+  CONFIG_KEYS,
+  type Config,
+  type ConfigForm,
+  configSchema,
+} from '../api/config.ts';
 import { err, ok, type Result } from '../base/result.ts';
 
 /** Flag and environment values are text; the schema wants some of them otherwise. */
-const NUMBERS = new Set<string>([
-  'slots',
-  'copies',
-  'copies_required',
-  'phi_threshold',
-  'observers',
-  'retention_count',
-]);
-const BOOLEANS = new Set<string>(['exec', 'allow_root']);
-const LISTS = new Set<string>(['advertise']);
+const KINDS: ReadonlyMap<string, ConfigForm['kind']> = new Map(
+  CONFIG_FORMS.map(({ key, kind }) => [key, kind]),
+);
 
-/** Environment variables of Covey that are no configuration of the daemon. */
+/** Covey's own variables that are no configuration of the daemon. */
 const OTHER_VARIABLES = new Set([
-  'COVEY_SOCKET',
   'COVEY_CONFIG',
-  'COVEY_DATA_DIR',
+  'COVEY_JOIN',
+  // The CLI's.
+  'COVEY_DEBUG',
+  // A command's own: a daemon may be started by a task.
   'COVEY_TASK_ID',
   'COVEY_ATTEMPT',
   'COVEY_RUN_ID',
   'COVEY_DEADLINE',
   'COVEY_QUEUE',
   'COVEY_PEER',
-  'COVEY_JOIN',
 ]);
 
-const toFlag = (key: string): string => `--${key.replaceAll('_', '-')}`;
+/** Variables that the CLI reads too, and to which empty means not set (client/socket-path.ts). */
+const PLACES = new Set(['COVEY_DATA_DIR', 'COVEY_SOCKET']);
+
+/** What the daemon takes at its start, and a file cannot say: where the file is, and a secret that works once. */
+const NOT_IN_FILE = new Set(['config', 'join']);
+
+export const toFlag = (key: string): string => `--${key.replaceAll('_', '-')}`;
 
 /** The nearest known key, for a hint. */
 export function nearestKey(
@@ -49,13 +55,19 @@ export function nearestKey(
 }
 
 function coerce(key: string, text: string): unknown {
-  if (NUMBERS.has(key))
-    return text.trim() === '' ? text : Number.isNaN(Number(text)) ? text : Number(text);
-  if (BOOLEANS.has(key))
-    return text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : text;
-  if (LISTS.has(key)) return text.split(',');
-  if (key === 'labels') return Object.fromEntries(text.split(',').map((pair) => splitPair(pair)));
-  return text;
+  switch (KINDS.get(key)) {
+    case 'number':
+      return text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text);
+    case 'boolean':
+      if (text === 'true' || text === '1') return true;
+      return text === 'false' || text === '0' ? false : text;
+    case 'list':
+      return text.split(',');
+    case 'pairs':
+      return Object.fromEntries(text.split(',').map((pair) => splitPair(pair)));
+    default:
+      return text;
+  }
 }
 
 /** `k=v`; a pair without `=` has an empty value. */
@@ -76,6 +88,9 @@ export function mergeConfig(sources: Sources): Result<Config, string> {
   const origin = new Map<string, string>();
   const take = (key: string, value: unknown, from: string): string | undefined => {
     if (!(CONFIG_KEYS as readonly string[]).includes(key)) {
+      if (NOT_IN_FILE.has(key)) {
+        return `${from}: '${key}' is no key: give it as ${toFlag(key)} or COVEY_${key.toUpperCase()}`;
+      }
       const nearest = nearestKey(key);
       return `${from}: there is no key '${key}'${nearest === undefined ? '' : `; did you mean '${nearest}'?`}`;
     }
@@ -89,6 +104,7 @@ export function mergeConfig(sources: Sources): Result<Config, string> {
   }
   for (const [name, text] of Object.entries(sources.env)) {
     if (!name.startsWith('COVEY_') || OTHER_VARIABLES.has(name) || text === undefined) continue;
+    if (text === '' && PLACES.has(name)) continue;
     const key = name.slice('COVEY_'.length).toLowerCase();
     const problem = take(key, coerce(key, text), `environment variable ${name}`);
     if (problem !== undefined) return err(problem);

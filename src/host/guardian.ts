@@ -61,6 +61,7 @@ interface Running {
 
 export class Guardian {
   readonly #clock: Clock;
+  readonly #extraStdio: () => readonly ('ignore' | number)[];
   readonly #groups = new Set<number>();
   #running: Running | undefined;
   /** Lines that are still to be written, and when that happens at the latest. */
@@ -68,8 +69,10 @@ export class Guardian {
   #forgetting: Timer | undefined;
   #stopped = false;
 
-  constructor(clock: Clock) {
+  /** `extraStdio`: what to put in the place of descriptors, from number 4 on, that a child would inherit. */
+  constructor(clock: Clock, extraStdio: () => readonly ('ignore' | number)[] = () => []) {
     this.#clock = clock;
+    this.#extraStdio = extraStdio;
   }
 
   /** The guardian's process id, while there is one. */
@@ -82,6 +85,7 @@ export class Guardian {
     this.#groups.add(groupId);
     for (let i = 0; i < TRIES_MAX && !this.#stopped && this.#groups.has(groupId); i++) {
       const running = this.#ensure();
+      if (running === undefined) return false;
       if (await this.#tell(running, groupId)) return true;
       // Dead or deaf: make sure that it is dead, so that the next round starts another.
       running.process.kill('SIGKILL');
@@ -119,11 +123,12 @@ export class Guardian {
     timer.cancel();
   }
 
-  /** The living guardian; a new one is told every group that runs, before anything else. */
-  #ensure(): Running {
+  /** The living guardian; a new one is told every group that runs, before anything else. Undefined: none to be had. */
+  #ensure(): Running | undefined {
     if (this.#running?.alive) return this.#running;
     const running = this.#start();
     this.#running = running;
+    if (running === undefined) return undefined;
     // It never knew those, and taking away what is not on its list would spoil the list.
     this.#takeForgotten();
     const lines = [...this.#groups].map((groupId) => `+${groupId}\n`);
@@ -131,14 +136,12 @@ export class Guardian {
     return running;
   }
 
-  #start(): Running {
-    const child = spawn('/bin/sh', ['-c', SCRIPT, 'covey-guardian'], {
-      // Not the daemon's directory: it would keep a file system busy.
-      cwd: '/',
-      env: {},
-      detached: true,
-      stdio: ['pipe', 'pipe', 'ignore'],
-    });
+  #start(): Running | undefined {
+    const child = spawnScript(this.#extraStdio());
+    if (child === undefined) {
+      this.#replaceSoon();
+      return undefined;
+    }
     const waiting: Running['waiting'] = new Map();
     const ended = new Promise<void>((resolve) => {
       const end = () => {
@@ -146,10 +149,7 @@ export class Guardian {
         for (const resolve of waiting.values()) resolve(false);
         waiting.clear();
         resolve();
-        // Running groups are covered again soon, not only at the next start.
-        this.#clock.after(REPLACE_MS, () => {
-          if (!this.#stopped && this.#groups.size > 0) this.#ensure();
-        });
+        this.#replaceSoon();
       };
       child.on('exit', end);
       child.on('error', end);
@@ -171,6 +171,13 @@ export class Guardian {
     return running;
   }
 
+  /** Running groups are covered again soon, not only at the next start. */
+  #replaceSoon(): void {
+    this.#clock.after(REPLACE_MS, () => {
+      if (!this.#stopped && this.#groups.size > 0) this.#ensure();
+    });
+  }
+
   #tell(running: Running, groupId: number): Promise<boolean> {
     return new Promise((resolve) => {
       const timer = this.#clock.after(ACK_DEADLINE_MS, () => {
@@ -183,6 +190,22 @@ export class Guardian {
       });
       running.process.stdin?.write(`${this.#takeForgotten()}+${groupId}\n`);
     });
+  }
+}
+
+/** Undefined: this host has no memory for it. What else is exhausted Node tells by an event, and that by throwing. */
+function spawnScript(extraStdio: readonly ('ignore' | number)[]): ChildProcess | undefined {
+  try {
+    return spawn('/bin/sh', ['-c', SCRIPT, 'covey-guardian'], {
+      // Not the daemon's directory: it would keep a file system busy.
+      cwd: '/',
+      env: {},
+      detached: true,
+      // The fourth is the gate of a command; the guardian has none.
+      stdio: ['pipe', 'pipe', 'ignore', 'ignore', ...extraStdio],
+    });
+  } catch {
+    return undefined;
   }
 }
 

@@ -2,7 +2,7 @@
  * The Listener port on a Unix socket: 0600 in a directory of 0700, both made so by the umask and
  * never by a chmod afterwards, which would leave a moment in which anybody can connect.
  */
-import { lstat, mkdir, unlink } from 'node:fs/promises';
+import { lstat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import process from 'node:process';
@@ -14,11 +14,15 @@ import {
   WRITE_BUFFER_BYTES_MAX,
 } from '../ports/listener.ts';
 import { textOf } from './directory-lock.ts';
+import { makePrivateDirectory } from './private-directory.ts';
 
 /** `sun_path` has 108 bytes on Linux, one of them for the final NUL. */
 export const SOCKET_PATH_BYTES_MAX = 107;
 /** A listener that does not answer for so long is alive, if not well. */
 const CONNECT_DEADLINE_MS = 2_000;
+/** A program that only reads on is looked for this often. */
+const PROBE_MS = 1_000;
+const NOTHING = new Uint8Array(0);
 /** Connections that wait to be accepted. */
 const BACKLOG = 511;
 
@@ -42,7 +46,8 @@ export class HostListener implements Listener {
       );
     }
     try {
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      const made = await makePrivateDirectory(dirname(path));
+      if (!made.ok) return failed(`cannot use the socket ${path}: ${made.error}`);
       const probe = await probeSocket(path);
       if (typeof probe === 'object') return failed(`cannot use the socket ${path}: ${probe.error}`);
       if (probe === 'live') {
@@ -104,7 +109,7 @@ async function probeSocket(path: string): Promise<Probe> {
 }
 
 function listen(path: string, accept: (stream: ByteStream) => ByteStreamHandlers): Promise<Server> {
-  const server = createServer((socket) => serve(socket, accept));
+  const server = createServer({ allowHalfOpen: true }, (socket) => serve(socket, accept));
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.once('listening', () => {
@@ -158,5 +163,33 @@ function serve(socket: Socket, accept: (stream: ByteStream) => ByteStreamHandler
   });
   // A reset shows as an error and then as the close that is told.
   socket.on('error', () => undefined);
-  socket.on('close', () => handlers.ended());
+  const probes = watchHalfOpen(socket, () => handlers.finished());
+  socket.on('close', () => {
+    clearInterval(probes.timer);
+    handlers.ended();
+  });
+}
+
+/**
+ * The end of a program's bytes looks the same whether it only writes no more or is gone, and Node watches a socket no
+ * longer after it. A write of no bytes tells: the kernel refuses it (EPIPE) when nobody can read. Without it a client
+ * that was killed while it waited would keep its place until its answer is due.
+ */
+function watchHalfOpen(
+  socket: Socket,
+  finished: () => void,
+): { timer: NodeJS.Timeout | undefined } {
+  const probes: { timer: NodeJS.Timeout | undefined } = { timer: undefined };
+  socket.on('end', () => {
+    if (!socket.writable) return;
+    socket.write(NOTHING, (error) => {
+      if (error || socket.closed) return;
+      probes.timer = setInterval(() => {
+        // Bytes that wait find out by themselves.
+        if (socket.writable && socket.writableLength === 0) socket.write(NOTHING);
+      }, PROBE_MS);
+      finished();
+    });
+  });
+  return probes;
 }

@@ -57,6 +57,17 @@ const QUIET_MS = 100;
  */
 const DRAIN_MS_MAX = 1_000;
 const DRAIN_TICK_MS = 20;
+/**
+ * What a system says that has no process, descriptor or memory left: of no command in particular. EINVAL: a descriptor
+ * that children are shielded from has a number above the limit, which was lowered since.
+ */
+const HOST_FAULTS: ReadonlySet<unknown> = new Set([
+  'EAGAIN',
+  'EINVAL',
+  'EMFILE',
+  'ENFILE',
+  'ENOMEM',
+]);
 /** How long `stop` waits for killed children. */
 const STOP_MS_MAX = 2_000;
 
@@ -70,7 +81,7 @@ export class HostProcesses implements Processes {
 
   constructor(clock: Clock, options: StdioOptions = {}) {
     this.#clock = clock;
-    this.#guardian = new Guardian(clock);
+    this.#guardian = new Guardian(clock, () => this.#shield.found);
     this.#stdio = new StdioMaker(clock, options);
   }
 
@@ -86,7 +97,7 @@ export class HostProcesses implements Processes {
     this.#running.add(child);
     // In a later turn, so that no handler is called before the caller has its Child.
     setImmediate(() => {
-      if (this.#stopped) child.refuse('the daemon is stopping');
+      if (this.#stopped) child.refuse('the daemon is stopping', 'host');
       else void this.#start(child, request);
     });
     return child;
@@ -94,12 +105,16 @@ export class HostProcesses implements Processes {
 
   async #start(child: HostChild, request: SpawnRequest): Promise<void> {
     const extraStdio = await this.#shield.extraStdio();
+    if (!extraStdio.ok) {
+      child.refuse(extraStdio.error, 'host');
+      return;
+    }
     const stdio = await this.#stdio.open(request.stdin);
     if (this.#stopped) {
       stdio.discard();
-      child.refuse('the daemon is stopping');
+      child.refuse('the daemon is stopping', 'host');
     } else {
-      await child.start(request, stdio, extraStdio);
+      await child.start(request, stdio, extraStdio.value);
     }
   }
 
@@ -197,7 +212,7 @@ class HostChild implements Child {
     }
     if (!known) {
       this.#killGroup(started.groupId);
-      this.refuse('the guardian process cannot be started');
+      this.refuse('the guardian process cannot be started', 'host');
       return;
     }
     this.#handlers.started(started.groupId);
@@ -206,8 +221,9 @@ class HostChild implements Child {
   }
 
   /** Nothing was started, or nothing that ran. */
-  refuse(startError: string): void {
-    this.#exit({ code: undefined, signal: undefined, startError });
+  refuse(startError: string, fault: 'host' | 'request'): void {
+    const isHostFault = fault === 'host';
+    this.#exit({ code: undefined, signal: undefined, startError, isHostFault });
   }
 
   #spawnGate(
@@ -230,10 +246,12 @@ class HostChild implements Child {
       child.on('error', (error) => this.#spawnFailed(error, request));
       // What the command does not read, or its end, is no error of ours.
       child.stdin?.on('error', () => undefined);
-      child.stdio[3]?.on('error', () => undefined);
+      // Out of descriptors Node makes no streams at all, whatever its types say; the error comes as an event.
+      const streams: ChildProcess['stdio'] | undefined = child.stdio;
+      const gate = streams?.[3];
+      gate?.on('error', () => undefined);
       this.#readOutput('stdout', child.stdout);
       this.#readOutput('stderr', child.stderr);
-      const gate = child.stdio[3];
       if (child.pid === undefined || !gate || !('write' in gate)) return undefined;
       const groupId = child.pid;
       child.on('exit', (code, signal) => {
@@ -261,9 +279,9 @@ class HostChild implements Child {
       this.#handlers.output('stderr', new TextEncoder().encode(text));
       this.#exit({ code: 126, signal: undefined, startError: undefined });
     } else if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EACCES') {
-      this.refuse(`cannot start in the directory ${request.cwd} (${String(code)})`);
+      this.refuse(`cannot start in the directory ${request.cwd} (${String(code)})`, 'request');
     } else {
-      this.refuse(textOf(error));
+      this.refuse(textOf(error), HOST_FAULTS.has(code) ? 'host' : 'request');
     }
   }
 

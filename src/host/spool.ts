@@ -16,6 +16,7 @@ import {
   SPOOL_RUN_BYTES_MAX,
   SPOOL_TOTAL_BYTES_MAX,
   type Spool,
+  type SpoolPart,
 } from '../ports/processes.ts';
 import { textOf } from './directory-lock.ts';
 
@@ -50,7 +51,7 @@ export class HostSpool implements Spool {
   /** In order of first append: the oldest first. */
   readonly #runs = new Map<string, Run>();
   /** Removals under way: a run that starts anew under the same id waits for its predecessor's. */
-  readonly #removals = new Map<string, Promise<void>>();
+  readonly #removals = new Map<string, Promise<Result<void, string>>>();
   #totalBytes = 0;
   #pendingBytes = 0;
 
@@ -103,32 +104,32 @@ export class HostSpool implements Spool {
     stream: OutputStream,
     offset: number,
     limit: number,
-  ): Promise<{ bytes: Uint8Array; endBytes: number; truncated: boolean } | undefined> {
+  ): Promise<Result<SpoolPart | undefined, string>> {
     await this.#runs.get(runId)?.writing;
     const run = this.#runs.get(runId);
-    if (!run) return undefined;
+    if (!run) return ok(undefined);
     const { truncated } = run;
     const endBytes = run.lengths[stream];
     const length = Math.max(0, Math.min(limit, endBytes - offset));
-    if (length === 0) return { bytes: new Uint8Array(), endBytes, truncated };
+    if (length === 0) return ok({ bytes: new Uint8Array(), endBytes, truncated });
     try {
       const file = await open(this.#pathOf(runId, stream), 'r');
       try {
         const { buffer, bytesRead } = await file.read(new Uint8Array(length), 0, length, offset);
-        return { bytes: buffer.subarray(0, bytesRead), endBytes, truncated };
+        return ok({ bytes: buffer.subarray(0, bytesRead), endBytes, truncated });
       } finally {
         await file.close();
       }
     } catch (error) {
       // Removed meanwhile, or nothing of it could be written.
-      if (isMissing(error)) return this.#runs.get(runId) === run ? LOST : undefined;
-      throw error;
+      if (isMissing(error)) return ok(this.#runs.get(runId) === run ? LOST : undefined);
+      return err(`the output of run ${runId} cannot be read: ${textOf(error)}`);
     }
   }
 
-  remove(runId: string): Promise<void> {
+  remove(runId: string): Promise<Result<void, string>> {
     const run = this.#runs.get(runId);
-    if (!run) return this.#removals.get(runId) ?? Promise.resolve();
+    if (!run) return this.#removals.get(runId) ?? Promise.resolve(ok(undefined));
     this.#runs.delete(runId);
     this.#totalBytes -= lengthOf(run);
     run.removed = true;
@@ -153,16 +154,21 @@ export class HostSpool implements Spool {
     return join(this.#directory, `${runId}.${suffix}`);
   }
 
-  async #deleteFiles(runId: string, run: Run): Promise<void> {
+  async #deleteFiles(runId: string, run: Run): Promise<Result<void, string>> {
     await run.writing;
+    let failure: string | undefined;
+    // One file that cannot be deleted must not keep the others.
     for (const suffix of [...STREAMS, 'truncated'] as const) {
-      await rm(this.#pathOf(runId, suffix), { force: true });
+      await rm(this.#pathOf(runId, suffix), { force: true }).catch((error: unknown) => {
+        failure ??= `the output of run ${runId} cannot be deleted: ${textOf(error)}`;
+      });
     }
+    return failure === undefined ? ok(undefined) : err(failure);
   }
 
   async #write(runId: string, run: Run): Promise<void> {
     // How the removal of a predecessor ended is its caller's affair.
-    await this.#removals.get(runId)?.catch(() => undefined);
+    await this.#removals.get(runId);
     while (run.pending.length > 0) {
       const batch = run.pending;
       run.pending = [];
@@ -209,7 +215,7 @@ export class HostSpool implements Spool {
       if (this.#totalBytes <= this.#limits.totalBytesMax) return;
       if (runId === except) continue;
       // A file that cannot be deleted stays where it is and is found again at the next start.
-      this.remove(runId).catch(() => undefined);
+      void this.remove(runId);
     }
   }
 }

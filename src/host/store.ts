@@ -87,20 +87,21 @@ export class HostStore implements Store {
   }
 
   get(key: string): Uint8Array | undefined {
-    return this.#engine.get(key);
+    return this.#closed ? undefined : this.#engine.get(key);
   }
 
   range(query: RangeQuery): { key: string; value: Uint8Array }[] {
-    return query.from < query.to && query.limit > 0 ? this.#engine.range(query) : [];
+    const isEmpty = query.from >= query.to || query.limit <= 0;
+    return this.#closed || isEmpty ? [] : this.#engine.range(query);
   }
 
   usedBytes(): number {
-    return this.#engine.usedBytes();
+    return this.#closed ? 0 : this.#engine.usedBytes();
   }
 
   append(batch: readonly StoreOp[]): Promise<AppendResult> {
-    if (this.#closed) throw new Error('the store is closed');
     checkBatch(batch);
+    if (this.#closed) return Promise.resolve(CLOSED);
     if (this.#failure !== undefined) return Promise.resolve(failed(this.#failure));
     // LMDB reads the values from another thread, later: they must not change meanwhile.
     const ops = batch.map((op) =>
@@ -176,6 +177,7 @@ export class HostStore implements Store {
 }
 
 const OK: AppendResult = { ok: true };
+const CLOSED: AppendResult = { ok: false, code: 'closed', detail: 'the store is closed' };
 const full = (detail: string): AppendResult => ({ ok: false, code: 'full', detail });
 const failed = (detail: string): AppendResult => ({ ok: false, code: 'failed', detail });
 

@@ -48,7 +48,8 @@ export class Core {
     this.view = new View(meshId, root);
     this.roster.clear();
     const own = this.own.moveTo(meshId);
-    this.accept([...facts, own]);
+    // Our own record first: listeners hear of each member in this order, and ask who we are.
+    this.accept([own, ...facts]);
   }
 
   get peerId(): PeerId {

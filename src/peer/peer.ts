@@ -235,7 +235,7 @@ export class Peer {
       slots: this.options.config.exec ? this.options.slots : 0,
       slotsFree: isOpen ? slots.execFree : 0,
       active: this.tasks.runner.activeCount,
-      waiting: this.tasks.owner.ownedCount,
+      waiting: this.tasks.owner.waitingCount,
       workers,
     };
   }
@@ -318,6 +318,7 @@ export class Peer {
     while (this.tasks.owner.isPlacing && clock.nowMs() < settled) await sleep(clock, POLL_MS);
     await this.tasks.resumption.holdWorkers(config.worker_hold);
     await handOverOwnership(this.#handOverDeps());
+    await this.tasks.runner.drain(HANDOVER_TIMEOUT_MS);
   }
 
   #commandsRun(): boolean {
@@ -341,12 +342,18 @@ export class Peer {
     this.#syncTimer?.cancel();
     this.#loadTimer?.cancel();
     this.tasks.close();
+    this.tasks.visibility.close();
     await this.membership.stop(reason);
     this.messenger.stop();
     await this.ports.processes.stop();
     this.replica.close();
     await this.ports.store.close();
     await this.ports.identityStore.close();
+  }
+
+  /** Nothing is served any more: the stores close, and show nothing then. */
+  get isClosed(): boolean {
+    return this.#state === 'stopped';
   }
 
   /** Finals that met a concurrent final here, since the start. */

@@ -3,7 +3,8 @@
  *
  * Guarantees: bytes of one stream arrive in order and unchanged, cut anywhere. `write` never blocks and says
  * false when more than WRITE_BUFFER_BYTES_MAX wait: the bytes were taken all the same, and the caller must stop
- * writing until `drained`, or destroy the stream. `ended` is called once, whatever the reason.
+ * writing until `drained`, or destroy the stream. `ended` is called once, whatever the reason, and soon after the
+ * program has gone, also when it had said before that no more comes.
  */
 export const WRITE_BUFFER_BYTES_MAX = 8 * 1_024 * 1_024;
 
@@ -23,6 +24,11 @@ export interface ByteStream {
 export interface ByteStreamHandlers {
   data(bytes: Uint8Array): void;
   drained(): void;
+  /**
+   * The program has said all it had to and may still read (`echo … | nc -N -U`): whoever serves it ends the stream
+   * after the last answer. Called at most once, before `ended`; never when both directions ended together.
+   */
+  finished(): void;
   ended(): void;
 }
 

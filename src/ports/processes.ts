@@ -7,6 +7,8 @@
  * group is killed when the main process has ended). Output chunks of one stream are in order.
  * A command that cannot be started is an exit too: 127 not found, 126 not executable, as a shell has it.
  */
+import type { Result } from '../base/result.ts';
+
 export type OutputStream = 'stdout' | 'stderr';
 
 export interface SpawnRequest {
@@ -24,8 +26,13 @@ export interface ChildExit {
   readonly code: number | undefined;
   /** `SIGKILL`, … */
   readonly signal: string | undefined;
-  /** Set when nothing was started (out of processes or memory, guardian gone): the reason. */
+  /** Set when nothing was started: the reason. */
   readonly startError: string | undefined;
+  /**
+   * With `startError`: nothing is wrong with the request, this system had no descriptor, process or memory for it (or
+   * is stopping); another host, or this one later, may start it.
+   */
+  readonly isHostFault?: boolean;
 }
 
 export interface ChildHandlers {
@@ -53,21 +60,32 @@ export interface Processes {
   stop(): Promise<void>;
 }
 
-/** Spooled output of runs on this host, for `logs` only; never a result. */
+export interface SpoolPart {
+  readonly bytes: Uint8Array;
+  /** The length so far. */
+  readonly endBytes: number;
+  readonly truncated: boolean;
+}
+
+/**
+ * Spooled output of runs on this host, for `logs` only; never a result. So a disk that fails, or a daemon that is out
+ * of descriptors, costs log lines and nothing else: no promise here rejects, errors are answers.
+ */
 export interface Spool {
   /**
    * Appends, in order, and never blocks; beyond SPOOL_RUN_BYTES_MAX (both streams together) a run's later bytes
    * are dropped and `truncated` is kept. Beyond SPOOL_TOTAL_BYTES_MAX the oldest runs are removed.
    */
   append(runId: string, stream: OutputStream, bytes: Uint8Array): void;
-  /** Reads up to `limit` bytes from `offset`; `endBytes` is the length so far. Undefined: unknown run. */
+  /** Reads up to `limit` bytes from `offset`. Undefined: unknown run. */
   read(
     runId: string,
     stream: OutputStream,
     offset: number,
     limit: number,
-  ): Promise<{ bytes: Uint8Array; endBytes: number; truncated: boolean } | undefined>;
-  remove(runId: string): Promise<void>;
+  ): Promise<Result<SpoolPart | undefined, string>>;
+  /** Forgets the run, whatever the disk says: files that it does not delete are found again at the next start. */
+  remove(runId: string): Promise<Result<void, string>>;
   /** Run ids that have a file, oldest first. */
   list(): Promise<string[]>;
 }

@@ -12,6 +12,9 @@
  *   Any other failure answers `failed`: what was written is unknown, no later append succeeds, and the daemon
  *   must stop acknowledging and exit.
  * - Values are copied both ways: the caller may change what it passed or was given.
+ * - Once `close` has been called, reads show nothing and appends answer `closed`, without a throw: timers and rounds
+ *   that were under way find a store that is empty, not one that fails. So nobody may be told what they find: a daemon
+ *   stops answering others before it closes its stores.
  * Keys are printable ASCII of at most KEY_BYTES_MAX bytes, in byte order. Values are at most VALUE_BYTES_MAX.
  * A batch that breaks this is a broken invariant: `append` throws.
  */
@@ -25,7 +28,7 @@ export type StoreOp =
 
 export type AppendResult =
   | { readonly ok: true }
-  | { readonly ok: false; readonly code: 'full' | 'failed'; readonly detail: string };
+  | { readonly ok: false; readonly code: 'full' | 'failed' | 'closed'; readonly detail: string };
 
 export interface RangeQuery {
   /** First key, included. */
@@ -44,7 +47,7 @@ export interface Store {
   append(batch: readonly StoreOp[]): Promise<AppendResult>;
   /** Bytes in use on the disk, for display. */
   usedBytes(): number;
-  /** Waits for running appends; nothing may be called afterwards. */
+  /** Waits for the appends that were called before. */
   close(): Promise<void>;
 }
 

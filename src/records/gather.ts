@@ -46,7 +46,7 @@ export class Gathering {
   /** Home stores asked and not heard yet. */
   readonly #waiting = new Set<StoreId>();
   /** Waiting ones that a stand-in was asked for: they no longer hold a place. */
-  #givenUp = 0;
+  readonly #givenUp = new Set<StoreId>();
   #open = 0;
   #existed = false;
   #refusal: CoveyError | undefined;
@@ -92,6 +92,8 @@ export class Gathering {
     void this.#plan.put(store, standIn).then((result) => {
       this.#open -= 1;
       this.#waiting.delete(store);
+      // Heard after all: from here on it counts as what it said, and no more as one whose place is free.
+      this.#givenUp.delete(store);
       if (result.ok) {
         this.#storedOn.push(store);
         if (standIn) this.#standIns.push(store);
@@ -109,14 +111,14 @@ export class Gathering {
   #standIn(): void {
     const places = Math.max(this.#plan.home.length, this.#plan.required);
     if (this.#resolve === undefined) return;
-    if (this.#storedOn.length + this.#open - this.#givenUp >= places) return;
+    if (this.#storedOn.length + this.#open - this.#givenUp.size >= places) return;
     const next = this.#reserve.shift();
     if (next !== undefined) this.#launch(next, true);
   }
 
   #replaceSlow(): void {
-    for (const _ of [...this.#waiting]) {
-      this.#givenUp += 1;
+    for (const store of [...this.#waiting]) {
+      this.#givenUp.add(store);
       this.#standIn();
     }
   }

@@ -4,6 +4,7 @@
  */
 import {
   clockOf,
+  covers,
   factsBeyond,
   type RecordState,
   type StoreId,
@@ -18,6 +19,8 @@ interface KnownCopy {
   readonly clock: VersionVector;
   /** … which were so many. */
   readonly facts: number;
+  /** It said that they are on its disk. Not so of who merely sent the record: its own disk may be full. */
+  readonly confirmed: boolean;
 }
 
 export class KnownCopies {
@@ -25,12 +28,24 @@ export class KnownCopies {
 
   /** The store confirmed this version. */
   confirmed(record: RecordState, store: StoreId): void {
-    this.#set(record.id, store, { clock: clockOf(record), facts: record.facts.length });
+    this.#set(record.id, store, {
+      clock: clockOf(record),
+      facts: record.facts.length,
+      confirmed: true,
+    });
   }
 
-  /** The store has the record, in which version is not known. */
+  /** The store knows the record, in which version is not known; whether it holds it is for it to say. */
   mentioned(id: string, store: StoreId): void {
-    if (this.#known.get(id)?.has(store) !== true) this.#set(id, store, { clock: {}, facts: 0 });
+    if (this.#known.get(id)?.has(store) !== true)
+      this.#set(id, store, { clock: {}, facts: 0, confirmed: false });
+  }
+
+  /** The store said that it has all of this record. Only then may it count without being asked. */
+  hasAll(record: RecordState, store: StoreId): boolean {
+    const base = this.baseAt(record, store);
+    const isConfirmed = this.#known.get(record.id)?.get(store)?.confirmed === true;
+    return isConfirmed && base !== undefined && covers(base, clockOf(record));
   }
 
   /**

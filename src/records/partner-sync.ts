@@ -12,8 +12,9 @@ import type { WireMap } from '../wire/envelope.ts';
 import type { CallResult, Messaging } from '../wire/messaging.ts';
 import type { StoreDirectory } from './directory.ts';
 import { contentHash, homeOf, type RecordState, type StoreId } from './record.ts';
-import { encodeTombstone, type Replica } from './replica.ts';
+import type { Replica } from './replica.ts';
 import type { Sharing } from './sharing.ts';
+import { encodeTombstone } from './tombstone.ts';
 
 /** (id, hash) pairs of one page: about 40 KiB. */
 export const PAGE_ITEMS_MAX = 500;
@@ -149,6 +150,7 @@ export class PartnerSync {
     for (const [id, hash] of theirs) {
       const mine = this.#replica.get(id);
       if (mine !== undefined) {
+        // Also when ours is a forgotten key: theirs may have been used since.
         if (contentHash(mine) !== hash) differing.push(id);
         continue;
       }
@@ -185,7 +187,8 @@ export class PartnerSync {
 
   #isShared(record: RecordState, partner: StoreId): boolean {
     const home = homeOf(record);
-    return home.includes(partner) && home.includes(this.#replica.storeId);
+    const isBoths = home.includes(partner) && home.includes(this.#replica.storeId);
+    return isBoths && !this.#sharing.isForgotten(record);
   }
 
   #partnersOf(record: RecordState): StoreId[] {

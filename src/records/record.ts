@@ -168,7 +168,11 @@ export function homeOf(record: RecordState): StoreId[] {
 
 const hashes = new WeakMap<RecordState, string>();
 
-/** Equal for equal content, whatever the order in which it was learned. */
+/**
+ * Equal for equal content, whatever the order in which it was learned. Of facts the dots alone: a dot has one value
+ * (a store that was rolled back is refused before it can use one twice), and a hash over all output of all attempts
+ * would be made again with every fact.
+ */
 export function contentHash(record: RecordState): string {
   const known = hashes.get(record);
   if (known !== undefined) return known;

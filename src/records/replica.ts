@@ -9,45 +9,29 @@
  */
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
-import { prefixEnd, type Store, type StoreOp } from '../ports/store.ts';
-import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
-import { isWireMap, type WireMap } from '../wire/envelope.ts';
+import { type AppendResult, prefixEnd, type Store, type StoreOp } from '../ports/store.ts';
+import { encodeValue } from '../wire/codec.ts';
+import type { WireMap } from '../wire/envelope.ts';
+import { DropTimes, dropKey } from './drop-times.ts';
 import {
   contentHash,
   decodeRecordBytes,
   encodeRecord,
   FACTS_MAX,
   type Fact,
+  KEY_PREFIX,
   type RecordKind,
   type RecordState,
 } from './record.ts';
 import type { StoreIdentity } from './store-identity.ts';
+import { stoneOp, type Tombstone, Tombstones } from './tombstone.ts';
 
 /** Changes of one record that wait for the disk; a client that repeats itself faster gets BUSY. */
 export const RECORD_QUEUE_MAX = 512;
 /** Unfinished records of one store: each is held in memory (about 2 KiB without its payload). */
 export const UNFINISHED_MAX = 1_000_000;
-
-export interface Tombstone {
-  readonly final: string;
-  readonly digest: string;
-  readonly droppedWallMs: number;
-}
-
-/** A tombstone as it lies in the store and travels. */
-export const encodeTombstone = ({ final, digest, droppedWallMs }: Tombstone): WireMap => ({
-  final,
-  digest,
-  at: droppedWallMs,
-});
-
-export function decodeTombstone(value: WireValue | undefined): Tombstone | undefined {
-  if (!isWireMap(value)) return undefined;
-  const { final, digest, at } = value;
-  if (typeof final !== 'string' || typeof digest !== 'string' || typeof at !== 'number')
-    return undefined;
-  return { final, digest, droppedWallMs: at };
-}
+/** Dedupe keys of one store: on the disk alone, about 0.5 KiB each, but a start reads all of them once. */
+export const KEYS_MAX = 1_000_000;
 
 /** What the replica must know of a kind. */
 export interface KindRules {
@@ -84,10 +68,13 @@ export class Replica {
   readonly #rules: Readonly<Record<RecordKind, KindRules>>;
   readonly #onFailed: (detail: string) => void;
   readonly #unfinished = new Map<string, RecordState>();
+  readonly #stones: Tombstones;
+  readonly #dropTimes: DropTimes;
   readonly #queues = new Map<string, { tail: Promise<void>; length: number }>();
   readonly #listeners: VisibleListener[] = [];
   readonly #goneListeners: GoneListener[] = [];
   #held = 0;
+  #heldKeys = 0;
   #full = false;
   #failed = false;
   #closed = false;
@@ -100,6 +87,8 @@ export class Replica {
     onFailed: (detail: string) => void;
   }) {
     this.#store = deps.store;
+    this.#stones = new Tombstones(deps.store);
+    this.#dropTimes = new DropTimes(deps.store);
     this.#identity = deps.identity;
     this.#rules = deps.rules;
     this.#onFailed = deps.onFailed;
@@ -112,7 +101,7 @@ export class Replica {
       if (record === undefined) return err(`record ${id} is marked unfinished and cannot be read`);
       this.#unfinished.set(id, record);
     }
-    for (const _ of this.#keys('r/')) this.#held += 1;
+    for (const id of this.#keys('r/')) this.#count(id, 1);
     return ok(undefined);
   }
 
@@ -120,9 +109,19 @@ export class Replica {
     return this.#identity.storeId;
   }
 
-  /** Records held here, final ones included. */
+  #count(id: string, more: 1 | -1): void {
+    this.#held += more;
+    if (id.startsWith(KEY_PREFIX)) this.#heldKeys += more;
+  }
+
+  /** Records held here, final ones and keys included. */
   get heldCount(): number {
     return this.#held;
+  }
+
+  /** Dedupe keys among them. */
+  get heldKeys(): number {
+    return this.#heldKeys;
   }
 
   /** The last append met a full disk. */
@@ -153,6 +152,10 @@ export class Replica {
     return this.#unfinished.values();
   }
 
+  isUnfinished(id: string): boolean {
+    return this.#unfinished.has(id);
+  }
+
   get unfinishedCount(): number {
     return this.#unfinished.size;
   }
@@ -166,10 +169,7 @@ export class Replica {
   }
 
   tombstone(id: string): Tombstone | undefined {
-    const bytes = this.#store.get(`t/${id}`);
-    if (bytes === undefined) return undefined;
-    const decoded = decodeValue(bytes);
-    return decoded.ok ? decodeTombstone(decoded.value) : undefined;
+    return this.#stones.get(id);
   }
 
   /** Ids of held records in order; `before` and `after` are exclusive. */
@@ -184,11 +184,20 @@ export class Replica {
       .map((entry) => entry.key.slice(2));
   }
 
-  /** Ids of final records whose drop time has passed, oldest first. */
+  /** Ids of final records whose drop time has passed, the earliest first. */
   droppable(nowWallMs: number, limit: number): string[] {
-    return this.#store
-      .range({ from: 'd/', to: `d/${padMs(nowWallMs)}/`, limit })
-      .map((entry) => entry.key.slice(entry.key.lastIndexOf('/') + 1));
+    return this.#dropTimes.passed(nowWallMs, limit);
+  }
+
+  /** Final records whatever their drop time, page by page. */
+  byDropTime(mark: string, limit: number): { readonly mark: string; readonly id: string }[] {
+    return this.#dropTimes.from(mark, limit);
+  }
+
+  /** A key that nobody has used for so long that everybody forgets it. Tasks have tombstones instead. */
+  isForgotten(record: RecordState, nowWallMs: number): boolean {
+    if (record.kind !== 'key') return false;
+    return (this.#rules.key.dropAtMs(record) ?? nowWallMs) < nowWallMs;
   }
 
   /**
@@ -260,24 +269,23 @@ export class Replica {
       ...(decision.extra ?? []),
     ];
     const written = await this.#store.append(batch);
-    if (!written.ok) {
-      this.#full = written.code === 'full';
-      if (written.code === 'failed' && !this.#failed) {
-        this.#failed = true;
-        this.#onFailed(written.detail);
-      }
-      return err(
-        coveyError(written.code === 'full' ? 'STORE_FULL' : 'STORE_FAILED', {
-          peer: 'this peer',
-          why: written.detail,
-        }),
-      );
-    }
+    if (!written.ok) return err(this.#failureOf(written));
     this.#full = false;
     this.#identity.synced(counter.seq);
     if (forgotten !== undefined) this.#hide(forgotten);
     else if (next !== undefined && next !== current) this.#show(next, current);
     return ok(decision.value);
+  }
+
+  #failureOf(written: Extract<AppendResult, { ok: false }>): CoveyError {
+    if (written.code === 'closed') return coveyError('STOPPING');
+    this.#full = written.code === 'full';
+    if (written.code === 'failed' && !this.#failed) {
+      this.#failed = true;
+      this.#onFailed(written.detail);
+    }
+    const why = { peer: 'this peer', why: written.detail };
+    return coveyError(this.#full ? 'STORE_FULL' : 'STORE_FAILED', why);
   }
 
   #opsFor(
@@ -311,13 +319,13 @@ export class Replica {
   }
 
   #hide(record: RecordState): void {
-    this.#held -= 1;
+    this.#count(record.id, -1);
     this.#unfinished.delete(record.id);
     for (const listener of this.#goneListeners) listener(record);
   }
 
   #show(next: RecordState, before: RecordState | undefined): void {
-    if (before === undefined) this.#held += 1;
+    if (before === undefined) this.#count(next.id, 1);
     if (this.#rules[next.kind].isFinal(next)) this.#unfinished.delete(next.id);
     else this.#unfinished.set(next.id, next);
     for (const listener of this.#listeners) listener(next, before);
@@ -366,13 +374,9 @@ export class Replica {
     });
   }
 
-  /** Tombstones older than `beforeWallMs` are forgotten; answers how many. */
+  /** Of the next `limit` tombstones those older than `beforeWallMs` are forgotten; answers how many. */
   async sweepTombstones(beforeWallMs: number, limit: number): Promise<number> {
-    const old = this.#store
-      .range({ from: 't/', to: prefixEnd('t/'), limit })
-      .filter((entry) => (this.tombstone(entry.key.slice(2))?.droppedWallMs ?? 0) < beforeWallMs);
-    if (old.length > 0) await this.#store.append(old.map((entry) => ({ del: entry.key })));
-    return old.length;
+    return this.#closed ? 0 : this.#stones.sweep(beforeWallMs, limit);
   }
 
   *#keys(prefix: string): Generator<string> {
@@ -391,10 +395,3 @@ export class Replica {
     return bytes === undefined ? undefined : decodeRecordBytes(bytes);
   }
 }
-
-const padMs = (ms: number): string => String(Math.max(0, Math.floor(ms))).padStart(15, '0');
-const stoneOp = (id: string, tombstone: Tombstone): StoreOp => ({
-  put: `t/${id}`,
-  value: encodeValue(encodeTombstone(tombstone)),
-});
-const dropKey = (dropAtMs: number, id: string): string => `d/${padMs(dropAtMs)}/${id}`;

@@ -29,13 +29,8 @@ import {
   type RecordState,
   type StoreId,
 } from './record.ts';
-import {
-  type Decision,
-  decodeTombstone,
-  encodeTombstone,
-  type Replica,
-  UNFINISHED_MAX,
-} from './replica.ts';
+import { type Decision, KEYS_MAX, type Replica, UNFINISHED_MAX } from './replica.ts';
+import { decodeTombstone, encodeTombstone } from './tombstone.ts';
 
 /** Ids in one `rec.ask`: the answer carries whole records. */
 export const ASK_IDS_MAX = 64;
@@ -104,9 +99,8 @@ export class Sharing {
       if (!replica.isReadable(record)) {
         return refuse(coveyError('INVALID_PARAMS', { why: `${record.id} cannot be read` }));
       }
-      if (current === undefined && replica.unfinishedCount >= UNFINISHED_MAX) {
-        return refuse(coveyError('BUSY', { what: 'unfinished tasks', retry_after_ms: 1_000 }));
-      }
+      const refusal = current === undefined ? this.#refusalOf(record) : undefined;
+      if (refusal !== undefined) return refuse(refusal);
       if (fresh && current !== undefined && requestDigest(current) !== requestDigest(record)) {
         return refuse(coveyError('ID_CONFLICT', { id: record.id }));
       }
@@ -127,6 +121,23 @@ export class Sharing {
       return blob !== undefined && isBlobNew ? { ...decision, blob } : decision;
     });
     return done.ok ? done.value : done;
+  }
+
+  /** Why a record that is not here yet is not taken. */
+  #refusalOf(record: RecordState): CoveyError | undefined {
+    // The stores of a home do not sweep in step: whoever still has a forgotten key would bring it back for ever.
+    if (this.isForgotten(record)) return coveyError('ID_EXPIRED', { id: record.id });
+    const { replica } = this.#deps;
+    if (record.kind === 'key' && replica.heldKeys >= KEYS_MAX)
+      return coveyError('BUSY', { what: 'dedupe keys', retry_after_ms: 60_000 });
+    if (record.kind === 'task' && replica.unfinishedCount >= UNFINISHED_MAX)
+      return coveyError('BUSY', { what: 'unfinished tasks', retry_after_ms: 1_000 });
+    return undefined;
+  }
+
+  /** A key past its time; it is neither offered to others nor taken from them. */
+  isForgotten(record: RecordState): boolean {
+    return this.#deps.replica.isForgotten(record, this.#deps.clock.wallMs());
   }
 
   /**
@@ -244,11 +255,11 @@ export class Sharing {
     const { directory, messaging } = this.#deps;
     const peer = directory.peerOf(store);
     if (peer === undefined) return err(coveyError('UNREACHABLE', { what: `store ${store}` }));
-    const clock = clockOf(record);
     // A creation is always sent: what that store is known to hold under this id may be another request.
     const base = options.fresh ? undefined : this.#known.baseAt(record, store);
     // A stand-in may have handed its copy off and forgotten it: it is asked each time.
-    if (base !== undefined && covers(base, clock) && !options.standIn) return ok(true);
+    const isKnown = !options.fresh && !options.standIn && this.#known.hasAll(record, store);
+    if (isKnown) return ok(true);
     let answer: CallResult | undefined;
     if (base !== undefined) {
       const facts = encodeFacts(factsBeyond(record, base));
@@ -341,7 +352,7 @@ export class Sharing {
     });
   }
 
-  /** Who sent a record has it: remember that, so that our next change travels as its facts alone. */
+  /** Who sent a record knows it: remember that, so that our next change travels as its facts alone. */
   #learnFrom(peer: string, record: RecordState): void {
     const store = this.#deps.directory.storeOfPeer(peer);
     if (store !== undefined && homeOf(record).includes(store)) {

@@ -38,7 +38,7 @@ export class Ring {
     this.checksum = digestOf(this.members.map(describe).join('\n'));
     this.#hostCount = new Set(this.members.map(({ host }) => host)).size;
     this.#zoneCount = new Set(this.members.map(zoneOf)).size;
-    const points = layOut(this.members);
+    const points = pointsOf(this.checksum, this.members);
     this.#high = points.high;
     this.#low = points.low;
     this.#owner = points.owner;
@@ -128,6 +128,24 @@ const zoneOf = ({ zone, host }: RingMember): string => (zone === undefined ? `ho
 
 const describe = ({ storeId, peerId, host, zone, weight }: RingMember): string =>
   JSON.stringify([storeId, peerId, host, zone ?? null, weight, TOKENS_PER_WEIGHT]);
+
+type Points = ReturnType<typeof layOut>;
+
+/** Rings are made anew at every change of the members and mostly come back to one that was: as after a restart. */
+const LAYOUTS_MAX = 16;
+const layouts = new Map<string, Points>();
+
+/** The points follow from the members alone, and nobody changes them. */
+function pointsOf(checksum: string, members: readonly RingMember[]): Points {
+  const points = layouts.get(checksum) ?? layOut(members);
+  layouts.delete(checksum);
+  layouts.set(checksum, points);
+  for (const oldest of layouts.keys()) {
+    if (layouts.size <= LAYOUTS_MAX) break;
+    layouts.delete(oldest);
+  }
+  return points;
+}
 
 /** All points, sorted; equal ones by storeId, which is the order of the members. */
 function layOut(members: readonly RingMember[]) {

@@ -36,8 +36,19 @@ export class SimDisk {
   #current: SimStore | undefined;
   /** Appends answer `full`. */
   full = false;
+  /** Appends that were refused for want of room. */
+  refused = 0;
+  /** Something is or was wrong with it. */
+  get isTroubled(): boolean {
+    return this.full || this.hasFailed;
+  }
+
+  /** Called when a sync starts. */
+  onSync: (() => void) | undefined;
   /** The next sync fails: the store is `failed` until it is opened again. */
   failNextSync = false;
+  /** A sync of it failed: its daemon has every reason to exit. */
+  hasFailed = false;
   /** Added to the duration of every sync that starts. */
   stallMs = 0;
 
@@ -86,9 +97,11 @@ export class SimDisk {
 
   /** For the store alone: how the sync of this group ends, and what it leaves on the disk. */
   finishSync(ops: readonly StoreOp[], delayMs: number): AppendResult {
+    if (this.full) this.refused += 1;
     if (this.full) return { ok: false, code: 'full', detail: 'the disk is full' };
     if (this.failNextSync || delayMs >= DISK_DEADLINE_MS) {
       this.failNextSync = false;
+      this.hasFailed = true;
       this.#limbo = ops;
       return { ok: false, code: 'failed', detail: 'the disk failed' };
     }
@@ -116,6 +129,8 @@ class SimStore implements Store {
   #queue: Waiting[] = [];
   #syncing: Waiting[] = [];
   #scheduled = false;
+  /** `close` was called; the state follows when what was appended before is on the disk. */
+  #closing = false;
   readonly #onIdle: (() => void)[] = [];
 
   constructor(disk: SimDisk, options: SimDiskOptions) {
@@ -127,13 +142,18 @@ class SimStore implements Store {
     return this.#state === 'open' || this.#state === 'failed';
   }
 
+  get #isClosed(): boolean {
+    return this.#closing && this.#state !== 'crashed';
+  }
+
   get(key: string): Uint8Array | undefined {
     this.#options.trace?.('store.get', key);
-    return this.#disk.read().get(key)?.slice();
+    return this.#isClosed ? undefined : this.#disk.read().get(key)?.slice();
   }
 
   range(query: RangeQuery): { key: string; value: Uint8Array }[] {
     this.#options.trace?.('store.range', query);
+    if (this.#isClosed) return [];
     const { from, to, limit, reverse } = query;
     return this.#disk
       .read()
@@ -142,6 +162,7 @@ class SimStore implements Store {
   }
 
   usedBytes(): number {
+    if (this.#isClosed) return 0;
     return this.#disk
       .read()
       .entries()
@@ -151,8 +172,10 @@ class SimStore implements Store {
   append(batch: readonly StoreOp[]): Promise<AppendResult> {
     this.#options.trace?.('store.append', batch);
     if (this.#state === 'crashed') return never();
-    if (this.#state === 'closed') throw new Error('the store is closed');
     checkBatch(batch);
+    if (this.#isClosed) {
+      return Promise.resolve({ ok: false, code: 'closed', detail: 'the store is closed' });
+    }
     if (this.#state === 'failed') {
       return Promise.resolve({ ok: false, code: 'failed', detail: 'the disk failed' });
     }
@@ -166,6 +189,7 @@ class SimStore implements Store {
   async close(): Promise<void> {
     if (this.#state === 'crashed') return never();
     this.#options.trace?.('store.close');
+    this.#closing = true;
     if (this.#scheduled) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
     this.#state = 'closed';
   }
@@ -192,6 +216,7 @@ class SimStore implements Store {
     const { clock, random, syncMsMin = 0.2, syncMsMax = 3 } = this.#options;
     const delayMs = syncMsMin + (syncMsMax - syncMsMin) * randomFloat(random) + this.#disk.stallMs;
     clock.after(Math.min(delayMs, DISK_DEADLINE_MS), () => this.#endSync(delayMs));
+    this.#disk.onSync?.();
   }
 
   #endSync(delayMs: number): void {

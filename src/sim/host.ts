@@ -5,14 +5,16 @@
  */
 import type { Config } from '../api/config.ts';
 import type { LogFields, LogLevel } from '../base/telemetry.ts';
+import { HANDLER_FAILED } from '../peer/messenger.ts';
 import { Peer } from '../peer/peer.ts';
 import { prefixEnd } from '../ports/store.ts';
 import { clockOf, decodeRecordBytes, factsBeyond, type RecordState } from '../records/record.ts';
 import { taskOf } from '../tasks/task.ts';
-import type { SimClock, Skew } from './clock.ts';
+import type { OwnedClock, SimClock, Skew } from './clock.ts';
 import { commandOf } from './commands.ts';
 import { SimDisk } from './disk.ts';
 import type { OutsideRun, ShownFinal, Told } from './evidence.ts';
+import { Freezer } from './freezer.ts';
 import { createSimIdentity } from './identity.ts';
 import type { SimNetworkHub } from './network-hub.ts';
 import { SimMachine } from './processes.ts';
@@ -62,6 +64,9 @@ export class SimHost {
   #state: HostState = 'down';
   #peer: Peer | undefined;
   #worker: SimWorker | undefined;
+  #freezer: Freezer | undefined;
+  #clock: OwnedClock | undefined;
+  #wallOffsetMs = 0;
 
   constructor(index: number, deps: HostDeps) {
     const { clock, trace, seed } = deps;
@@ -140,24 +145,30 @@ export class SimHost {
     return `${this.name}#${this.#boot}`;
   }
 
-  /** Starts the daemon; does not resolve when it is killed meanwhile. */
-  async start(): Promise<void> {
+  /**
+   * Starts the daemon; does not resolve when it is killed meanwhile. False: it found its disk full or broken, said so
+   * and ended, and whoever looks after it starts it again.
+   */
+  async start(): Promise<boolean> {
     if (this.#state !== 'down') throw new Error(`${this.name} is ${this.#state}`);
     const { clock, hub, trace, seed, config, slots, skew } = this.#deps;
     this.#state = 'starting';
     this.#boot += 1;
     const boot = this.#boot;
     trace.add(`${this.name} start`, [boot]);
-    const ownClock = new TracedClock(clock.forOwner(this.#tag, skew), trace.for(this.#tag));
+    this.#clock = clock.forOwner(this.#tag, { wallOffsetMs: this.#wallOffsetMs, ...skew });
+    const freezer = new Freezer(this.#clock);
+    this.#freezer = freezer;
+    const ownClock = new TracedClock(freezer.clock(), trace.for(this.#tag));
     const created = await Peer.create(
       {
         clock: ownClock,
         random: new SimRandom(`${this.#tag} ${seed}`, trace.for(this.#tag)),
         identity: tracedIdentity(this.#identity, trace.for(this.#tag)),
-        network: hub.createNetwork(this.#identity, ownClock),
-        identityStore: this.#identityDisk.openStore(),
-        store: this.disk.openStore(),
-        processes: this.#machine.openProcesses(),
+        network: freezer.network(hub.createNetwork(this.#identity, ownClock)),
+        identityStore: freezer.store(this.#identityDisk.openStore()),
+        store: freezer.store(this.disk.openStore()),
+        processes: freezer.processes(this.#machine.openProcesses()),
         spool: this.#spool,
       },
       {
@@ -169,15 +180,33 @@ export class SimHost {
         onFatal: (why) => this.#deps.onFatal(this.name, why),
       },
     );
-    if (!created.ok) throw new Error(`${this.name} was not created: ${created.error}`);
+    if (!created.ok) return this.#didNotStart(created.error);
     const peer = created.value;
     this.#peer = peer;
     this.#listenTo(peer, boot);
     const started = await peer.start({ host: this.address, port: PORT }, []);
     if (!started.ok) throw new Error(`${this.name} did not start: ${started.error.detail}`);
     this.#state = 'up';
+    this.#startWorker(peer, freezer);
+    return true;
+  }
+
+  #didNotStart(why: string): boolean {
+    this.#note('error', 'did not start', { why });
+    if (!this.disk.isTroubled && !this.#identityDisk.isTroubled)
+      throw new Error(`${this.name} was not created: ${why}`);
+    this.crash();
+    return false;
+  }
+
+  #startWorker(peer: Peer, freezer: Freezer): void {
     if (this.#deps.workers > 0) {
-      this.#worker = new SimWorker({ clock, host: this.name, note: this.#deps.onRun });
+      this.#worker = new SimWorker({
+        clock: this.#deps.clock,
+        host: this.name,
+        note: this.#deps.onRun,
+        pass: freezer.pass,
+      });
       this.#worker.register(peer, this.#deps.workers);
     }
   }
@@ -209,6 +238,11 @@ export class SimHost {
     const at = this.#deps.clock.nowMs().toFixed(1).padStart(9);
     this.log.push(`${at} ${this.name} ${level} ${message} ${JSON.stringify(fields)}`);
     if (this.log.length > LOG_LINES_MAX) this.log.shift();
+    if (message !== HANDLER_FAILED) return;
+    // On a host it is a line in the log; here it is a mistake that was found.
+    this.#deps.clock.after(0, () => {
+      throw new Error(`${message}: ${fields.type}: ${fields.error}`);
+    });
   }
 
   /** kill -9. */
@@ -220,6 +254,30 @@ export class SimHost {
     this.#identityDisk.crash();
     this.#machine.crashDaemon();
     this.#end();
+  }
+
+  /** Sets the wall clock of the host, now and for later starts. */
+  setWallOffset(offsetMs: number): void {
+    this.#wallOffsetMs = offsetMs;
+    if (this.#clock !== undefined) this.#clock.wallOffsetMs = offsetMs;
+    this.#deps.trace.add(`${this.name} clock`, [offsetMs]);
+  }
+
+  get isFrozen(): boolean {
+    return this.#freezer?.isFrozen === true;
+  }
+
+  /** SIGSTOP of the daemon; its commands run on. */
+  freeze(): void {
+    if (this.#state === 'down' || this.isFrozen) throw new Error(`${this.name} is not running`);
+    this.#deps.trace.add(`${this.name} freeze`, [this.#boot]);
+    this.#freezer?.freeze();
+  }
+
+  thaw(): void {
+    if (!this.isFrozen) return;
+    this.#deps.trace.add(`${this.name} thaw`, [this.#boot]);
+    this.#freezer?.thaw();
   }
 
   /** SIGTERM: resolves when the daemon has ended; never, when it is killed meanwhile. */
@@ -234,6 +292,7 @@ export class SimHost {
   }
 
   #end(): void {
+    this.#freezer?.kill();
     this.#deps.clock.dropOwner(this.#tag);
     this.#worker?.die();
     this.#worker = undefined;

@@ -63,6 +63,7 @@ export class SimListener implements Listener {
     server.join(client, {
       data: (bytes) => serverHandlers?.data(bytes),
       drained: () => serverHandlers?.drained(),
+      finished: () => serverHandlers?.finished(),
       ended: () => serverHandlers?.ended(),
     });
     serverHandlers = accept(server);
@@ -72,7 +73,7 @@ export class SimListener implements Listener {
 
 class SimStream implements ByteStream {
   readonly #options: SimListenerOptions;
-  readonly #side: string;
+  readonly #side: 'client' | 'server';
   #other: SimStream | undefined;
   #handlers: ByteStreamHandlers | undefined;
   /** Written here, not yet delivered to the other end. */
@@ -81,10 +82,11 @@ class SimStream implements ByteStream {
   #over = false;
   #paused = false;
   #ending = false;
+  #toldEnd = false;
   #ended = false;
   #scheduled = false;
 
-  constructor(options: SimListenerOptions, side: string) {
+  constructor(options: SimListenerOptions, side: 'client' | 'server') {
     this.#options = options;
     this.#side = side;
   }
@@ -145,7 +147,7 @@ class SimStream implements ByteStream {
     const other = this.#other;
     if (this.#ended || !other || other.#ended) return;
     if (this.#queue.length === 0) {
-      if (this.#ending) this.#finishBoth();
+      if (this.#ending) this.#sayEnd(other);
       return;
     }
     if (other.#paused) return;
@@ -175,6 +177,16 @@ class SimStream implements ByteStream {
     }
     this.#queuedBytes -= filled;
     return chunk;
+  }
+
+  /** A program may end its half and read on; when the server ends its own, the program follows. */
+  #sayEnd(other: SimStream): void {
+    if (this.#side === 'server' || other.#ending) {
+      this.#finishBoth();
+    } else if (!this.#toldEnd) {
+      this.#toldEnd = true;
+      other.#handlers?.finished();
+    }
   }
 
   /**

@@ -5,11 +5,12 @@
 import { parseArgs } from 'node:util';
 import { messageOf } from '../base/errors.ts';
 import { short } from './checkers.ts';
+import { FAULT_NAMES } from './faults.ts';
 import { createWorld, drawOptions, MODES, type Mode, type ScenarioOptions } from './options.ts';
 import { Scenario, type ScenarioResult } from './scenarios.ts';
 import { eventText } from './trace.ts';
 
-const USAGE = `usage: npm run sim -- [--seed SEED] [--seeds N] [--peers N] [--mode calm|crashes|cuts|wild] [--twice] [--json] [--log] [--trace]
+const USAGE = `usage: npm run sim -- [--seed SEED] [--seeds N] [--peers N] [--mode calm|crashes|cuts|wild|storm] [--twice] [--json] [--log] [--trace]
   --seed SEED  the world of this seed (default 1); with --seeds the first of N whole numbers
   --seeds N    N seeds, one after another; stops at nothing, exits with the worst outcome
   --peers N    this many peers instead of a drawn number
@@ -60,7 +61,8 @@ function parseLine(argv: readonly string[]): Line | string {
       count === undefined
         ? [values.seed]
         : Array.from({ length: count }, (_, i) => String(first + i));
-    const fixed: { peers?: number; mode?: Mode } = {
+    const fixed: { peers?: number; mode?: Mode; chosen?: readonly string[] } = {
+      ...(mode === 'storm' ? { chosen: FAULT_NAMES } : {}),
       ...(peers === undefined ? {} : { peers }),
       ...(mode === undefined ? {} : { mode }),
     };

@@ -53,7 +53,12 @@ export class SimNetworkHub {
   readonly #nodes = new Map<PeerId, SimNetwork>();
   /** Ends that are open or whose end has not yet been heard of. */
   readonly #ends = new Set<End>();
-  readonly #groupOf = new Map<PeerId, number>();
+  /** Directions in which no byte arrives: `from>to`. */
+  readonly #blocked = new Set<string>();
+  /** Added to every delay of one direction. */
+  readonly #slowMs = new Map<string, number>();
+  /** Of gossip, which promises nothing: shares from 0 to 1. */
+  readonly lossy = { lost: 0, doubled: 0 };
   #held: (() => void)[] = [];
   #corrupt: { readonly matches: FrameMatch; readonly at: number | undefined } | undefined;
   #nextPort = FIRST_PORT;
@@ -77,9 +82,11 @@ export class SimNetworkHub {
     this.#trace?.(event, ...args);
   }
 
-  drawDelayMs(): number {
+  /** One way; without a direction that of a packet between hosts that nothing ails. */
+  drawDelayMs(from?: PeerId, to?: PeerId): number {
     const { min, max } = this.#delayMs;
-    return min + (max - min) * randomFloat(this.#random);
+    const slowMs = this.#slowMs.size === 0 ? 0 : (this.#slowMs.get(`${from}>${to}`) ?? 0);
+    return min + slowMs + (max - min) * randomFloat(this.#random);
   }
 
   // Faults
@@ -88,23 +95,57 @@ export class SimNetworkHub {
   partition(groups: readonly (readonly PeerId[])[]): void {
     this.heal();
     groups.forEach((group, index) => {
-      for (const peerId of group) this.#groupOf.set(peerId, index);
+      for (const others of groups.filter((_, i) => i !== index))
+        for (const from of group) for (const to of others) this.block(from, to);
     });
+  }
+
+  /** No byte arrives in this direction until the heal; what is sent waits. */
+  block(from: PeerId, to: PeerId): void {
+    this.#blocked.add(`${from}>${to}`);
+  }
+
+  /** Every byte in this direction takes so much longer; 0 ends it. */
+  slow(from: PeerId, to: PeerId, extraMs: number): void {
+    if (extraMs === 0) this.#slowMs.delete(`${from}>${to}`);
+    else this.#slowMs.set(`${from}>${to}`, extraMs);
+  }
+
+  quicken(): void {
+    this.#slowMs.clear();
+  }
+
+  /**
+   * Ends the connections between two peers, as a switch or a firewall does. `reset`: both ends hear of it, and what
+   * was under way is lost. `half`: only `a` does; `b` finds out when it sends next.
+   */
+  breakLink(a: PeerId, b: PeerId, manner: 'reset' | 'half'): void {
+    for (const end of [...this.#ends]) {
+      if (end.node.peerId !== a || end.other.node.peerId !== b || !end.open) continue;
+      if (manner === 'half') end.vanish();
+      else {
+        end.close('connection reset', 'abrupt');
+        end.node.onEnded(end, 'connection reset');
+      }
+    }
   }
 
   /** What was held up arrives, each class of each link in the order sent. */
   heal(): void {
-    this.#groupOf.clear();
+    this.#blocked.clear();
     for (const end of this.#ends) end.resume();
     const held = this.#held;
     this.#held = [];
     for (const resume of held) this.clock.after(this.drawDelayMs(), resume);
   }
 
-  separated(a: PeerId, b: PeerId): boolean {
-    const groupA = this.#groupOf.get(a);
-    const groupB = this.#groupOf.get(b);
-    return groupA !== undefined && groupB !== undefined && groupA !== groupB;
+  separated(from: PeerId, to: PeerId): boolean {
+    return this.#blocked.size > 0 && this.#blocked.has(`${from}>${to}`);
+  }
+
+  /** A connection needs both directions to come up. */
+  #cannotMeet(a: PeerId, b: PeerId): boolean {
+    return this.separated(a, b) || this.separated(b, a);
   }
 
   /**
@@ -169,7 +210,7 @@ export class SimNetworkHub {
     const arrive = (): void => {
       if (!isWanted()) return;
       const owner = this.#listeners.get(address)?.peerId ?? this.#owners.get(address);
-      if (owner !== undefined && this.separated(node.peerId, owner)) this.#held.push(arrive);
+      if (owner !== undefined && this.#cannotMeet(node.peerId, owner)) this.#held.push(arrive);
       else arrived();
     };
     this.clock.after(this.drawDelayMs(), arrive);
@@ -256,9 +297,16 @@ export class SimNetworkHub {
 
   /** Gossip: no order, and lost in a partition. */
   sendLossy(end: End, deliver: () => void): void {
-    this.clock.after(this.drawDelayMs(), () => {
-      if (end.other.open && !this.separated(end.node.peerId, end.other.node.peerId)) deliver();
-    });
+    const from = end.node.peerId;
+    const to = end.other.node.peerId;
+    const { lost, doubled } = this.lossy;
+    if (lost > 0 && randomFloat(this.#random) < lost) return;
+    const copies = doubled > 0 && randomFloat(this.#random) < doubled ? 2 : 1;
+    for (let i = 0; i < copies; i++) {
+      this.clock.after(this.drawDelayMs(from, to), () => {
+        if (end.other.open && !this.separated(from, to)) deliver();
+      });
+    }
   }
 }
 

@@ -40,11 +40,15 @@ class Lane {
 
   post(bytes: number, deliver: () => void): void {
     const { clock } = this.#hub;
-    const dueMs = Math.max(this.#lastDueMs, clock.nowMs() + this.#hub.drawDelayMs());
+    const dueMs = Math.max(this.#lastDueMs, clock.nowMs() + this.#drawDelayMs());
     this.#lastDueMs = dueMs;
     this.#parcels.push({ bytes, dueMs, deliver });
     this.bytes += bytes;
     if (this.#parcels.length === 1) this.#arm(dueMs - clock.nowMs());
+  }
+
+  #drawDelayMs(): number {
+    return this.#hub.drawDelayMs(this.#end.node.peerId, this.#end.other.node.peerId);
   }
 
   #arm(delayMs: number): void {
@@ -96,6 +100,8 @@ export class End {
   readonly #lanes = new Map<LaneName, Lane>();
   #other: End | undefined;
   open = false;
+  /** This side forgot the connection without a word. */
+  #vanished = false;
 
   private constructor(
     hub: SimNetworkHub,
@@ -159,6 +165,7 @@ export class End {
   post(name: Exclude<LaneName, 'open' | 'close'>, bytes: number, deliver: () => void): void {
     this.#lane(name).post(bytes, () => {
       if (this.other.open) deliver();
+      else if (this.other.#vanished) this.#reset();
       if (this.pendingBytes() === 0) this.onEmpty?.();
     });
   }
@@ -181,6 +188,26 @@ export class End {
     this.open = false;
     if (manner === 'abrupt') for (const lane of this.#lanes.values()) lane.clear();
     this.#lane('close').post(0, () => this.#closeOther(error));
+  }
+
+  /** This end is gone, as after a reset that never arrived: the other one hears of it when it sends. */
+  vanish(): void {
+    if (!this.open) return;
+    this.open = false;
+    this.#vanished = true;
+    for (const lane of this.#lanes.values()) lane.clear();
+    for (const call of [...this.onClose]) call();
+    this.node.onEnded(this, 'connection reset');
+  }
+
+  /** What was sent met nobody. */
+  #reset(): void {
+    if (!this.open) return;
+    this.open = false;
+    this.#hub.closed(this);
+    for (const lane of this.#lanes.values()) lane.clear();
+    for (const call of [...this.onClose]) call();
+    this.node.onEnded(this, 'connection reset');
   }
 
   #closeOther(error: string | undefined): void {

@@ -3,7 +3,7 @@ import { type Random, randomBelow, SeededRandom } from '../base/random.ts';
 import type { Skew } from './clock.ts';
 import { World } from './world.ts';
 
-export const MODES = ['calm', 'crashes', 'cuts', 'wild'] as const;
+export const MODES = ['calm', 'crashes', 'cuts', 'wild', 'storm'] as const;
 export type Mode = (typeof MODES)[number];
 
 /** Everything that is drawn before the first event. */
@@ -22,6 +22,8 @@ export interface ScenarioOptions {
   readonly diskMsMax: number;
   readonly shutdownMs: number;
   readonly killGraceMs: number;
+  /** Faults of the table that may strike; only in a storm. */
+  readonly chosen: readonly string[];
 }
 
 export const pick = <T>(random: Random, items: readonly T[]): T | undefined =>
@@ -47,6 +49,7 @@ export function drawOptions(seed: string, fixed: Partial<ScenarioOptions> = {}):
     diskMsMax: pick(random, [1, 3, 20, 100]) ?? 3,
     shutdownMs: between(random, 0, 5_000),
     killGraceMs: between(random, 100, 2_000),
+    chosen: [],
     ...fixed,
   };
 }

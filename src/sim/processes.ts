@@ -32,6 +32,7 @@ export interface SimCommand {
   readonly ignoresTerm?: boolean;
   /** It cannot be started on this machine now. */
   readonly startError?: string;
+  readonly isHostFault?: boolean;
 }
 
 /** One line of the machine's book. */
@@ -239,7 +240,8 @@ class SimChild implements Child {
     const command = early === undefined ? this.#options.run(this.#request) : undefined;
     const startError = early ?? command?.startError;
     if (!command || startError !== undefined) {
-      this.#exit({ code: undefined, signal: undefined, startError });
+      const isHostFault = refusal !== undefined || command?.isHostFault === true;
+      this.#exit({ code: undefined, signal: undefined, startError, isHostFault });
       return;
     }
     this.#command = command;

@@ -3,16 +3,15 @@
  * daemons crash, stop and restart and the network parts; then faults end, and all must come to its end.
  *
  * `calm`: no faults but orderly stops.  `crashes`: one daemon down at a time, no partition.  `cuts`: one host at a time
- * is out of reach for so long that the others give it up, and so short that it gives up nobody.  `wild`: anything.
+ * is out of reach for so long that the others give it up, and so short that it gives up nobody.  `wild`: crashes, stops and partitions.  `storm`: every fault of the table.
  */
 
-import type { SubmitInput } from '../api/task.ts';
 import { type Random, randomBelow, randomFloat, SeededRandom } from '../base/random.ts';
 import { check } from './checkers.ts';
-import { argvOf } from './commands.ts';
-import type { Submitted, Violation } from './evidence.ts';
-import { between, createWorld, pick, type ScenarioOptions } from './options.ts';
-import { WORKER_TYPE } from './sim-worker.ts';
+import { Clients } from './clients.ts';
+import type { Violation } from './evidence.ts';
+import { endFaults, FAULT_NAMES, FAULTS, restart } from './faults.ts';
+import { between, createWorld, type ScenarioOptions } from './options.ts';
 import type { World } from './world.ts';
 
 export interface ScenarioResult {
@@ -33,7 +32,6 @@ export const LIVENESS_MS = 180_000;
 const AFTERMATH_MS = 3_000;
 /** A report reaches an owner every 2 s, then comes the grace of the kill. */
 const STRAY_MS_MAX = 15_000;
-const RETRY_AFTER_MS = 6_000;
 const AMBUSH_MS_MAX = 5;
 /** The others convict a silent peer after 7 s, and it them, alone as it is, after 14 s. */
 const CUT_MS_MIN = 6_000;
@@ -49,6 +47,7 @@ export class Scenario {
   readonly options: ScenarioOptions;
   readonly world: World;
   readonly #random: Random;
+  readonly #clients: Clients;
   readonly #deeds: Deed[] = [];
   /** Counts what happened, for the report: a simulation in which nothing happens proves nothing. */
   readonly #counts: Record<string, number> = {};
@@ -60,6 +59,13 @@ export class Scenario {
     this.options = options;
     this.world = world;
     this.#random = new SeededRandom(`story ${options.seed}`);
+    this.#clients = new Clients({
+      world,
+      options,
+      random: this.#random,
+      later: (delayMs, act) => this.#later(delayMs, act),
+      count: (what) => this.#count(what),
+    });
   }
 
   run(): Promise<ScenarioResult> {
@@ -115,19 +121,23 @@ export class Scenario {
     for (let i = 0; i < tasks; i++) {
       this.#deeds.push({
         atMs: burst ? randomBelow(this.#random, 500) : at(),
-        act: () => this.#submit(),
+        act: () => this.#clients.submit(),
       });
     }
     for (let i = 0; i < tasks / 3; i++) {
-      this.#deeds.push({ atMs: at(), act: () => this.#wait() });
+      this.#deeds.push({ atMs: at(), act: () => this.#clients.wait() });
     }
     for (let i = 0; i < tasks / 6; i++) {
-      this.#deeds.push({ atMs: at(), act: () => this.#cancel() });
+      this.#deeds.push({ atMs: at(), act: () => this.#clients.cancel() });
     }
     for (let i = 0; i < faults; i++) {
       this.#deeds.push({
         atMs: at(),
-        act: () => (mode === 'wild' ? this.#wildFault() : this.#fault()),
+        act: () => {
+          if (mode === 'storm') this.#strike();
+          else if (mode === 'wild') this.#wildFault();
+          else this.#fault();
+        },
       });
     }
   }
@@ -136,88 +146,9 @@ export class Scenario {
     this.#counts[what] = (this.#counts[what] ?? 0) + 1;
   }
 
-  /** Hosts whose daemon runs, by number. */
-  #up(): number[] {
-    return this.world.hosts.flatMap((host, i) => (host.state === 'up' ? [i] : []));
-  }
-
   #later(delayMs: number, act: () => void): void {
     const atMs = this.world.clock.nowMs() - this.#startMs + delayMs;
     this.#deeds.push({ atMs, act });
-  }
-
-  // ---- clients --------------------------------------------------------------------------------------------
-
-  #drawTask(): { input: SubmitInput; about: Pick<Submitted, 'kind' | 'attempts' | 'failures'> } {
-    const random = this.#random;
-    const durationMs = randomBelow(random, this.options.taskMsMax);
-    const attempts = randomBelow(random, 3) === 0 ? between(random, 2, 3) : 1;
-    const failures = randomBelow(random, 5) === 0 ? between(random, 1, 3) : 0;
-    const isDelayed = randomBelow(random, 6) === 0;
-    const isBackedOff = randomBelow(random, 2) === 0;
-    const common: SubmitInput = {
-      attempts,
-      priority: randomBelow(random, 3),
-      ...(isDelayed ? { delay_ms: randomBelow(random, 8_000) } : {}),
-      ...(isBackedOff
-        ? { backoff: { type: 'exponential', delay_ms: 1 + randomBelow(random, 800) } }
-        : {}),
-    };
-    if (this.options.workers > 0 && randomBelow(random, 4) === 0) {
-      return {
-        input: { ...common, type: WORKER_TYPE, payload: { ms: durationMs, failures } },
-        about: { kind: 'worker', attempts, failures },
-      };
-    }
-    const argv = argvOf({ durationMs, failures, isDeaf: randomBelow(random, 10) === 0 });
-    return {
-      input: { ...common, exec: { argv, cwd: '/work' } },
-      about: { kind: 'exec', attempts, failures },
-    };
-  }
-
-  #submit(): void {
-    const { world } = this;
-    const i = pick(this.#random, this.#up());
-    const { input, about } = this.#drawTask();
-    const isReserved = randomBelow(this.#random, 3) === 0;
-    if (i === undefined) return;
-    const id = isReserved ? world.peer(i).tasks.submitter.reserve(1).ids[0] : undefined;
-    const request = id === undefined ? input : { ...input, id };
-    const submitted = world.submit(i, request, about);
-    if (id !== undefined) this.#retry(request, submitted);
-    if (randomBelow(this.#random, 4) === 0) this.#later(100, () => this.#waitFor(submitted));
-  }
-
-  /** A client that reserved its id and hears nothing asks another peer, as often as it takes. */
-  #retry(request: SubmitInput, submitted: Submitted): void {
-    this.#later(RETRY_AFTER_MS, () => {
-      if (submitted.outcome === 'acknowledged') return;
-      const i = pick(this.#random, this.#up());
-      if (i === undefined) return;
-      this.#count('retried');
-      this.world.submitAgain(i, request, submitted);
-    });
-  }
-
-  #acknowledged(): Submitted[] {
-    return this.world.submits.filter((item) => item.outcome === 'acknowledged');
-  }
-
-  #wait(): void {
-    const submitted = pick(this.#random, this.#acknowledged());
-    if (submitted !== undefined) this.#waitFor(submitted);
-  }
-
-  #waitFor({ id }: Submitted): void {
-    const i = pick(this.#random, this.#up());
-    if (i !== undefined && id !== undefined) this.world.wait(i, id);
-  }
-
-  #cancel(): void {
-    const submitted = pick(this.#random, this.#acknowledged());
-    const i = pick(this.#random, this.#up());
-    if (submitted !== undefined && i !== undefined) this.world.cancel(i, submitted);
   }
 
   // ---- faults ---------------------------------------------------------------------------------------------
@@ -281,11 +212,8 @@ export class Scenario {
     this.#later(pauseMs, () => this.#restart(i));
   }
 
-  /** Starts it if it is down; a daemon that is still stopping is looked at again. */
   #restart(i: number): void {
-    const { state } = this.world.host(i);
-    if (state === 'down') void this.world.restart(i);
-    else if (state === 'stopping') this.#later(500, () => this.#restart(i));
+    restart({ world: this.world, later: (delayMs, act) => this.#later(delayMs, act) }, i);
   }
 
   #wildFault(): void {
@@ -297,6 +225,24 @@ export class Scenario {
     else if (what === 6) this.#ambush();
     else if (what === 2 && state === 'up') this.#stop(i, this.#pauseMs());
     else if (state !== 'down') this.#crash(i, this.#pauseMs());
+  }
+
+  /** Any of the faults that were chosen; the next one if it finds nothing to strike. */
+  #strike(): void {
+    const names = FAULT_NAMES.filter((name) => this.options.chosen.includes(name));
+    const first = randomBelow(this.#random, Math.max(1, names.length));
+    for (let i = 0; i < names.length; i++) {
+      const name = names[(first + i) % names.length];
+      if (name === undefined) return;
+      const trouble = {
+        world: this.world,
+        random: this.#random,
+        later: (delayMs: number, act: () => void) => this.#later(delayMs, act),
+      };
+      if (!FAULTS[name].strike(trouble)) continue;
+      this.#count(name);
+      return;
+    }
   }
 
   #part(): void {
@@ -320,13 +266,12 @@ export class Scenario {
   /** Faults end: what is away comes back. */
   async #recover(): Promise<void> {
     const { world } = this;
-    world.onTold = undefined;
+    world.isOver = true;
     this.#heal();
+    endFaults(world);
     const stopsMs = this.options.shutdownMs + this.options.killGraceMs + 30_000;
     await world.runUntil(() => world.hosts.every(({ state }) => state !== 'stopping'), stopsMs);
-    world.hosts.forEach((host, i) => {
-      if (host.state === 'down') void world.restart(i);
-    });
+    for (const i of world.hosts.keys()) this.#restart(i);
   }
 
   #tally(): Record<string, number> {
@@ -335,7 +280,7 @@ export class Scenario {
     return {
       ...this.#counts,
       submits: submits.length,
-      acknowledged: this.#acknowledged().length,
+      acknowledged: this.#clients.acknowledged().length,
       runs: runs.length,
       tasksRunTwice: runs.length - new Set(runs.map(({ taskId }) => taskId)).size,
       waits: waits.length,

@@ -23,15 +23,23 @@ export class SimWorker {
   readonly #clock: Clock;
   readonly #host: string;
   readonly #note: (run: OutsideRun) => void;
+  /** Into the daemon, which may stand still. */
+  readonly #pass: (call: () => void) => void;
   readonly #runs = new Map<string, { run: OutsideRun; timer: Timer }>();
   #peer: Peer | undefined;
   #id: string | undefined;
 
   /** `clock` is the world's: its timers end with `die`, not with the daemon's incarnation. */
-  constructor(deps: { clock: Clock; host: string; note: (run: OutsideRun) => void }) {
+  constructor(deps: {
+    clock: Clock;
+    host: string;
+    note: (run: OutsideRun) => void;
+    pass: (call: () => void) => void;
+  }) {
     this.#clock = deps.clock;
     this.#host = deps.host;
     this.#note = deps.note;
+    this.#pass = deps.pass;
   }
 
   register(peer: Peer, concurrency: number): void {
@@ -45,7 +53,7 @@ export class SimWorker {
       },
       [{ type: WORKER_TYPE, concurrency }],
       `worker of ${this.#host}`,
-      (offer) => this.#clock.after(0, offer),
+      (offer) => this.#clock.after(0, () => this.#pass(offer)),
     );
     if (registered.ok) this.#id = registered.value;
   }
@@ -82,7 +90,9 @@ export class SimWorker {
         exitCode === 0
           ? ({ out: 'completed', res: JSON.stringify(held.run.runId) } as const)
           : ({ out: 'failed', err: 'the job failed' } as const);
-      if (this.#id !== undefined) this.#peer?.workers.finish(this.#id, id, attempt, outcome);
+      this.#pass(() => {
+        if (this.#id !== undefined) this.#peer?.workers.finish(this.#id, id, attempt, outcome);
+      });
     });
   }
 

@@ -2,12 +2,14 @@
  * The Spool port in memory. Logs are no result: a crash may lose all of them, and the checkers
  * never read them.
  */
+import { err, ok, type Result } from '../base/result.ts';
 import {
   type OutputStream,
   RUN_ID_PATTERN,
   SPOOL_RUN_BYTES_MAX,
   SPOOL_TOTAL_BYTES_MAX,
   type Spool,
+  type SpoolPart,
 } from '../ports/processes.ts';
 import type { Trace } from './clock.ts';
 
@@ -19,6 +21,7 @@ interface Run {
 
 export class SimSpool implements Spool {
   readonly #runs = new Map<string, Run>();
+  readonly #broken = new Set<string>();
   readonly #trace: Trace | undefined;
   readonly #limits: { readonly runBytesMax: number; readonly totalBytesMax: number };
   #totalBytes = 0;
@@ -52,18 +55,26 @@ export class SimSpool implements Spool {
     stream: OutputStream,
     offset: number,
     limit: number,
-  ): Promise<{ bytes: Uint8Array; endBytes: number; truncated: boolean } | undefined> {
+  ): Promise<Result<SpoolPart | undefined, string>> {
     this.#trace?.('spool.read', runId, stream, offset, limit);
     const run = this.#runs.get(runId);
-    if (!run) return Promise.resolve(undefined);
+    if (!run) return Promise.resolve(ok(undefined));
+    if (this.#broken.has(runId)) return Promise.resolve(err(`${runId} cannot be read`));
     const bytes = Uint8Array.from(run[stream].slice(offset, offset + Math.max(0, limit)));
-    return Promise.resolve({ bytes, endBytes: run[stream].length, truncated: run.truncated });
+    const { truncated } = run;
+    return Promise.resolve(ok({ bytes, endBytes: run[stream].length, truncated }));
   }
 
-  remove(runId: string): Promise<void> {
+  remove(runId: string): Promise<Result<void, string>> {
     this.#trace?.('spool.remove', runId);
+    const isBroken = this.#broken.has(runId) && this.#runs.has(runId);
     this.#drop(runId);
-    return Promise.resolve();
+    return Promise.resolve(isBroken ? err(`${runId} cannot be deleted`) : ok(undefined));
+  }
+
+  /** From now on reading and deleting the output of this run fails. */
+  breakRun(runId: string): void {
+    this.#broken.add(runId);
   }
 
   list(): Promise<string[]> {

@@ -5,8 +5,8 @@
  * Everything is written with its type and length before it, so that no two different sequences of events can be
  * the same bytes. Times are part of it: the clock writes the moment of each event that it delivers.
  */
-import { sha256 } from '@noble/hashes/sha2.js';
 import { toHex } from '../base/hash.ts';
+import { Checksum } from './checksum.ts';
 import type { Trace } from './clock.ts';
 
 const BUFFER_BYTES = 64 * 1_024;
@@ -33,7 +33,7 @@ const TAG = {
 const encoder = new TextEncoder();
 
 export class TraceHash {
-  readonly #hash = sha256.create();
+  readonly #hash = new Checksum();
   readonly #buffer = new Uint8Array(BUFFER_BYTES);
   readonly #view = new DataView(this.#buffer.buffer);
   /** Names of events by the order in which they first came: written once, then by number. */

@@ -10,7 +10,6 @@ import { type ConfigInput, configSchema } from '../api/config.ts';
 import { type SubmitInput, submitSchema } from '../api/task.ts';
 import type { Peer } from '../peer/peer.ts';
 import { taskOf } from '../tasks/task.ts';
-import { judgeCopies, short } from './checkers.ts';
 import { SimClock, type Skew } from './clock.ts';
 import type {
   Asking,
@@ -24,9 +23,11 @@ import type {
 } from './evidence.ts';
 import { SimHost } from './host.ts';
 import { SimNetworkHub } from './network-hub.ts';
+import { pendingOf } from './pending.ts';
 import { SimRandom } from './random.ts';
 import { TraceHash } from './trace.ts';
 import { trapGlobals } from './traps.ts';
+import { Wires } from './wires.ts';
 
 export interface WorldOptions {
   readonly seed: string;
@@ -65,6 +66,7 @@ export class World {
   readonly hub: SimNetworkHub;
   readonly trace: TraceHash;
   readonly hosts: readonly SimHost[];
+  readonly wires: Wires;
   readonly submits: Submitted[] = [];
   readonly runs: OutsideRun[] = [];
   readonly told: Told[] = [];
@@ -75,6 +77,8 @@ export class World {
   readonly knownSince = new Map<string, Map<string, number>>();
   readonly fatals: { host: string; why: string }[] = [];
   readonly cuts: Cut[] = [];
+  /** The faults have ended: nothing may strike any more. */
+  isOver = false;
 
   constructor(options: WorldOptions) {
     const { seed } = options;
@@ -87,6 +91,7 @@ export class World {
       trace: this.trace.for('net'),
       ...(options.delayMs === undefined ? {} : { delayMs: options.delayMs }),
     });
+    this.wires = new Wires(this.hub, this.trace, (i) => this.host(i).peerId);
     const config = configSchema.parse(options.config ?? {});
     this.hosts = Array.from(
       { length: options.peers },
@@ -142,9 +147,9 @@ export class World {
 
   /** A daemon that finds its disk or its store broken exits at once. */
   #fatal(name: string, why: string): void {
-    this.fatals.push({ host: name, why });
+    const host = this.hosts.find((item) => item.name === name);
+    if (host?.disk.hasFailed !== true) this.fatals.push({ host: name, why });
     this.clock.after(0, () => {
-      const host = this.hosts.find((item) => item.name === name);
       if (host !== undefined && host.state !== 'down') host.crash();
     });
   }
@@ -177,11 +182,11 @@ export class World {
 
   // ---- hosts ----------------------------------------------------------------------------------------------
 
-  start(i: number): Promise<void> {
+  start(i: number): Promise<boolean> {
     return this.host(i).start();
   }
 
-  restart(i: number): Promise<void> {
+  restart(i: number): Promise<boolean> {
     return this.host(i).start();
   }
 
@@ -337,41 +342,7 @@ export class World {
 
   /** What does not hold yet of that which must hold in the end, as lines; empty when all is well. */
   pending(): string[] {
-    const lines: string[] = [];
-    for (const host of this.hosts)
-      if (host.state !== 'up') lines.push(`${host.name} is ${host.state}`);
-    if (lines.length > 0) return lines;
-    if (!this.isWhole()) lines.push('not every peer sees every other alive and linked');
-    const hashes = new Set(this.hosts.map(({ peer }) => peer?.membership.viewHash()));
-    if (hashes.size > 1) lines.push('the views differ');
-    for (const run of this.runs) {
-      if (run.endedMs === undefined)
-        lines.push(`run ${run.runId} of ${run.taskId} on ${run.host} goes on`);
-    }
-    for (const { name, peer } of this.hosts) {
-      for (const { id } of peer?.replica.unfinished() ?? [])
-        lines.push(`${name} holds ${short(id)} unfinished`);
-    }
-    const boots = new Map(this.hosts.map((host) => [host.name, host.boot]));
-    for (const { number, host, boot, answered } of this.asking) {
-      if (!answered && boots.get(host) === boot)
-        lines.push(`submit ${number} on ${host} was not answered`);
-    }
-    for (const wait of this.waits) {
-      if (
-        wait.told === undefined &&
-        boots.get(wait.host) === wait.boot &&
-        this.#isAcknowledged(wait.id)
-      )
-        lines.push(`the wait for ${wait.id} on ${wait.host} was not answered`);
-    }
-    // The rest reads every record: only when nothing else is left.
-    if (lines.length > 0) return lines;
-    return judgeCopies(this.replicas()).map(({ detail }) => detail);
-  }
-
-  #isAcknowledged(id: string): boolean {
-    return this.submits.some((item) => item.id === id && item.outcome === 'acknowledged');
+    return pendingOf(this);
   }
 
   evidence(): Evidence {

@@ -20,7 +20,7 @@ import {
 import type { Replica } from '../records/replica.ts';
 import type { Sharing } from '../records/sharing.ts';
 import type { WireValue } from '../wire/codec.ts';
-import { backoffMs, nextStep } from './decide.ts';
+import { backoffMs, nextStep, refusalPauseMs } from './decide.ts';
 import { type EndFact, type FinalFact, isTaskFact, type StartFact, toWire } from './facts.ts';
 import type { MeshView, PeerSight } from './mesh-view.ts';
 import { inMinority, presentPeers, requiredNow } from './mesh-view.ts';
@@ -35,6 +35,7 @@ import {
   type Task,
   taskOf,
 } from './task.ts';
+import type { TaskClock } from './task-clock.ts';
 import type { Visibility } from './visibility.ts';
 
 /** After crash evidence the dead daemon's guardian has this long to end its commands before they run elsewhere. */
@@ -70,6 +71,7 @@ function shortened(end: EndFact): EndFact {
 
 export interface AttemptDeps {
   readonly clock: Clock;
+  readonly taskClock: TaskClock;
   readonly random: Random;
   readonly replica: Replica;
   readonly sharing: Sharing;
@@ -99,6 +101,10 @@ export class Attempts {
     this.#stopped = true;
   }
 
+  #now(id: string): number {
+    return this.#deps.taskClock.nowMs(id);
+  }
+
   /** The start of the next attempt on `runner`, if the task may start now. Pure; for use inside a change. */
   startFact(task: Task, runner: PeerSight): StartFact {
     const { clock, random } = this.#deps;
@@ -121,12 +127,12 @@ export class Attempts {
    * may, but not with the stores or the disk as they are. `taken_back`: it was written, and W stores were not had.
    */
   async place(id: string, runner: PeerSight): Promise<Placed | 'no' | 'later' | 'taken_back'> {
-    const { replica, clock } = this.#deps;
+    const { replica } = this.#deps;
     if (!this.#canStore()) return 'later';
     const written = await replica.change<Placed | 'no'>(id, ({ current, fact }) => {
       if (current?.kind !== 'task') return { value: 'no' };
       const task = taskOf(current);
-      if (nextStep(task, clock.wallMs()).step !== 'start') return { value: 'no' };
+      if (nextStep(task, this.#now(id)).step !== 'start') return { value: 'no' };
       const start = this.startFact(task, runner);
       const dotted = fact(toWire(start));
       const next = withFact(current, dotted);
@@ -162,7 +168,7 @@ export class Attempts {
       ...this.#endOf(start, 'interrupted'),
       code: 'not_enough_copies',
       err: 'the attempt could not be stored on enough peers before its start',
-      next_at: this.#deps.clock.wallMs() + 1_000,
+      next_at: this.#now(id) + 1_000,
     });
   }
 
@@ -192,8 +198,11 @@ export class Attempts {
   ): Promise<Result<boolean, CoveyError>> {
     const extra = (decodeFacts(startFacts) ?? []).filter((fact) => isTaskFact(fact.value));
     const { replica, visibility } = this.#deps;
-    if (replica.get(id)?.kind !== 'task')
+    if (replica.get(id)?.kind !== 'task') {
+      // It was final, and forgotten since: nobody asks for its results any more, so the runner may forget them too.
+      if (replica.tombstone(id) !== undefined) return ok(true);
       return err(coveyError('NOT_FOUND', { what: `task ${id}` }));
+    }
     visibility.hide(id);
     const written = await replica.change<boolean>(id, ({ current, fact }) => {
       if (current?.kind !== 'task') return { value: false };
@@ -229,11 +238,11 @@ export class Attempts {
       : err(coveyError('NOT_FOUND', { what: `attempt ${end.run_id}` }));
   }
 
-  /** An end that this owner concluded by itself. */
-  async end(id: string, end: EndFact): Promise<void> {
+  /** An end that this owner concluded by itself. False: it could not be written, as on a full disk. */
+  async end(id: string, end: EndFact): Promise<boolean> {
     const { replica, visibility } = this.#deps;
     visibility.hide(id);
-    await replica.change<void>(id, ({ current, fact }) => {
+    const written = await replica.change<void>(id, ({ current, fact }) => {
       if (current?.kind !== 'task') return { value: undefined };
       const task = taskOf(current);
       const attempt = attemptByRun(task, end.run_id);
@@ -243,9 +252,10 @@ export class Attempts {
       return { value: undefined, next: this.#finishIfDue(ended, fact, true) };
     });
     await this.#confirm(id);
+    return written.ok;
   }
 
-  /** The attempt is lost with its runner, unless this may be the small side of a partition. */
+  /** The attempt is lost with its runner, unless this may be the small side of a partition. True: it is written. */
   async lose(
     task: Task,
     attempt: Attempt,
@@ -257,25 +267,25 @@ export class Attempts {
     const mayRestart = loss.proven || task.header.on_partition === 'available' || isSettled;
     if (!mayRestart) return false;
     const isCommand = task.header.argv !== undefined;
-    await this.end(task.id, {
+    return this.end(task.id, {
       ...this.#endOf(attempt.start, 'lost'),
       loss: loss.weight,
       proven: loss.proven,
       err: loss.why,
-      ...(isCommand ? { next_at: this.#deps.clock.wallMs() + GUARDIAN_GRACE_MS } : {}),
+      ...(isCommand ? { next_at: this.#now(task.id) + GUARDIAN_GRACE_MS } : {}),
     });
-    return true;
   }
 
-  /** Writes the final if the task has come to it. */
-  async finish(id: string): Promise<void> {
+  /** Writes the final if the task has come to it. False: it could not be written, as on a full disk. */
+  async finish(id: string): Promise<boolean> {
     const { replica, visibility } = this.#deps;
     visibility.hide(id);
-    await replica.change<void>(id, ({ current, fact }) => {
+    const written = await replica.change<void>(id, ({ current, fact }) => {
       if (current?.kind !== 'task') return { value: undefined };
       return { value: undefined, next: this.#finishIfDue(current, fact, true) };
     });
     await this.#confirm(id);
+    return written.ok;
   }
 
   /** Any fact of an intent: cancel, adopt, hand, hold, home. True when enough stores have it. */
@@ -294,7 +304,9 @@ export class Attempts {
 
   /** Shows a hidden change as soon as enough stores have it, for as long as that takes. */
   async #confirm(id: string): Promise<void> {
-    while (!this.#stopped && !(await this.#isShared(id))) {
+    while (!(await this.#isShared(id))) {
+      // What this disk alone has is not told at a stop either: others may come to another end meanwhile.
+      if (this.#stopped) return;
       if (this.#deps.replica.get(id) === undefined) break;
       await sleep(this.#deps.clock, CONFIRM_RETRY_MS);
     }
@@ -308,26 +320,27 @@ export class Attempts {
   #withEnd(record: RecordState, fact: DotOf, end: EndFact): RecordState {
     const dotted = fact(toWire(end));
     const ended = withFact(record, dotted);
-    if (nextStep(taskOf(ended), this.#deps.clock.wallMs()).step === 'finish') return ended;
+    if (nextStep(taskOf(ended), this.#now(record.id)).step === 'finish') return ended;
     return withFact(record, { ...dotted, value: toWire(shortened(end)) });
   }
 
   #withBackoff(task: Task, end: EndFact): EndFact {
+    if (end.out === 'refused')
+      return { ...end, next_at: this.#now(task.id) + refusalPauseMs(task, end.run_id) };
     if (end.out !== 'failed' && end.out !== 'timeout') return end;
     const wait = backoffMs(task.header, failureCount(task) + 1, this.#deps.random);
-    return wait === 0 ? end : { ...end, next_at: this.#deps.clock.wallMs() + wait };
+    return wait === 0 ? end : { ...end, next_at: this.#now(task.id) + wait };
   }
 
   /** Adds the final when the facts call for one. A mere home store may do so only for a result. */
   #finishIfDue(record: RecordState, fact: DotOf, mayDecide: boolean): RecordState {
-    const now = this.#deps.clock.wallMs();
-    const step = nextStep(taskOf(record), now);
+    const step = nextStep(taskOf(record), this.#now(record.id));
     if (step.step !== 'finish' || !mayDecide) return record;
     const final: FinalFact = {
       t: 'final',
       ...step.final,
-      at: now,
-      drop_at: now + this.#deps.retentionAgeMs,
+      at: this.#deps.clock.wallMs(),
+      drop_at: this.#deps.clock.wallMs() + this.#deps.retentionAgeMs,
     };
     const finished = withFact(record, fact(toWire(final)));
     invariant(taskOf(finished).final !== undefined, `task ${record.id} did not become final`);

@@ -88,7 +88,9 @@ export function nextStep(task: Task, nowWallMs: number): NextStep {
   ) {
     return finish('expired', 'queue_timeout');
   }
-  if (nowWallMs < dueAt(task)) return { step: 'wait', untilWallMs: dueAt(task), why: 'run_at' };
+  // Without a delay there is nothing to wait for, wherever the clock of the accepting host stands.
+  if (header.delay_ms > 0 && nowWallMs < dueAt(task))
+    return { step: 'wait', untilWallMs: dueAt(task), why: 'run_at' };
   const backoffUntil = ends.reduce((latest, end) => Math.max(latest, end.next_at ?? 0), 0);
   if (nowWallMs < backoffUntil) return { step: 'wait', untilWallMs: backoffUntil, why: 'backoff' };
   return { step: 'start' };
@@ -109,14 +111,34 @@ export function nextDeadline(task: Task, nowWallMs: number): number | undefined 
   return later.length === 0 ? undefined : Math.min(...later);
 }
 
-/** Exponential backoff with jitter of a quarter; the n-th failure waits delay·2^(n−1), at most `max_ms`. */
-export function backoffMs(header: TaskHeader, failures: number, random: Random): number {
-  const { backoff } = header;
+const REFUSAL_PAUSE_MS = 50;
+/** So that PLACED_MAX refusals take most of an hour, and not seconds. */
+const REFUSAL_PAUSE_MS_MAX = 10_000;
+
+/** The pause after the refusal of this run: it grows with those that came right before it. */
+export function refusalPauseMs(task: Task, runId: string): number {
+  const others = task.attempts.filter((attempt) => attempt.start.run_id !== runId);
+  const last = others.findLastIndex((attempt) => attempt.ends[0]?.out !== 'refused');
+  const inRow = others.length - 1 - last;
+  return Math.min(REFUSAL_PAUSE_MS * 2 ** inRow, REFUSAL_PAUSE_MS_MAX);
+}
+
+const BACKOFF_MS_MAX = 30 * 86_400_000;
+const BACKOFF_JITTER = 0.25;
+
+function plainBackoffMs({ backoff }: TaskHeader, failures: number): number {
   if (backoff === undefined) return 0;
   const plain =
     backoff.type === 'fixed'
       ? backoff.delay_ms
-      : backoff.delay_ms * 2 ** Math.min(failures - 1, 40);
-  const capped = Math.min(plain, backoff.max_ms ?? Number.MAX_SAFE_INTEGER, 30 * 86_400_000);
-  return Math.round(jitter(random, capped, 0.25));
+      : backoff.delay_ms * 2 ** Math.min(Math.max(0, failures - 1), 40);
+  return Math.min(plain, backoff.max_ms ?? Number.MAX_SAFE_INTEGER, BACKOFF_MS_MAX);
 }
+
+/** Exponential backoff with jitter of a quarter; the n-th failure waits delay·2^(n−1), at most `max_ms`. */
+export const backoffMs = (header: TaskHeader, failures: number, random: Random): number =>
+  Math.round(jitter(random, plainBackoffMs(header, failures), BACKOFF_JITTER));
+
+/** No pause after so many failures is longer. */
+export const backoffCeilingMs = (header: TaskHeader, failures: number): number =>
+  plainBackoffMs(header, failures) * (1 + BACKOFF_JITTER);

@@ -180,7 +180,8 @@ export class Dispatcher {
     const now = this.#deps.clock.nowMs();
     const refused = this.#demands.get(demand)?.refused ?? new Map();
     for (const [peer, refusal] of refused) if (refusal.untilMs <= now) refused.delete(peer);
-    return refused;
+    const here = this.#deps.slots.pausedBecause(demand);
+    return here === undefined ? refused : new Map(refused).set(this.#deps.view.self().peerId, here);
   }
 
   #askOthers(demand: Demand, state: DemandState): void {

@@ -10,6 +10,9 @@ import { type MeshView, presentPeers } from './mesh-view.ts';
 import type { Task } from './task.ts';
 import { type Entry, REPEAT_MS } from './watcher.ts';
 
+/** What the network kept during a silence has arrived so soon after it, wherever the wall clocks stand. */
+const KEPT_MS_MAX = 2_000;
+
 export interface HomeDeps {
   readonly clock: Clock;
   readonly log: Logger;
@@ -37,7 +40,8 @@ export class HomeKeeper {
     const { view, clock, replica } = this.#deps;
     const ageMs = clock.wallMs() - (parseTaskId(task.id)?.createdMs ?? 0);
     return homeOf(task.record).every(
-      (store) => store === replica.storeId || view.inTouchForMs(store) > Math.max(0, ageMs),
+      (store) =>
+        store === replica.storeId || view.inTouchForMs(store) > Math.max(KEPT_MS_MAX, ageMs),
     );
   }
 

@@ -72,11 +72,13 @@ export class Intents {
     return noted ? ok({}) : err(coveyError('NOT_FOUND', { what: `task ${id}` }));
   }
 
-  /** Tells the home of a task that another one came first. */
-  async markDuplicate(id: string, of: string): Promise<void> {
+  /** Tells the home of a task that another one came first. False: it could not be told yet. */
+  async markDuplicate(id: string, of: string): Promise<boolean> {
     const found = await this.#deps.reader.find(id, false);
-    if (found === undefined || taskOf(found.record).final !== undefined) return;
-    await atHome(this.#deps, homeOf(found.record), '', 'task.duplicate', { id, of });
+    if (found === undefined) return false;
+    if (taskOf(found.record).final !== undefined) return true;
+    const home = homeOf(found.record);
+    return (await atHome(this.#deps, home, '', 'task.duplicate', { id, of })) !== undefined;
   }
 
   async #onDuplicate(body: WireMap): Promise<Result<WireMap, CoveyError>> {

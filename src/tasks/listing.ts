@@ -1,24 +1,48 @@
-/** Listing the tasks of the whole mesh: every peer scans what it holds, the asker merges. Message: `task.scan`. */
+/**
+ * Listing the tasks of the whole mesh: every peer scans what it holds from the newest on, the asker merges.
+ * Message: `task.scan`.
+ *
+ * A scan ends where it has found or read enough and says where: its *cut*. Below the highest cut of all scans
+ * somebody may hold a newer task that was not read yet, so nothing below it is shown, and the next scans begin there.
+ */
 import type { TaskState, TaskSummary } from '../api/task.ts';
 import { coveyError } from '../base/errors.ts';
 import { err, ok } from '../base/result.ts';
+import { MIB } from '../base/units.ts';
 import type { Clock } from '../ports/clock.ts';
 import { sleep } from '../ports/clock.ts';
+import type { RecordState } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
 import type { WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { CallResult, Messaging } from '../wire/messaging.ts';
 import { type MeshView, presentPeers } from './mesh-view.ts';
-import { summaryOf } from './view.ts';
+import { taskOf } from './task.ts';
+import { standingOf, summaryOf } from './view.ts';
 import type { Visibility } from './visibility.ts';
 
 /** Records read without letting other work in between. */
 const SCAN_PAGE = 500;
-/** Records one scan may pass over; a rarer match is found by the next page of the list. */
-const SCAN_RECORDS_MAX = 200_000;
 const SCAN_TIMEOUT_MS = 5_000;
-/** Ids of one scan by id: what five peers can find at the limit of a list. */
-const SCAN_IDS_MAX = 10_000;
+/** Tasks of one scan's answer: a page of a list, as the control surface allows it. */
+const SCAN_TASKS_MAX = 1_000;
+
+/** What one call may cost, before it answers with what it has and a cursor. */
+export const LIST_LIMITS = {
+  /** Records and time that one scan may take: well within SCAN_TIMEOUT_MS, also on a busy host. */
+  scanRecords: 50_000,
+  scanMs: 1_500,
+  /** Asked of a scan also where fewer are wanted: some turn out to be further along, and a round costs more. */
+  scanTasks: 100,
+  /** Of one answer, a scan's or the list's: a frame holds 8 MiB, a client's line 16, and a command line is 128 KiB. */
+  answerBytes: 2 * MIB,
+  /** Ids compared in one request; an answer to so many fits into a frame. */
+  confirmIds: 1_000,
+  /** Rounds of scans, and the time after which no other begins: a client waits for 60 s. */
+  rounds: 64,
+  listMs: 10_000,
+};
+export type ListLimits = Readonly<typeof LIST_LIMITS>;
 
 export interface ListQuery {
   readonly state?: TaskState;
@@ -33,7 +57,8 @@ export interface Listing {
   readonly tasks: TaskSummary[];
   /** Names of members that did not answer. */
   readonly unreachable: string[];
-  readonly more: boolean;
+  /** Set when there may be older ones: what to pass as `before`. Also with no tasks at all in this part. */
+  readonly cursor: string | undefined;
 }
 
 export interface ListingDeps {
@@ -62,108 +87,185 @@ const rankOf = (task: TaskSummary): number =>
   // Of equal copies the owner's stands: it alone knows why the task waits.
   (task.reason === 'owner_unreachable' ? 0 : 0.5);
 
+const isState = (value: unknown): value is TaskState =>
+  typeof value === 'string' && Object.hasOwn(PROGRESS, value);
+const bytesOf = (task: TaskSummary): number => JSON.stringify(task).length;
+
+/** One part of a list, complete down to `cut`; without `cut` nothing is older. */
+interface Part {
+  readonly tasks: readonly TaskSummary[];
+  readonly cut: string | undefined;
+}
+
+/** Where one list stands: what is furthest along of each task, and who does not answer. */
+interface Walk {
+  readonly query: ListQuery;
+  readonly silent: Set<string>;
+}
+
 export class Lister {
   readonly #deps: ListingDeps;
+  readonly #limits: ListLimits;
 
-  constructor(deps: ListingDeps) {
+  constructor(deps: ListingDeps, limits: ListLimits = LIST_LIMITS) {
     this.#deps = deps;
+    this.#limits = limits;
     deps.messaging.onRequest('task.scan', (_from, body) => this.#onScan(body));
   }
 
   async list(query: ListQuery): Promise<Listing> {
-    const { view } = this.#deps;
-    // A copy lags behind: whether a task still waits is only known when all copies of it were compared.
-    const isUnfinished = query.state !== undefined && PROGRESS[query.state] < 4;
-    const body: WireMap = isUnfinished
-      ? { ...query, state: undefined, unfinished: true }
-      : { ...query };
-    const best = new Map<string, TaskSummary>();
-    const scanned = await this.#scanAll(body, best);
-    // The first scan left out final copies, which are further along than any other.
-    if (isUnfinished && best.size > 0) await this.#scanAll({ ids: [...best.keys()] }, best);
+    const { view, clock } = this.#deps;
+    const { rounds, listMs, answerBytes } = this.#limits;
+    const walk: Walk = { query, silent: new Set() };
+    const until = clock.nowMs() + listMs;
+    const tasks: TaskSummary[] = [];
+    let bytes = 0;
+    const isFull = () => tasks.length >= query.limit || bytes >= answerBytes;
+    let cursor = query.before;
+    for (let round = 0; round < rounds && clock.nowMs() < until; round++) {
+      const part = await this.#part(walk, cursor, query.limit - tasks.length);
+      cursor = part.cut;
+      for (const task of part.tasks) {
+        if (isFull()) {
+          // What does not fit any more comes with the next call: from the last one that was shown.
+          cursor = tasks.at(-1)?.id;
+          break;
+        }
+        tasks.push(task);
+        bytes += bytesOf(task);
+      }
+      if (cursor === undefined || isFull()) break;
+    }
     const dead = view.peers().filter((peer) => peer.status === 'dead');
-    const sorted = [...best.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
-    const matching = sorted.filter(
-      (task) => query.state === undefined || task.state === query.state,
-    );
-    return {
-      tasks: matching.slice(0, query.limit),
-      unreachable: [...scanned.unreachable, ...dead.map((peer) => peer.name)].sort(),
-      more: scanned.more || matching.length > query.limit,
-    };
+    const unreachable = [...walk.silent, ...dead.map((peer) => peer.name)].sort();
+    return { tasks, unreachable, cursor };
   }
 
-  /** One scan of every peer in sight; what is furthest along stays in `best`. */
+  /** The newest matching tasks older than `before`: one scan of every peer in sight. */
+  async #part(walk: Walk, before: string | undefined, wanted: number): Promise<Part> {
+    const { limit: _limit, before: _before, ...filter } = walk.query;
+    const best = new Map<string, TaskSummary>();
+    const limit = Math.max(wanted, this.#limits.scanTasks);
+    const body: WireMap = { ...filter, limit, ...(before === undefined ? {} : { before }) };
+    let cut = await this.#scanAll(body, walk, best);
+    let tasks = [...best.values()]
+      .filter((task) => cut === undefined || task.id >= cut)
+      .sort((a, b) => (a.id < b.id ? 1 : -1));
+    const { state } = walk.query;
+    if (state === undefined || tasks.length === 0) return { tasks, cut };
+    // Scans answer by their own copy, and a copy lags behind: whether a task is in this state only shows when all
+    // copies of it were compared. The one that is furthest along is in it too, so no scan has left it out.
+    if (tasks.length > this.#limits.confirmIds) {
+      tasks = tasks.slice(0, this.#limits.confirmIds);
+      cut = tasks.at(-1)?.id;
+    }
+    await this.#scanAll({ ids: tasks.map((task) => task.id) }, walk, best);
+    tasks = tasks.map((task) => best.get(task.id) ?? task).filter((task) => task.state === state);
+    return { tasks, cut };
+  }
+
+  /** Asks every peer in sight; what is furthest along stays in `best`. Answers the highest cut. */
   async #scanAll(
     body: WireMap,
+    { silent }: Walk,
     best: Map<string, TaskSummary>,
-  ): Promise<{ unreachable: string[]; more: boolean }> {
+  ): Promise<string | undefined> {
     const { messaging, view } = this.#deps;
-    const unreachable: string[] = [];
-    let more = false;
-    await Promise.all(
-      presentPeers(view).map(async (peer) => {
-        const options = { timeoutMs: SCAN_TIMEOUT_MS, frameClass: 'bulk' } as const;
-        const answer = await messaging.call(peer.peerId, 'task.scan', body, options);
-        if (!answer.ok) {
-          unreachable.push(peer.name);
-          return;
-        }
-        more ||= answer.value.more === true;
-        const tasks = Array.isArray(answer.value.tasks) ? (answer.value.tasks as WireValue[]) : [];
-        for (const item of tasks) {
-          if (!isWireMap(item)) continue;
-          const task = item as unknown as TaskSummary;
-          const known = best.get(task.id);
-          if (known === undefined || rankOf(task) > rankOf(known)) best.set(task.id, task);
-        }
-      }),
-    );
-    return { unreachable, more };
+    let highest: string | undefined;
+    const ask = presentPeers(view).map(async (peer) => {
+      // Once is enough: it would cost the whole patience again, and the list is incomplete anyway.
+      if (silent.has(peer.name)) return;
+      const options = { timeoutMs: SCAN_TIMEOUT_MS, frameClass: 'bulk' } as const;
+      const answer = await messaging.call(peer.peerId, 'task.scan', body, options);
+      const cut = answer.ok ? cutOf(answer.value, body.before) : undefined;
+      if (!answer.ok || cut === 'wrong') {
+        silent.add(peer.name);
+        return;
+      }
+      if (cut !== undefined && (highest === undefined || cut > highest)) highest = cut;
+      const tasks = Array.isArray(answer.value.tasks) ? (answer.value.tasks as WireValue[]) : [];
+      for (const item of tasks) {
+        if (!isWireMap(item)) continue;
+        const task = item as unknown as TaskSummary;
+        const known = best.get(task.id);
+        if (known !== undefined && rankOf(task) <= rankOf(known)) continue;
+        // A comparison comes without the command line, which is the same in all copies.
+        best.set(task.id, known?.argv === undefined ? task : { ...task, argv: known.argv });
+      }
+    });
+    await Promise.all(ask);
+    return highest;
   }
 
-  /** What this store may tell of these very tasks. */
+  #summary(record: RecordState): TaskSummary {
+    const { clock, waitingReason } = this.#deps;
+    return summaryOf(record, clock.wallMs(), waitingReason(record.id));
+  }
+
+  /** What this store may tell of these very tasks; without command lines, which the asker has. */
   #summaries(ids: readonly WireValue[]): WireValue[] {
-    const { visibility, clock, waitingReason } = this.#deps;
-    return ids.slice(0, SCAN_IDS_MAX).flatMap((id) => {
-      const record = typeof id === 'string' ? visibility.get(id) : undefined;
+    return ids.slice(0, this.#limits.confirmIds).flatMap((id) => {
+      const record = typeof id === 'string' ? this.#deps.visibility.get(id) : undefined;
       if (record?.kind !== 'task') return [];
-      return [summaryOf(record, clock.wallMs(), waitingReason(record.id)) as unknown as WireMap];
+      const { argv: _argv, ...summary } = this.#summary(record);
+      return [summary as unknown as WireMap];
     });
   }
 
+  /** The task of this id if the scan asks for it. */
+  #matching(id: string, body: WireMap): RecordState | undefined {
+    const { replica, visibility, clock } = this.#deps;
+    if (typeof body.suffix === 'string' && !id.endsWith(body.suffix)) return undefined;
+    const state = isState(body.state) ? body.state : undefined;
+    const wantsUnfinished = state !== undefined && PROGRESS[state] < PROGRESS.expired;
+    // Most of a store is final: that need not be read from the disk to be passed over.
+    const mayMatch = !wantsUnfinished || replica.isUnfinished(id) || visibility.isHidden(id);
+    const record = mayMatch ? visibility.get(id) : undefined;
+    if (record?.kind !== 'task') return undefined;
+    const task = taskOf(record);
+    const matches =
+      (body.queue === undefined || task.header.queue === body.queue) &&
+      (body.type === undefined || task.header.type === body.type) &&
+      (state === undefined || standingOf(task, clock.wallMs()).state === state);
+    return matches ? record : undefined;
+  }
+
   async #onScan(body: WireMap): Promise<CallResult> {
-    const { replica, visibility, clock, waitingReason } = this.#deps;
-    if (Array.isArray(body.ids)) return ok({ tasks: this.#summaries(body.ids), more: false });
-    const limit = typeof body.limit === 'number' ? Math.min(body.limit, 1_000) : 100;
-    const tasks: WireValue[] = [];
-    let before = typeof body.before === 'string' ? body.before : undefined;
-    const suffix = typeof body.suffix === 'string' ? body.suffix : undefined;
+    const { replica, clock } = this.#deps;
+    const { scanRecords, scanMs, answerBytes } = this.#limits;
+    if (Array.isArray(body.ids)) return ok({ tasks: this.#summaries(body.ids) });
+    const limit = typeof body.limit === 'number' ? Math.min(body.limit, SCAN_TASKS_MAX) : 100;
     if (limit < 1) return err(coveyError('INVALID_PARAMS', { why: 'limit must be 1 or more' }));
-    for (let read = 0; read < SCAN_RECORDS_MAX; read += SCAN_PAGE) {
-      const ids = replica.ids({
-        ...(before === undefined ? {} : { before }),
-        limit: SCAN_PAGE,
-        newestFirst: true,
-      });
+    const tasks: WireValue[] = [];
+    const until = clock.nowMs() + scanMs;
+    let before = typeof body.before === 'string' ? body.before : undefined;
+    let bytes = 0;
+    for (let read = 0; ; ) {
+      const page = Math.min(SCAN_PAGE, scanRecords - read);
+      const from = before === undefined ? {} : { before };
+      const ids = replica.ids({ ...from, limit: page, newestFirst: true });
       for (const id of ids) {
         before = id;
-        if (suffix !== undefined && !id.endsWith(suffix)) continue;
-        const record = visibility.get(id);
-        if (record === undefined || record.kind !== 'task') continue;
-        const task = summaryOf(record, clock.wallMs(), waitingReason(id));
-        const matches =
-          (body.state === undefined || task.state === body.state) &&
-          (body.unfinished !== true || PROGRESS[task.state] < 4) &&
-          (body.queue === undefined || task.queue === body.queue) &&
-          (body.type === undefined || task.type === body.type);
-        if (!matches) continue;
+        const record = this.#matching(id, body);
+        if (record === undefined) continue;
+        const task = this.#summary(record);
         tasks.push(task as unknown as WireMap);
-        if (tasks.length >= limit) return ok({ tasks, more: true });
+        bytes += bytesOf(task);
+        if (tasks.length >= limit || bytes >= answerBytes) return ok({ tasks, cut: id });
       }
-      if (ids.length < SCAN_PAGE) return ok({ tasks, more: false });
+      read += ids.length;
+      if (ids.length < page) return ok({ tasks });
+      if (read >= scanRecords || clock.nowMs() >= until) {
+        return ok({ tasks, ...(before === undefined ? {} : { cut: before }) });
+      }
       await sleep(clock, 0);
     }
-    return ok({ tasks, more: true });
   }
+}
+
+/** Where a scan ended. One that did not get on would be asked the same for ever. */
+function cutOf(answer: WireMap, before: WireValue | undefined): string | undefined | 'wrong' {
+  const { cut } = answer;
+  if (cut === undefined) return undefined;
+  return typeof cut === 'string' && (typeof before !== 'string' || cut < before) ? cut : 'wrong';
 }

@@ -15,14 +15,15 @@ import type { Attempts, Placed } from './attempts.ts';
 import { nextDeadline, nextStep } from './decide.ts';
 import { demandOf } from './demand.ts';
 import type { Credit, Dispatcher } from './dispatcher.ts';
-import { type StartFact, toWire } from './facts.ts';
 import { HomeKeeper } from './home-keeper.ts';
 import type { MeshView } from './mesh-view.ts';
+import { type Fused, Newborns } from './newborn.ts';
 import { ownerOf, ownerOrder } from './ownership.ts';
 import type { Runner } from './runner.ts';
 import { sendStart } from './start-order.ts';
 import type { Takeover } from './takeover.ts';
-import { currentAttempt, type Task, taskOf } from './task.ts';
+import { attemptByRun, currentAttempt, isOpen, type Task, taskOf } from './task.ts';
+import type { TaskClock } from './task-clock.ts';
 import { type Entry, Watcher } from './watcher.ts';
 
 const WATCH_INTERVAL_MS = 500;
@@ -33,6 +34,7 @@ const PLACE_RETRY_MS = 1_000;
 
 export interface OwnerDeps {
   readonly clock: Clock;
+  readonly taskClock: TaskClock;
   readonly log: Logger;
   readonly messaging: Messaging;
   readonly replica: Replica;
@@ -43,15 +45,14 @@ export interface OwnerDeps {
   readonly takeover: Takeover;
   readonly copies: number;
   readonly killGraceMs: number;
+  /** More or fewer tasks wait here: with all slots taken nothing else would tell the others. */
+  readonly onLoad: () => void;
 }
 
 export class Owner {
   readonly #deps: OwnerDeps;
   readonly #entries = new Map<string, Entry>();
-  /** Created here just now: nobody can know more of them. */
-  readonly #fresh = new Set<string>();
-  /** Placed in the write that created the task; they go on as soon as that write is visible. */
-  readonly #fused = new Map<string, { start: StartFact; credit: string }>();
+  readonly #newborns: Newborns;
   readonly #homes: HomeKeeper;
   readonly #watcher: Watcher;
   #timer: Timer | undefined;
@@ -61,6 +62,11 @@ export class Owner {
   constructor(deps: OwnerDeps) {
     this.#deps = deps;
     this.#homes = new HomeKeeper(deps);
+    this.#newborns = new Newborns({
+      ...deps,
+      homes: this.#homes,
+      giveBack: (credit) => this.#giveBack({ peerId: deps.view.self().peerId, credit }),
+    });
     this.#watcher = new Watcher({
       ...deps,
       settled: (entry, again) => this.#settled(entry, again),
@@ -78,6 +84,7 @@ export class Owner {
     const tick = (): void => {
       if (this.#wasPaused()) this.readAgain();
       this.#tickedMs = this.#deps.clock.nowMs();
+      this.#newborns.sweep();
       for (const entry of [...this.#entries.values()]) this.#watch(entry);
       this.#timer = this.#deps.clock.after(WATCH_INTERVAL_MS, tick);
     };
@@ -96,9 +103,8 @@ export class Owner {
    */
   readAgain(): void {
     for (const entry of this.#entries.values()) {
-      if (entry.phase !== 'owned') continue;
-      if (entry.starting) entry.mustRead = true;
-      else this.#read(entry);
+      if (entry.phase === 'owned' && !entry.starting) this.#read(entry);
+      else entry.mustRead = true;
     }
   }
 
@@ -128,6 +134,13 @@ export class Owner {
     return this.#entries.size;
   }
 
+  /** Tasks that could start and have no slot: neither active nor delayed. Looks at no record. */
+  get waitingCount(): number {
+    let count = 0;
+    for (const entry of this.#entries.values()) if (entry.queued) count += 1;
+    return count;
+  }
+
   owns(id: string): boolean {
     return this.#entries.get(id)?.phase === 'owned';
   }
@@ -149,27 +162,9 @@ export class Owner {
     }
   }
 
-  /**
-   * For the creation of a record at this store: adds attempt 1 to that very write when the task can start at
-   * once here. No other store ever writes an attempt in this one's name.
-   */
-  enrich(
-    record: RecordState,
-    fact: Parameters<Parameters<Replica['change']>[1]>[0]['fact'],
-  ): RecordState {
-    if (record.kind !== 'task' || this.#closed || this.#wasPaused()) return record;
-    const task = taskOf(record);
-    if (!this.#homes.isInSight(task)) return record;
-    this.#fresh.add(record.id);
-    const { view, clock, dispatcher, attempts, replica } = this.#deps;
-    const isOwner = ownerOf(task, view) === replica.storeId;
-    if (!isOwner || nextStep(task, clock.wallMs()).step !== 'start') return record;
-    const credit = dispatcher.reserveNow(demandOf(task.header));
-    if (credit === undefined) return record;
-    const start = attempts.startFact(task, view.self());
-    this.#fused.set(record.id, { start, credit });
-    const dotted = fact(toWire(start));
-    return { ...record, facts: [dotted] };
+  /** For the creation of a record at this store, in the write that first stores it. */
+  enrich(...creation: Parameters<Newborns['enrich']>): RecordState {
+    return this.#closed || this.#wasPaused() ? creation[0] : this.#newborns.enrich(...creation);
   }
 
   evaluate(id: string): void {
@@ -197,7 +192,7 @@ export class Owner {
 
   #enter(task: Task): Entry {
     const now = this.#deps.clock.nowMs();
-    const isFresh = this.#fresh.delete(task.id) && this.#homes.isInSight(task);
+    const isFresh = this.#newborns.takeFresh(task);
     const entry: Entry = {
       id: task.id,
       phase: isFresh ? 'owned' : 'syncing',
@@ -208,6 +203,7 @@ export class Owner {
       timer: undefined,
       heardMs: now,
       askedMs: Number.NEGATIVE_INFINITY,
+      held: undefined,
     };
     this.#entries.set(task.id, entry);
     return entry;
@@ -218,6 +214,11 @@ export class Owner {
     for (const id of ids) {
       const entry = this.#entries.get(id);
       if (entry === undefined || entry.phase === 'owned') continue;
+      // What was asked before or during a silence may be lost or old.
+      if (entry.mustRead) {
+        this.#read(entry);
+        continue;
+      }
       entry.phase = 'owned';
       entry.complete = complete(id);
       entry.heardMs = Number.NEGATIVE_INFINITY;
@@ -226,32 +227,42 @@ export class Owner {
   }
 
   #forget(id: string): void {
-    this.#fresh.delete(id);
+    this.#newborns.forget(id);
     const entry = this.#entries.get(id);
     entry?.timer?.cancel();
+    if (entry?.queued === true) this.#deps.onLoad();
     this.#entries.delete(id);
   }
 
   #act(entry: Entry, task: Task): void {
-    const { clock, attempts, dispatcher } = this.#deps;
-    const fused = this.#fused.get(task.id);
+    const { taskClock, dispatcher } = this.#deps;
+    const fused = this.#newborns.takeFused(task.id);
     if (fused !== undefined) {
-      this.#fused.delete(task.id);
       entry.starting = true;
       void this.#secureFused(entry, fused);
       return;
     }
     this.#homes.grow(entry, task);
-    const now = clock.wallMs();
+    taskClock.enter(task);
+    const now = taskClock.nowMs(task.id);
     this.#setTimer(entry, nextDeadline(task, now), now);
     const step = nextStep(task, now);
-    if (step.step === 'finish') void attempts.finish(task.id);
+    if (step.step === 'finish') void this.#finish(entry);
     else if (step.step === 'running') this.#watch(entry);
     else if (step.step === 'start' && !entry.queued && !entry.starting) {
       entry.queued = true;
+      this.#deps.onLoad();
       const { id, header, submittedAt } = task;
       dispatcher.add(demandOf(header), { id, priority: header.priority, submittedAt });
     }
+  }
+
+  async #finish(entry: Entry): Promise<void> {
+    if (entry.starting) return;
+    entry.starting = true;
+    const written = await this.#deps.attempts.finish(entry.id);
+    if (!written) this.#setTimer(entry, PLACE_RETRY_MS, 0);
+    this.#settled(entry, written);
   }
 
   #setTimer(entry: Entry, atWallMs: number | undefined, nowWallMs: number): void {
@@ -290,7 +301,7 @@ export class Owner {
     this.#settled(entry, placed !== 'later');
   }
 
-  async #secureFused(entry: Entry, fused: { start: StartFact; credit: string }): Promise<void> {
+  async #secureFused(entry: Entry, fused: Fused): Promise<void> {
     const credit = { peerId: this.#deps.view.self().peerId, credit: fused.credit };
     const secured = await this.#deps.attempts.secure(entry.id, fused.start);
     const record = this.#deps.replica.get(entry.id);
@@ -311,9 +322,14 @@ export class Owner {
    */
   async #order(entry: Entry, placed: Placed, credit: Credit): Promise<void> {
     const { record, start } = placed;
-    if (entry.mustRead) {
+    const now = this.#deps.replica.get(record.id);
+    const task = now === undefined ? undefined : taskOf(now);
+    const attempt = task === undefined ? undefined : attemptByRun(task, start.run_id);
+    // While it was brought to the others they may have brought an end, a loss or a cancel.
+    const isCalledFor = attempt !== undefined && isOpen(attempt) && task?.final === undefined;
+    if (!isCalledFor || entry.mustRead || task?.cancel !== undefined) {
       this.#giveBack(credit);
-      await this.#deps.attempts.takeBack(record.id, start);
+      if (isCalledFor) await this.#deps.attempts.takeBack(record.id, start);
       return;
     }
     const answer = await sendStart(this.#deps, placed, credit);

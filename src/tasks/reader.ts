@@ -3,7 +3,7 @@
  * answers what it may tell, and the answers are joined.
  *
  * Messages: `task.read {ids, blobs}`, `task.scan {…}` (requests), `task.watch {ids}` (cast), `task.final {record}`
- * (cast back to the watcher).
+ * or `{stone}` (cast back to the watcher).
  */
 import type { TaskState, TaskSummary } from '../api/task.ts';
 import { coveyError } from '../base/errors.ts';
@@ -17,15 +17,23 @@ import {
   type RecordState,
 } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
+import { decodeTombstone, encodeTombstone, type Tombstone } from '../records/tombstone.ts';
 import { encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { CallResult, Messaging } from '../wire/messaging.ts';
 import { decodeBlob, type TaskBlob } from './facts.ts';
 import { type MeshView, presentPeers } from './mesh-view.ts';
+import { remainsOf } from './remains.ts';
 import type { Tails } from './tails.ts';
 import { isTaskRecord, taskOf } from './task.ts';
 import type { ViewExtras } from './view.ts';
 import type { Visibility } from './visibility.ts';
+
+/** What was seen of a task: a copy, and that somebody dropped it after its end. */
+interface Seen {
+  readonly found: Found | undefined;
+  readonly stone: Tombstone | undefined;
+}
 
 /** Ids of one `task.read` or `task.watch`. */
 const IDS_MAX = 1_000;
@@ -69,6 +77,10 @@ export class Reader {
     deps.messaging.onMessage('task.final', (_from, body) => {
       const record = body.record instanceof Uint8Array ? decodeRecordBytes(body.record) : undefined;
       if (record !== undefined && isTaskRecord(record)) this.#settle(record);
+      const { stone } = body;
+      const ended = decodeTombstone(stone);
+      if (ended !== undefined && isWireMap(stone) && typeof stone.id === 'string')
+        this.#settle(remainsOf(stone.id, ended));
     });
     deps.visibility.onTold((id) => this.#told(id));
   }
@@ -87,21 +99,32 @@ export class Reader {
 
   /** One task as the mesh knows it; undefined when nobody who answered does. */
   async find(id: string, blobs: boolean): Promise<Found | undefined> {
-    const local = this.#tell(id, blobs);
-    if (local !== undefined && taskOf(local.record).final !== undefined) return local;
-    const home = local === undefined ? this.#deps.homeOfId(id) : homeOf(local.record);
-    const first = await this.#ask(id, blobs, home, local);
-    if (first !== undefined) return first;
-    const others = presentPeers(this.#deps.view).map((peer) => peer.storeId);
-    return this.#ask(id, blobs, others, undefined);
+    return (await this.#look(id, blobs)).found;
   }
 
-  async #ask(
-    id: string,
-    blobs: boolean,
-    stores: readonly string[],
-    local: Found | undefined,
-  ): Promise<Found | undefined> {
+  /** The same, or what is left of a task whose record was dropped: its end alone. To be told, not to be acted on. */
+  async findOrRemains(id: string, blobs: boolean): Promise<Found | undefined> {
+    const { found, stone } = await this.#look(id, blobs);
+    if (found !== undefined && taskOf(found.record).final !== undefined) return found;
+    // A tombstone beats every copy that is not final.
+    const remains = stone === undefined ? undefined : remainsOf(id, stone);
+    return remains === undefined ? found : { record: remains, extras: {} };
+  }
+
+  async #look(id: string, blobs: boolean): Promise<Seen> {
+    const { replica, homeOfId, view } = this.#deps;
+    const found = this.#tell(id, blobs);
+    if (found !== undefined && taskOf(found.record).final !== undefined)
+      return { found, stone: undefined };
+    const local = { found, stone: found === undefined ? replica.tombstone(id) : undefined };
+    const home = found === undefined ? homeOfId(id) : homeOf(found.record);
+    const first = await this.#ask(id, blobs, home, local);
+    if (first.found !== undefined || first.stone !== undefined) return first;
+    const others = presentPeers(view).map((peer) => peer.storeId);
+    return this.#ask(id, blobs, others, first);
+  }
+
+  async #ask(id: string, blobs: boolean, stores: readonly string[], local: Seen): Promise<Seen> {
     const { view, messaging } = this.#deps;
     const peers = view
       .peers()
@@ -111,13 +134,11 @@ export class Reader {
         messaging.call(peer.peerId, 'task.read', { ids: [id], blobs }, { timeoutMs: 2_000 }),
       ),
     );
-    let found = local;
+    let { found, stone } = local;
     for (const answer of answers) {
-      const item =
-        answer.ok && Array.isArray(answer.value.items)
-          ? (answer.value.items as WireValue[])[0]
-          : undefined;
-      const other = isWireMap(item) ? readFound(item) : undefined;
+      if (!answer.ok) continue;
+      const other = firstOf(answer.value.items, readFound);
+      stone ??= firstOf(answer.value.stones, decodeTombstone);
       if (other === undefined) continue;
       found =
         found === undefined
@@ -127,7 +148,7 @@ export class Reader {
               extras: { ...found.extras, ...other.extras },
             };
     }
-    return found;
+    return { found, stone };
   }
 
   /** What this store may tell of a task. */
@@ -152,17 +173,23 @@ export class Reader {
     if (ids.length > IDS_MAX)
       return err(coveyError('INVALID_PARAMS', { why: `at most ${IDS_MAX} ids` }));
     const items: WireValue[] = [];
+    const stones: WireValue[] = [];
     let bytes = 0;
     for (const id of ids) {
-      const found = typeof id === 'string' ? this.#tell(id, body.blobs === true) : undefined;
-      if (found === undefined || bytes > READ_BYTES_MAX) continue;
+      if (typeof id !== 'string' || bytes > READ_BYTES_MAX) continue;
+      const found = this.#tell(id, body.blobs === true);
+      if (found === undefined) {
+        const stone = this.#deps.replica.tombstone(id);
+        if (stone !== undefined) stones.push({ id, ...encodeTombstone(stone) });
+        continue;
+      }
       const encoded = encodeValue(encodeRecord(found.record));
       bytes += encoded.length;
       const { waitingReason, owner, progress, blob } = found.extras;
       const extras = { waiting_reason: waitingReason, owner, progress };
       items.push({ record: encoded, ...extras, blob: blob as WireMap | undefined });
     }
-    return ok({ items });
+    return ok({ items, stones });
   }
 
   // ---- waiting ------------------------------------------------------------------------------------------
@@ -195,13 +222,15 @@ export class Reader {
 
   /** Registers the ids at their homes; a home that knows the end answers it at once. */
   #askFor(ids: readonly string[]): void {
-    const { view, messaging, visibility, homeOfId } = this.#deps;
+    const { view, messaging, visibility, replica, homeOfId } = this.#deps;
     const byPeer = new Map<string, string[]>();
     const peers = view.peers().filter((peer) => peer.linked && !peer.self);
     for (const id of ids) {
       const local = visibility.get(id);
-      if (local !== undefined && taskOf(local).final !== undefined) {
-        this.#deps.clock.after(0, () => this.#settle(local));
+      const stone = local === undefined ? replica.tombstone(id) : undefined;
+      if (stone !== undefined || (local !== undefined && taskOf(local).final !== undefined)) {
+        const ended = stone === undefined ? local : remainsOf(id, stone);
+        this.#deps.clock.after(0, () => this.#settle(ended));
         continue;
       }
       const home = new Set([...homeOfId(id), ...(local === undefined ? [] : homeOf(local))]);
@@ -221,13 +250,18 @@ export class Reader {
   }
 
   #onWatch(from: string, body: WireMap): void {
-    const { visibility, clock } = this.#deps;
+    const { visibility, clock, replica, messaging } = this.#deps;
     const ids = Array.isArray(body.ids) ? (body.ids as WireValue[]).slice(0, IDS_MAX) : [];
     for (const id of ids) {
       if (typeof id !== 'string') continue;
       const record = visibility.get(id);
       if (record !== undefined && record.kind === 'task' && taskOf(record).final !== undefined) {
         this.#sendFinal(from, record);
+        continue;
+      }
+      const stone = record === undefined ? replica.tombstone(id) : undefined;
+      if (stone !== undefined) {
+        messaging.cast(from, 'task.final', { stone: { id, ...encodeTombstone(stone) } });
         continue;
       }
       if (!this.#watched.has(id) && this.#watched.size >= WATCHED_MAX) continue;
@@ -250,12 +284,22 @@ export class Reader {
     this.#deps.messaging.cast(peer, 'task.final', { record: encodeValue(encodeRecord(record)) });
   }
 
-  #settle(record: RecordState): void {
-    const waiters = this.#waiting.get(record.id);
-    if (waiters === undefined || taskOf(record).final === undefined) return;
+  #settle(record: RecordState | undefined): void {
+    const waiters = record === undefined ? undefined : this.#waiting.get(record.id);
+    if (record === undefined || waiters === undefined) return;
+    if (taskOf(record).final === undefined) return;
     this.#waiting.delete(record.id);
     for (const waiter of waiters) waiter(record);
   }
+}
+
+/** The first item of a list, read as what it should be. */
+function firstOf<T>(
+  list: WireValue | undefined,
+  read: (item: WireMap) => T | undefined,
+): T | undefined {
+  const [item] = Array.isArray(list) ? (list as readonly WireValue[]) : [];
+  return isWireMap(item) ? read(item) : undefined;
 }
 
 function readFound(item: WireMap): Found | undefined {

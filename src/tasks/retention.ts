@@ -5,7 +5,7 @@
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Spool } from '../ports/processes.ts';
-import { homeOf } from '../records/record.ts';
+import { homeOf, KEY_PREFIX } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
 import type { Attempts } from './attempts.ts';
 import type { MeshView } from './mesh-view.ts';
@@ -16,8 +16,10 @@ import { taskOf } from './task.ts';
 export const SWEEP_INTERVAL_MS = 10_000;
 /** Records dropped in one sweep, so that a sweep never holds the disk for long. */
 export const SWEEP_MAX = 2_000;
-/** Far in the future: lists final records by age whatever their drop time. */
-const ALL_TIMES_MS = 10 ** 15 - 1;
+/** Entries of the list by drop time that one sweep walks over; the next goes on there. Keys lie between the tasks. */
+export const WALK_MAX = 10_000;
+/** Read without letting other work in between. */
+const PAGE_MAX = 1_000;
 
 export interface RetentionDeps {
   readonly clock: Clock;
@@ -34,6 +36,10 @@ export interface RetentionDeps {
 export class Retention {
   readonly #deps: RetentionDeps;
   #timer: Timer | undefined;
+  #closed = false;
+  /** Where the walk over final records stands, and how many tasks it has passed since its start. */
+  #mark = '';
+  #passed = 0;
 
   constructor(deps: RetentionDeps) {
     this.#deps = deps;
@@ -42,13 +48,14 @@ export class Retention {
   start(): void {
     const tick = (): void => {
       void this.sweep().then(() => {
-        this.#timer = this.#deps.clock.after(SWEEP_INTERVAL_MS, tick);
+        if (!this.#closed) this.#timer = this.#deps.clock.after(SWEEP_INTERVAL_MS, tick);
       });
     };
     this.#timer = this.#deps.clock.after(SWEEP_INTERVAL_MS, tick);
   }
 
   close(): void {
+    this.#closed = true;
     this.#timer?.cancel();
   }
 
@@ -57,17 +64,17 @@ export class Retention {
     const { clock, replica, tails, tombstoneTtlMs } = this.#deps;
     await this.#shortenByCount();
     const now = clock.wallMs();
-    const dropped: string[] = [];
-    for (const id of replica.droppable(now, SWEEP_MAX)) {
-      if (await this.#drop(id, now)) dropped.push(id);
-    }
-    await tails.drop(dropped);
+    const due = this.#closed ? [] : replica.droppable(now, SWEEP_MAX);
+    // Before their records: after a stop in between nobody would find them again.
+    await tails.drop(due.filter((id) => !id.startsWith(KEY_PREFIX)));
+    let dropped = 0;
+    for (const id of due) if (!this.#closed && (await this.#drop(id, now))) dropped += 1;
     await replica.sweepTombstones(now - tombstoneTtlMs, SWEEP_MAX);
-    return dropped.length;
+    return dropped;
   }
 
   async #drop(id: string, nowWallMs: number): Promise<boolean> {
-    const { replica, spool } = this.#deps;
+    const { replica, spool, log } = this.#deps;
     const record = replica.get(id);
     if (record === undefined) return false;
     if (record.kind === 'key') {
@@ -79,23 +86,55 @@ export class Retention {
     const stone = { final: task.final.state, digest: task.final.digest, droppedWallMs: nowWallMs };
     const dropped = await replica.drop(id, stone);
     if (!dropped.ok || !dropped.value) return false;
-    await Promise.all(task.attempts.map((attempt) => spool.remove(attempt.start.run_id)));
+    for (const { start } of task.attempts) {
+      const removed = await spool.remove(start.run_id);
+      // From the next start on the spool counts them again, and lets them go as its oldest.
+      if (!removed.ok)
+        log.log('warn', 'output of a dropped task stays on the disk', { why: removed.error });
+    }
     return true;
   }
 
-  /** Too many final records: their owners let the oldest go now. */
+  /**
+   * Too many final tasks: their owners let the oldest go now. Keys do not count: they live longer than most tasks and
+   * have a limit of their own, and a result must not go because many keys are in use.
+   */
   async #shortenByCount(): Promise<void> {
-    const { replica, attempts, view, clock, countMax } = this.#deps;
-    const surplus = replica.heldCount - replica.unfinishedCount - countMax;
-    if (surplus <= 0) return;
+    const { replica, clock, countMax } = this.#deps;
+    const surplus = (): number =>
+      replica.heldCount - replica.heldKeys - replica.unfinishedCount - countMax;
     const now = clock.wallMs();
-    for (const id of replica.droppable(ALL_TIMES_MS, Math.min(surplus, SWEEP_MAX))) {
-      const record = replica.get(id);
-      if (record?.kind !== 'task' || !homeOf(record).includes(replica.storeId)) continue;
-      if (ownerOf(taskOf(record), view) !== replica.storeId) continue;
-      await attempts.note(id, (task) =>
-        task.dropAt !== undefined && task.dropAt > now ? { t: 'drop', drop_at: now } : undefined,
-      );
+    for (let looked = 0; looked < WALK_MAX && !this.#closed; ) {
+      // From the front again: those that were passed are gone, or others' to let go.
+      if (this.#passed >= surplus()) this.#startWalk();
+      if (surplus() <= 0) return;
+      const page = replica.byDropTime(this.#mark, Math.min(PAGE_MAX, WALK_MAX - looked));
+      for (const { mark, id } of page) {
+        if (this.#closed || this.#passed >= surplus()) return;
+        this.#mark = mark;
+        looked += 1;
+        if (id.startsWith(KEY_PREFIX)) continue;
+        this.#passed += 1;
+        await this.#letGo(id, now);
+      }
+      if (page.length < PAGE_MAX) return this.#startWalk();
     }
+  }
+
+  #startWalk(): void {
+    this.#mark = '';
+    this.#passed = 0;
+  }
+
+  async #letGo(id: string, nowWallMs: number): Promise<void> {
+    const { replica, attempts, view } = this.#deps;
+    const record = replica.get(id);
+    if (record?.kind !== 'task' || !homeOf(record).includes(replica.storeId)) return;
+    if (ownerOf(taskOf(record), view) !== replica.storeId) return;
+    await attempts.note(id, (task) =>
+      task.dropAt !== undefined && task.dropAt > nowWallMs
+        ? { t: 'drop', drop_at: nowWallMs }
+        : undefined,
+    );
   }
 }

@@ -32,6 +32,7 @@ import { Submit } from './submit.ts';
 import { Tails } from './tails.ts';
 import { Takeover } from './takeover.ts';
 import { taskOf } from './task.ts';
+import { TaskClock } from './task-clock.ts';
 import { Visibility } from './visibility.ts';
 
 /** How long a stopping peer is kept waiting for a takeover. */
@@ -93,6 +94,7 @@ export class Tasks {
       copies: config.copies,
       copiesRequired: config.copies_required,
       killGraceMs: config.kill_grace,
+      taskClock: new TaskClock(deps.clock),
       visibility: this.visibility,
       tails: this.tails,
       waitingReason: (id: string) => this.#waitingReason(id),
@@ -106,6 +108,7 @@ export class Tasks {
     this.runner = new Runner({
       ...common,
       slots: this.slots,
+      bootCount: () => view.self().bootCount,
       peerOfStore: (store) =>
         store === replica.storeId ? view.self().peerId : view.directory.peerOf(store),
     });
@@ -172,12 +175,14 @@ export class Tasks {
   /** A member that was suspect or dead is heard again. */
   memberReturned(): void {
     this.owner.readAgain();
+    this.#dedupe.membersChanged();
   }
 
   /** Members changed: owners may have changed, and free slots. */
   membersChanged(): void {
     this.owner.evaluateAll();
     this.#dispatcher.pumpAll();
+    this.#dedupe.membersChanged();
   }
 
   capacityChanged(): void {
@@ -214,7 +219,7 @@ export class Tasks {
   }
 
   async #standingOf(id: string): Promise<'final' | 'unfinished' | 'unknown'> {
-    const found = await this.reader.find(id, false);
+    const found = await this.reader.findOrRemains(id, false);
     if (found === undefined) return 'unknown';
     return taskOf(found.record).final === undefined ? 'unfinished' : 'final';
   }
@@ -255,5 +260,6 @@ export class Tasks {
     this.reader.close();
     this.#attempts.stop();
     this.#retention.close();
+    this.#dedupe.close();
   }
 }

@@ -107,7 +107,9 @@ async function onLogRead(deps: RunMessagesDeps, body: WireMap): Promise<CallResu
     clock.nowMs() + Math.min(typeof body.wait_ms === 'number' ? body.wait_ms : 0, LOG_WAIT_MS_MAX);
   for (;;) {
     const running = runner.runs().some((run) => run.runId === runId);
-    const read = await spool.read(runId, stream, offset, limit);
+    const part = await spool.read(runId, stream, offset, limit);
+    if (!part.ok) return err(coveyError('INTERNAL', { why: part.error }));
+    const read = part.value;
     if (read === undefined && !running)
       return err(coveyError('NOT_FOUND', { what: `output of run ${runId}` }));
     const bytes = read?.bytes ?? new Uint8Array(0);

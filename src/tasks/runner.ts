@@ -35,6 +35,7 @@ export const REPORT_INTERVAL_MS = 2_000;
 export const TAIL_INTERVAL_MS = 1_000;
 const DELIVER_RETRY_MS = 300;
 const DELIVER_RETRY_MS_MAX = 3_000;
+const DRAIN_POLL_MS = 20;
 
 export interface RunOrder extends RunRequest {
   /** Stores of the record's home, for reports and ends. */
@@ -66,6 +67,8 @@ export interface RunnerDeps {
   readonly slots: Slots;
   readonly killGraceMs: number;
   readonly peerOfStore: (store: string) => string | undefined;
+  /** How often the store of this peer was started. */
+  readonly bootCount: () => number;
   /** Starts the executor of the demand; undefined: it could not take the attempt after all. */
   readonly execute: (
     request: RunRequest,
@@ -87,6 +90,7 @@ export class Runner {
   #timer: Timer | undefined;
   #stopped = false;
   #takesStarts = true;
+  #takesEnds = true;
 
   constructor(deps: RunnerDeps) {
     this.#deps = deps;
@@ -103,6 +107,11 @@ export class Runner {
   /** Attempts here that have not been delivered yet. */
   get activeCount(): number {
     return this.#runs.size;
+  }
+
+  /** Whether the end of an attempt that a worker brings now is still delivered. */
+  get takesEnds(): boolean {
+    return this.#takesEnds;
   }
 
   get isChoked(): boolean {
@@ -240,6 +249,8 @@ export class Runner {
     run.timeout?.cancel();
     run.state = 'delivering';
     this.#undelivered += 1;
+    // Before its slot is free again: the next command would meet the same.
+    if (outcome.out === 'refused') this.#deps.slots.pauseCommands(outcome.err ?? '');
     this.#deps.slots.vacate(run.demand);
     void this.#deliver(run, {
       t: 'end',
@@ -294,6 +305,7 @@ export class Runner {
         id: run.order.id,
         n: run.order.n,
         run_id: run.order.runId,
+        boot: this.#deps.bootCount(),
         seq: run.tailSeq,
         stdout: run.tails.stdout,
         stderr: run.tails.stderr,
@@ -337,9 +349,21 @@ export class Runner {
     this.#takesStarts = false;
   }
 
-  /** No new attempts; the timers end. */
+  /**
+   * Before the end of this boot: workers keep their results from now on, and those that were accepted before are
+   * brought home, for `limitMs` at most.
+   */
+  async drain(limitMs: number): Promise<void> {
+    const { clock } = this.#deps;
+    this.#takesEnds = false;
+    const until = clock.nowMs() + limitMs;
+    while (this.#undelivered > 0 && clock.nowMs() < until) await sleep(clock, DRAIN_POLL_MS);
+  }
+
+  /** No new attempts, no more ends; the timers end. */
   close(): void {
     this.stopTaking();
+    this.#takesEnds = false;
     this.#stopped = true;
     this.#timer?.cancel();
     for (const run of this.#runs.values()) run.timeout?.cancel();

@@ -21,6 +21,8 @@ export const WANT_TTL_MS = 3_000;
 export const WANTS_MAX = 4_096;
 /** Slots of one grant: a large fleet of workers fills up in a few turns instead of one. */
 const GRANT_MAX = 64;
+/** A system that had no process or descriptor left is not tried again for so long: others get the commands. */
+export const PAUSE_TTL_MS = 5_000;
 
 export interface SlotDeps {
   readonly clock: Clock;
@@ -30,7 +32,7 @@ export interface SlotDeps {
   readonly workerCapacity: (type: string) => { total: number; free: number };
   readonly directoryExists: (path: string) => Promise<boolean>;
   /** Why nothing is granted at all, or undefined. */
-  readonly closed: () => { code: string; detail: string } | undefined;
+  readonly closed: () => Refusal | undefined;
   /** The load changed. */
   readonly onChange: () => void;
   /** This peer's own waiting tasks may take what is free. */
@@ -42,6 +44,11 @@ interface Credit {
   readonly timer: Timer;
 }
 
+interface Refusal {
+  readonly code: string;
+  readonly detail: string;
+}
+
 export class Slots {
   readonly #deps: SlotDeps;
   readonly #credits = new Map<string, Credit>();
@@ -50,6 +57,7 @@ export class Slots {
   #execBusy = 0;
   #execReserved = 0;
   #turn = 0;
+  #pause: { readonly refusal: Refusal; readonly timer: Timer } | undefined;
 
   constructor(deps: SlotDeps) {
     this.#deps = deps;
@@ -65,6 +73,7 @@ export class Slots {
   }
 
   get execFree(): number {
+    if (this.#pause !== undefined) return 0;
     return Math.max(0, this.#deps.execSlots - this.#execBusy - this.#execReserved);
   }
 
@@ -114,6 +123,22 @@ export class Slots {
     // Others must hear that this peer is busy, also when nothing else happens here for a long time.
     this.#deps.onChange();
     return true;
+  }
+
+  /** The system would not start a command: nothing is wrong with it, nor with those that wait for this host. */
+  pauseCommands(detail: string): void {
+    this.#pause?.timer.cancel();
+    const timer = this.#deps.clock.after(PAUSE_TTL_MS, () => {
+      this.#pause = undefined;
+      this.pump();
+    });
+    this.#pause = { refusal: { code: 'cannot_start', detail }, timer };
+    this.#deps.onChange();
+  }
+
+  /** Why no command is started here for the moment, or undefined. */
+  pausedBecause(demand: Demand): Refusal | undefined {
+    return demand.startsWith('exec:') ? this.#pause?.refusal : undefined;
   }
 
   /** A running attempt has ended. */
@@ -207,8 +232,8 @@ export class Slots {
   }
 
   /** Why nothing of this demand can run here, or undefined. */
-  async refusalOf(demand: Demand): Promise<{ code: string; detail: string } | undefined> {
-    const closed = this.#deps.closed();
+  async refusalOf(demand: Demand): Promise<Refusal | undefined> {
+    const closed = this.#deps.closed() ?? this.pausedBecause(demand);
     if (closed !== undefined) return closed;
     const parts = demandParts(demand);
     if (parts === undefined) return { code: 'unknown_demand', detail: demand };

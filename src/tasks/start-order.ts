@@ -13,7 +13,7 @@ import type { CallResult, Messaging } from '../wire/messaging.ts';
 import type { Placed } from './attempts.ts';
 import type { Credit } from './dispatcher.ts';
 import type { StartFact } from './facts.ts';
-import type { MeshView } from './mesh-view.ts';
+import type { MeshView, PeerSight } from './mesh-view.ts';
 import { orderOf } from './order.ts';
 import type { Runner, StartAnswer } from './runner.ts';
 import { isTaskRecord } from './task.ts';
@@ -73,6 +73,11 @@ function heardAnewSince(deps: StartOrderDeps, ownerStore: string): number | unde
   return Math.round(deps.clock.nowMs() - Math.max(0, inTouchMs));
 }
 
+const isForThisBoot = (self: PeerSight, start: StartFact): boolean =>
+  start.runner === self.peerId &&
+  start.runner_store === self.storeId &&
+  start.runner_boot === self.bootCount;
+
 export function onStart(deps: StartOrderDeps, body: WireMap): CallResult {
   const record = decodeRecord(body.record);
   const fact = record?.facts.find(
@@ -91,6 +96,9 @@ export function onStart(deps: StartOrderDeps, body: WireMap): CallResult {
   if (blob === undefined && record.blobDigest !== '')
     return ok({ taken: false, code: 'need_blob' });
   const start = fact.value as unknown as StartFact;
+  // An order to an earlier boot of this store, that comes after its restart: whoever reads the record takes
+  // the attempt for lost with that boot, and would start another beside it.
+  if (!isForThisBoot(deps.view.self(), start)) return ok({ taken: false, code: 'other_boot' });
   const answer = deps.runner.start(
     orderOf({ record, start, fact }, String(body.owner), blob),
     String(body.credit),

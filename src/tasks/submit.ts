@@ -172,6 +172,7 @@ export class Submit {
       const unreachable = spread.unreachable.map((store) => this.#nameOf(store)).join(', ');
       return err(
         coveyError('NOT_ENOUGH_COPIES', {
+          id,
           stored_on: spread.storedOn.length,
           required,
           unreachable,

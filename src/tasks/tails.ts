@@ -1,6 +1,7 @@
 /**
  * The last output and progress of running attempts, kept by every home store so that it can be read after the
- * runner died. Best effort: never counted, never a result. The newest attempt wins, then the higher seq.
+ * runner died. Best effort: never counted, never a result. The newest attempt wins, then the later boot of its
+ * runner, which counts anew for a worker that resumed, then the higher seq.
  */
 import type { Store } from '../ports/store.ts';
 import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
@@ -9,6 +10,8 @@ import { isWireMap, type WireMap } from '../wire/envelope.ts';
 export interface Tail {
   readonly n: number;
   readonly run_id: string;
+  /** Of the runner's daemon; 0 from one of an earlier version. */
+  readonly boot: number;
   readonly seq: number;
   readonly stdout: Uint8Array;
   readonly stderr: Uint8Array;
@@ -36,10 +39,7 @@ export class Tails {
     const tail = readTail(body);
     if (tail === undefined) return;
     const known = this.get(id);
-    const isOlder =
-      known !== undefined &&
-      (known.n > tail.n || (known.run_id === tail.run_id && known.seq >= tail.seq));
-    if (isOlder) return;
+    if (known !== undefined && isOlder(tail, known)) return;
     await this.#store.append([{ put: keyOf(id), value: encodeValue({ ...tail }) }]);
   }
 
@@ -48,10 +48,18 @@ export class Tails {
   }
 }
 
+function isOlder(tail: Tail, known: Tail): boolean {
+  if (tail.n !== known.n) return tail.n < known.n;
+  if (tail.run_id !== known.run_id) return false;
+  return tail.boot === known.boot ? tail.seq <= known.seq : tail.boot < known.boot;
+}
+
 function readTail(body: WireMap): Tail | undefined {
-  const { n, run_id: runId, seq, stdout, stderr, progress } = body;
+  const { n, run_id: runId, boot = 0, seq, stdout, stderr, progress } = body;
   if (typeof n !== 'number' || typeof runId !== 'string' || typeof seq !== 'number')
     return undefined;
+  if (typeof boot !== 'number') return undefined;
   if (!(stdout instanceof Uint8Array) || !(stderr instanceof Uint8Array)) return undefined;
-  return { n, run_id: runId, seq, stdout, stderr, ...(progress === undefined ? {} : { progress }) };
+  const said = progress === undefined ? {} : { progress };
+  return { n, run_id: runId, boot, seq, stdout, stderr, ...said };
 }

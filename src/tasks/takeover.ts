@@ -15,6 +15,10 @@ const GATHER_MS = 20;
 /** Records of one round; a death that moves more runs several rounds, one after another. */
 export const ROUND_IDS_MAX = 1_024;
 const POLL_MS = 50;
+/** Refusals of this store, not of the copy. */
+const NO_ROOM: ReadonlySet<string> = new Set(['STORE_FULL', 'BUSY', 'STOPPING']);
+/** Between two tries when this disk is full. */
+const UNREAD_RETRY_MS = 1_000;
 /** A question may be lost with a connection that another one replaces: it is asked so often within the patience. */
 const ASKS_MAX = 4;
 
@@ -50,10 +54,18 @@ export class Takeover {
     while (this.#waiting.size > 0) {
       const ids = [...this.#waiting].slice(0, ROUND_IDS_MAX);
       for (const id of ids) this.#waiting.delete(id);
-      const answered = await this.#round(ids);
-      const { view } = this.#deps;
+      const unread = new Set<string>();
+      const answered = await this.#round(ids, unread);
+      const { view, clock } = this.#deps;
       const all = presentPeers(view).every((peer) => peer.self || answered.has(peer.storeId));
-      this.#deps.done(ids, (id) => all && this.#homeHeard(id, answered));
+      const read = ids.filter((id) => !unread.has(id));
+      this.#deps.done(read, (id) => all && this.#homeHeard(id, answered));
+      // What others know better and this disk could not take must not be decided here.
+      if (unread.size > 0) {
+        clock.after(UNREAD_RETRY_MS, () => {
+          for (const id of unread) this.request(id);
+        });
+      }
     }
     this.#running = false;
   }
@@ -69,7 +81,7 @@ export class Takeover {
   }
 
   /** Asks everybody in sight, as they come into reach, until all have answered or patience ends. */
-  async #round(ids: readonly string[]): Promise<Set<string>> {
+  async #round(ids: readonly string[], unread: Set<string>): Promise<Set<string>> {
     const { clock, view, log } = this.#deps;
     const patienceMs = this.#deps.patienceMs();
     const giveUpAt = clock.nowMs() + patienceMs;
@@ -90,7 +102,7 @@ export class Takeover {
       for (const peer of missing) {
         if (!peer.linked || asking.has(peer.storeId)) continue;
         asking.add(peer.storeId);
-        void this.#askOne(peer.peerId, ids, patienceMs / ASKS_MAX).then((heard) => {
+        void this.#askOne(peer.peerId, ids, unread, patienceMs / ASKS_MAX).then((heard) => {
           asking.delete(peer.storeId);
           if (heard) answered.add(peer.storeId);
         });
@@ -99,13 +111,18 @@ export class Takeover {
     }
   }
 
-  async #askOne(peerId: string, ids: readonly string[], timeoutMs: number): Promise<boolean> {
+  async #askOne(
+    peerId: string,
+    ids: readonly string[],
+    unread: Set<string>,
+    timeoutMs: number,
+  ): Promise<boolean> {
     const { sharing } = this.#deps;
     const copies = await sharing.ask(peerId, ids, false, timeoutMs);
     if (!copies.ok) return false;
     for (const copy of copies.value) {
       const joined = await sharing.accept({ ...copy, fresh: false, standIn: false });
-      if (!joined.ok) return false;
+      if (!joined.ok && NO_ROOM.has(joined.error.code)) unread.add(copy.record.id);
     }
     return true;
   }

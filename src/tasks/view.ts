@@ -1,12 +1,14 @@
 /** A task as clients see it: the shapes of `api/` from a record. Pure. */
-import type { TaskState, TaskSummary, TaskView } from '../api/task.ts';
+import type { Because, TaskState, TaskSummary, TaskView } from '../api/task.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
 import { homeOf, type RecordState } from '../records/record.ts';
 import type { WireValue } from '../wire/codec.ts';
 import { dueAt, nextStep } from './decide.ts';
 import type { EndFact, TaskBlob } from './facts.ts';
 import {
+  type Attempt,
   acceptedEnd,
+  attemptByRun,
   currentAttempt,
   failureCount,
   lossWeight,
@@ -123,9 +125,21 @@ export function standingOf(task: Task, nowWallMs: number, waitingReason?: string
 
 const failed = (end: EndFact): boolean => end.out === 'failed' || end.out === 'timeout';
 
-function errorView(end: EndFact): { message: string; code?: string } | undefined {
+/** Its runner only knows that time was up; of two limits the one that came first ended it. */
+function timeoutText({ header, submittedAt }: Task, attempt: Attempt | undefined): string {
+  const { run_timeout_ms: runMs, total_timeout_ms: totalMs } = header;
+  if (totalMs === undefined) return 'the run timeout has passed';
+  const runEndsAt =
+    runMs === undefined ? Number.POSITIVE_INFINITY : (attempt?.start.at ?? submittedAt) + runMs;
+  const which = submittedAt + totalMs < runEndsAt ? 'total' : 'run';
+  return `the ${which} timeout has passed`;
+}
+
+function errorView(task: Task, end: EndFact): { message: string; code?: string } | undefined {
   if (end.out === 'completed') return undefined;
-  const message = end.err ?? (end.out === 'timeout' ? 'the run timeout has passed' : end.out);
+  const message =
+    end.err ??
+    (end.out === 'timeout' ? timeoutText(task, attemptByRun(task, end.run_id)) : end.out);
   const code =
     end.code ??
     (end.out === 'timeout'
@@ -139,7 +153,7 @@ function errorView(end: EndFact): { message: string; code?: string } | undefined
 function attemptsView(task: Task): TaskView['attempts'] {
   return task.attempts.map(({ start, owner, ends }) => {
     const end = ends[0];
-    const error = end === undefined ? undefined : errorView(end);
+    const error = end === undefined ? undefined : errorView(task, end);
     return {
       attempt: start.n,
       run_id: start.run_id,
@@ -167,7 +181,7 @@ function resultView(task: Task): Partial<TaskView> {
   )?.ends[0];
   const end = acceptedEnd(task) ?? last;
   if (end === undefined) return {};
-  const error = errorView(end);
+  const error = errorView(task, end);
   return {
     ...(end.res === undefined ? {} : { result: JSON.parse(end.res) as unknown }),
     ...(end.exit === undefined ? {} : { exit_code: end.exit }),
@@ -234,6 +248,19 @@ export function viewOf(record: RecordState, nowWallMs: number, extras: ViewExtra
       digest: orphan.digest,
     })),
   };
+}
+
+/**
+ * Placement as it would be decided now, with the peer that runs the task shown as such: its own slot is no reason
+ * against it. One that is dead or left does not run it any more, whatever the record still says.
+ */
+export function becauseOfActive(task: Task, because: readonly Because[]): Because[] {
+  const start = currentAttempt(task)?.start;
+  return because.map((item) =>
+    item.peer !== start?.runner || item.code === 'dead' || item.code === 'left'
+      ? item
+      : { ...item, ok: true, code: 'runs_here', detail: `attempt ${start.n} runs here` },
+  );
 }
 
 /** What happened to a task, in the order of the times that were noted, for `explain`. */

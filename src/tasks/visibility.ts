@@ -6,6 +6,9 @@
 import type { RecordState } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
 
+/** `before`: the version that could be told before, if there was one. */
+type ToldListener = (id: string, before: RecordState | undefined) => void;
+
 interface Hidden {
   count: number;
   readonly before: RecordState | undefined;
@@ -14,18 +17,24 @@ interface Hidden {
 export class Visibility {
   readonly #replica: Replica;
   readonly #hidden = new Map<string, Hidden>();
-  readonly #listeners: ((id: string) => void)[] = [];
+  readonly #listeners: ToldListener[] = [];
+  #closed = false;
 
   constructor(replica: Replica) {
     this.#replica = replica;
-    replica.onVisible((after) => {
-      if (!this.#hidden.has(after.id)) this.#tell(after.id);
+    replica.onVisible((after, before) => {
+      if (!this.#hidden.has(after.id)) this.#tell(after.id, before);
     });
   }
 
   /** Called for every change that may be told, after it may be told. */
-  onTold(listener: (id: string) => void): void {
+  onTold(listener: ToldListener): void {
     this.#listeners.push(listener);
+  }
+
+  /** From now on nothing is told: what is hidden stays so, since nobody brings it to enough stores any more. */
+  close(): void {
+    this.#closed = true;
   }
 
   hide(id: string): void {
@@ -36,11 +45,16 @@ export class Visibility {
 
   reveal(id: string): void {
     const hidden = this.#hidden.get(id);
-    if (hidden === undefined) return;
+    if (hidden === undefined || this.#closed) return;
     hidden.count -= 1;
     if (hidden.count > 0) return;
     this.#hidden.delete(id);
-    if (this.#replica.get(id) !== hidden.before) this.#tell(id);
+    if (this.#replica.get(id) !== hidden.before) this.#tell(id, hidden.before);
+  }
+
+  /** A final of it is held back: what may be told is older than what the store holds. */
+  isHidden(id: string): boolean {
+    return this.#hidden.has(id);
   }
 
   /** The version that may be told. */
@@ -49,7 +63,8 @@ export class Visibility {
     return hidden === undefined ? this.#replica.get(id) : hidden.before;
   }
 
-  #tell(id: string): void {
-    for (const listener of this.#listeners) listener(id);
+  #tell(id: string, before: RecordState | undefined): void {
+    if (this.#closed) return;
+    for (const listener of this.#listeners) listener(id, before);
   }
 }

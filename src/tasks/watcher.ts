@@ -9,6 +9,7 @@ import { type Attempts, lossOf } from './attempts.ts';
 import type { MeshView } from './mesh-view.ts';
 import { ownerOf } from './ownership.ts';
 import { type Attempt, attemptByRun, isOpen, openAttempts, type Task } from './task.ts';
+import type { TaskClock } from './task-clock.ts';
 
 /** An open attempt that was not heard of for this long is asked about. */
 export const QUERY_AFTER_MS = 6_000;
@@ -23,16 +24,19 @@ export interface Entry {
   complete: boolean;
   queued: boolean;
   starting: boolean;
-  /** While an attempt was being placed this store learned that it may have been taken for dead. */
+  /** While it was being read or an attempt placed, this store learned that it may have been taken for dead. */
   mustRead: boolean;
   timer: Timer | undefined;
   /** When the current attempt was last heard of. */
   heardMs: number;
   askedMs: number;
+  /** The last hold that was met, and when. */
+  held: { readonly runId: string; readonly at: number; readonly seenMs: number } | undefined;
 }
 
 export interface WatcherDeps {
   readonly clock: Clock;
+  readonly taskClock: TaskClock;
   readonly messaging: Messaging;
   readonly replica: Replica;
   readonly view: MeshView;
@@ -64,7 +68,7 @@ export class Watcher {
     const runner = view.peer(attempt.start.runner);
     const loss = lossOf(attempt, runner);
     if (loss !== undefined) {
-      if (this.#isHeld(attempt)) return;
+      if (this.#isHeld(entry, attempt)) return;
       entry.starting = true;
       const proven = loss.proven && entry.complete;
       const weight = attempt.hold === undefined ? 2 : 1;
@@ -89,14 +93,18 @@ export class Watcher {
   #endReason(task: Task): 'cancel' | 'timeout' | undefined {
     if (task.cancel !== undefined) return 'cancel';
     const { total_timeout_ms: totalMs } = task.header;
-    const isOver = totalMs !== undefined && this.#deps.clock.wallMs() >= task.submittedAt + totalMs;
+    const now = this.#deps.taskClock.nowMs(task.id);
+    const isOver = totalMs !== undefined && now >= task.submittedAt + totalMs;
     return isOver ? 'timeout' : undefined;
   }
 
   /** A worker may resume it, within the time its daemon announced when it stopped. */
-  #isHeld(attempt: Attempt): boolean {
-    if (attempt.hold === undefined) return false;
-    return this.#deps.clock.wallMs() < attempt.hold.at + attempt.hold.ms;
+  #isHeld(entry: Entry, { start, hold }: Attempt): boolean {
+    if (hold === undefined) return false;
+    // Counted from when it was first seen here: the clock of the peer that wrote it may be another.
+    if (entry.held?.runId !== start.run_id || entry.held.at !== hold.at)
+      entry.held = { runId: start.run_id, at: hold.at, seenMs: this.#deps.clock.nowMs() };
+    return this.#deps.clock.nowMs() < entry.held.seenMs + hold.ms;
   }
 
   #cancelRun(task: Task, attempt: Attempt, reason: 'cancel' | 'timeout' | 'stale'): void {

@@ -21,6 +21,13 @@ const STOP_POLL_MS = 1;
 /** Beyond a daemon's own shutdown_timeout (25 s) and kill_grace; then it hangs, and a test should hear of it. */
 const EXIT_TIMEOUT_MS = 60_000;
 
+/** The mesh as this daemon sees it; null when it does not answer. */
+export async function membersSeenAt(socket: string): Promise<PeerStatus['members']> {
+  const answer = await callDaemon(socket, 'members.list', {}, STATUS_TIMEOUT_MS);
+  if (!answer.ok) return null;
+  return Object.fromEntries(answer.value.members.map((member) => [member.name, member.status]));
+}
+
 export interface PeerOptions {
   readonly state: PeerState;
   readonly dir: string;
@@ -150,13 +157,7 @@ export class TestPeer {
   async status(): Promise<PeerStatus> {
     const { index, name, socket, host, relayPort } = this.state;
     const state = this.ref ? await runStateOf(this.ref) : 'dead';
-    const answer =
-      state === 'running'
-        ? await callDaemon(socket, 'members.list', {}, STATUS_TIMEOUT_MS)
-        : undefined;
-    const members = answer?.ok
-      ? Object.fromEntries(answer.value.members.map((member) => [member.name, member.status]))
-      : null;
+    const members = state === 'running' ? await membersSeenAt(socket) : null;
     const pid = this.ref?.pid ?? null;
     return { index, name, pid, state, socket, address: `${host}:${relayPort}`, members };
   }

@@ -9,6 +9,7 @@ import { endNetwork, HUB_SOCKET } from './down.ts';
 import type { HubRequest } from './hub.ts';
 import type { HubOptions } from './hub-main.ts';
 import { COVEY_NODE, entryOf } from './paths.ts';
+import { membersSeenAt } from './peer.ts';
 import { runStateOf } from './processes.ts';
 import { callSocket } from './rpc.ts';
 import { type NetworkState, readState, socketDirFor } from './state.ts';
@@ -107,7 +108,7 @@ export async function askHub(dir: string, request: HubRequest): Promise<Result<u
   return err(`the supervisor is gone; clean up with 'covey testnet down --dir ${dir}'`);
 }
 
-/** As the supervisor sees it; after its crash, as far as the record and /proc tell. */
+/** As the supervisor sees it; after its crash, as far as the record, /proc and the daemons tell. */
 export async function networkStatus(
   dir: string,
 ): Promise<
@@ -131,7 +132,8 @@ export async function networkStatus(
         state: runs,
         socket: peer.socket,
         address: `${peer.host}:${peer.relayPort}`,
-        members: null,
+        // Daemons outlive their supervisor, and answer.
+        members: runs === 'running' ? await membersSeenAt(peer.socket) : null,
       };
     }),
   );

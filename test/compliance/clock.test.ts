@@ -1,9 +1,7 @@
 /** Clock: the compliance suite on both twins, then what is special to each. */
 import { describe, expect, test } from 'vitest';
 import { HostClock } from '../../src/host/clock.ts';
-import { HostRandom } from '../../src/host/random.ts';
 import { SimClock } from '../../src/sim/clock.ts';
-import { SimRandom } from '../../src/sim/random.ts';
 import { clockCompliance } from './clock.ts';
 import { settleReal } from './settle.ts';
 
@@ -113,26 +111,5 @@ describe('the world', () => {
     });
     await expect(world.step()).rejects.toThrow('broken invariant');
     expect(await world.runUntil(() => false, 10)).toBe(false);
-  });
-});
-
-describe('Random', () => {
-  test('the real one gives whole, independent values', () => {
-    const random = new HostRandom();
-    const values = new Set(Array.from({ length: 5_000 }, () => random.uint32()));
-    expect(values.size).toBeGreaterThan(4_990);
-    expect(random.bytes(10_000)).toHaveLength(10_000);
-    const bytes = random.bytes(16);
-    const copy = [...bytes];
-    random.bytes(4_096);
-    expect([...bytes]).toEqual(copy);
-  });
-
-  test('the simulated one repeats with its seed and tells the trace', () => {
-    const trace: unknown[] = [];
-    const a = new SimRandom('seed/p1', (...event) => trace.push(event));
-    const b = new SimRandom('seed/p1');
-    expect([a.uint32(), ...a.bytes(8)]).toEqual([b.uint32(), ...b.bytes(8)]);
-    expect(trace).toHaveLength(2);
   });
 });

@@ -25,11 +25,12 @@ export interface SeenStream {
   readonly chunks: Uint8Array[];
   bytes: number;
   drained: number;
+  finished: number;
   ended: number;
 }
 
 export function seeing(): { seen: SeenStream; handlers: ByteStreamHandlers } {
-  const seen: SeenStream = { chunks: [], bytes: 0, drained: 0, ended: 0 };
+  const seen: SeenStream = { chunks: [], bytes: 0, drained: 0, finished: 0, ended: 0 };
   const handlers: ByteStreamHandlers = {
     data: (bytes) => {
       seen.chunks.push(bytes);
@@ -37,6 +38,9 @@ export function seeing(): { seen: SeenStream; handlers: ByteStreamHandlers } {
     },
     drained: () => {
       seen.drained++;
+    },
+    finished: () => {
+      seen.finished++;
     },
     ended: () => {
       seen.ended++;
@@ -149,6 +153,35 @@ export function listenerCompliance(make: () => Promise<ListenerTwin>): void {
   );
 
   test(
+    'a client that has said all it had to still hears its answer',
+    using(async ({ twin, client, server }) => {
+      client.stream.write(bytes('question'));
+      client.stream.end();
+      await twin.settle(() => server.seen.finished === 1);
+      expect([textOf(server.seen), server.seen.ended, client.seen.ended]).toEqual([
+        'question',
+        0,
+        0,
+      ]);
+      server.stream.write(bytes('late answer'));
+      server.stream.end();
+      await twin.settle(() => client.seen.ended + server.seen.ended === 2);
+      expect([textOf(client.seen), server.seen.finished]).toEqual(['late answer', 1]);
+    }),
+  );
+
+  test(
+    'a client that has said all and then goes away is noticed without a write',
+    using(async ({ twin, client, server }) => {
+      client.stream.end();
+      await twin.settle(() => server.seen.finished === 1);
+      expect(server.seen.ended).toBe(0);
+      client.stream.destroy();
+      await twin.settle(() => server.seen.ended === 1);
+    }),
+  );
+
+  test(
     'a closed listener takes nobody and keeps the streams it has',
     using(async ({ twin, client, server }) => {
       await twin.listener.close();
@@ -156,6 +189,8 @@ export function listenerCompliance(make: () => Promise<ListenerTwin>): void {
       client.stream.write(bytes('still here'));
       await twin.settle(() => server.seen.bytes === 10);
       client.stream.end();
+      await twin.settle(() => server.seen.finished === 1);
+      server.stream.end();
       await twin.settle(() => server.seen.ended === 1 && client.seen.ended === 1);
     }),
   );

@@ -1,13 +1,15 @@
 /** Processes: the compliance suite on both twins, then what only real processes can show. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, describe, expect, test } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
 import { HostClock } from '../../src/host/clock.ts';
 import { HostProcesses } from '../../src/host/processes.ts';
 import { openStore } from '../../src/host/store.ts';
-import type { SpawnRequest } from '../../src/ports/processes.ts';
+import type { ChildExit, SpawnRequest } from '../../src/ports/processes.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import { type SimCommand, SimMachine } from '../../src/sim/processes.ts';
 import {
@@ -70,6 +72,23 @@ describe('real processes', () => {
     return observed;
   };
 
+  test('a process without descriptors starts nothing, says that it is its own fault, and recovers', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'covey-exhausted-'));
+    cleanups.push(() => rm(directory, { recursive: true, force: true }));
+    const program = join(import.meta.dirname, 'programs/exhausted.ts');
+    // More than the highest number that children are shielded from, whatever the test itself inherited.
+    const script = 'ulimit -n 1100; exec "$0" "$@"';
+    const argv = ['-c', script, process.execPath, program, directory];
+    const { stdout } = await promisify(execFile)('/bin/sh', argv);
+    const exits = stdout.trim().split('\n').slice(1);
+    expect(exits).toHaveLength(6);
+    for (const [i, line] of exits.entries()) {
+      const exit = JSON.parse(line) as ChildExit;
+      if (i % 3 === 2) expect(exit).toEqual({ code: 0 });
+      else expect(exit).toEqual({ startError: expect.any(String), isHostFault: true });
+    }
+  });
+
   test('arguments pass unchanged, whatever is in them', async () => {
     const args = [
       '',
@@ -125,6 +144,14 @@ describe('real processes', () => {
     expect(others).toEqual([
       expect.stringMatching(/^pipe:/),
       expect.stringMatching(/\/covey-pipes-\w+\/out-\d+ \(deleted\)$/),
+    ]);
+    // Nor by the guardian, which outlives the daemon: its two pipes, and /dev/null.
+    const held = `/proc/${processes.guardianPid}/fd`;
+    const names = await readdir(held);
+    const files = await Promise.all(names.map((name) => readlink(join(held, name))));
+    expect(files.filter((file) => file !== '/dev/null')).toEqual([
+      expect.stringMatching(/^socket:/),
+      expect.stringMatching(/^socket:/),
     ]);
   });
 

@@ -1,5 +1,5 @@
 /** Spool: the compliance suite on both twins, then files. */
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -26,8 +26,14 @@ async function openHost(directory: string): Promise<HostSpool> {
 
 describe('the real spool', () => {
   spoolCompliance(async () => {
-    const spool = await openHost(await makeDirectory());
-    return { spool, close: () => spool.close() };
+    const directory = await makeDirectory();
+    const spool = await openHost(directory);
+    // Root may read everything: a directory in a file's place fails for everybody (EISDIR).
+    const breakRun = async (runId: string): Promise<void> => {
+      await rm(join(directory, `${runId}.stdout`));
+      await mkdir(join(directory, `${runId}.stdout`));
+    };
+    return { spool, breakRun, close: () => spool.close() };
   });
 
   test('its files are private, outlive the daemon, and are deleted with their run', async () => {
@@ -44,9 +50,8 @@ describe('the real spool', () => {
     const second = await openHost(directory);
     expect(await second.list()).toEqual(['run-1', 'run-2']);
     expect(await second.read('run-1', 'stdout', 990, 100)).toEqual({
-      bytes: new Uint8Array(10),
-      endBytes: 1_000,
-      truncated: true,
+      ok: true,
+      value: { bytes: new Uint8Array(10), endBytes: 1_000, truncated: true },
     });
     await second.remove('run-1');
     await second.remove('run-2');
@@ -58,15 +63,18 @@ describe('the real spool', () => {
     const spool = await openHost(directory);
     await rm(directory, { recursive: true });
     spool.append('r', 'stdout', new Uint8Array(10));
-    expect(await spool.read('r', 'stdout', 0, 10)).toMatchObject({ endBytes: 0, truncated: true });
+    expect(await spool.read('r', 'stdout', 0, 10)).toMatchObject({
+      value: { endBytes: 0, truncated: true },
+    });
     await spool.close();
     expect(await openSpool('/dev/null/spool')).toMatchObject({ ok: false });
   });
 });
 
 describe('the simulated spool', () => {
-  spoolCompliance(async () => ({
-    spool: new SimSpool(undefined, TEST_LIMITS),
-    close: () => Promise.resolve(),
-  }));
+  spoolCompliance(async () => {
+    const spool = new SimSpool(undefined, TEST_LIMITS);
+    const breakRun = async (runId: string): Promise<void> => spool.breakRun(runId);
+    return { spool, breakRun, close: () => Promise.resolve() };
+  });
 });

@@ -6,23 +6,32 @@ export const TEST_LIMITS = { runBytesMax: 1_000, totalBytesMax: 2_500 };
 
 export interface SpoolTwin {
   readonly spool: Spool;
+  /** From now on the disk answers reading and deleting the output of this run with an error. */
+  breakRun(runId: string): Promise<void>;
   close(): Promise<void>;
 }
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
 export function spoolCompliance(make: () => Promise<SpoolTwin>): void {
-  const using = (run: (spool: Spool, read: ReadHelper) => Promise<void>) => async () => {
-    const twin = await make();
-    try {
-      await run(twin.spool, async (runId, stream, offset = 0, limit = 10_000) => {
-        const part = await twin.spool.read(runId, stream, offset, limit);
-        return part && [Buffer.from(part.bytes).toString(), part.endBytes, part.truncated];
-      });
-    } finally {
-      await twin.close();
-    }
-  };
+  const using =
+    (run: (spool: Spool, read: ReadHelper, twin: SpoolTwin) => Promise<void>) => async () => {
+      const twin = await make();
+      try {
+        await run(
+          twin.spool,
+          async (runId, stream, offset = 0, limit = 10_000) => {
+            const read = await twin.spool.read(runId, stream, offset, limit);
+            if (!read.ok) throw new Error(read.error);
+            const part = read.value;
+            return part && [Buffer.from(part.bytes).toString(), part.endBytes, part.truncated];
+          },
+          twin,
+        );
+      } finally {
+        await twin.close();
+      }
+    };
   type ReadHelper = (
     runId: string,
     stream: OutputStream,
@@ -84,6 +93,22 @@ export function spoolCompliance(make: () => Promise<SpoolTwin>): void {
       await spool.remove('r');
       expect(await read('r', 'stdout')).toBeUndefined();
       expect(await spool.list()).toEqual([]);
+    }),
+  );
+
+  test(
+    'an error of the disk is an answer, and the run is forgotten all the same',
+    using(async (spool, read, { breakRun }) => {
+      spool.append('bad', 'stdout', bytes('lost'));
+      spool.append('good', 'stdout', bytes('kept'));
+      expect(await read('bad', 'stdout')).toEqual(['lost', 4, false]);
+      await breakRun('bad');
+      expect(await spool.read('bad', 'stdout', 0, 10)).toMatchObject({ ok: false });
+      expect(await spool.remove('bad')).toMatchObject({ ok: false });
+      expect(await read('bad', 'stdout')).toBeUndefined();
+      expect(await spool.list()).toEqual(['good']);
+      expect(await read('good', 'stdout')).toEqual(['kept', 4, false]);
+      expect(await spool.remove('good')).toMatchObject({ ok: true });
     }),
   );
 

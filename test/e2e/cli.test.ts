@@ -92,6 +92,42 @@ test(
 );
 
 test(
+  'tasks: the few that run are found below many newer ones that wait; members and explain tell them apart',
+  async () => {
+    const waiting = async (): Promise<number> =>
+      ((await mesh.network.members(1)) ?? []).reduce((sum, { load }) => sum + load.waiting, 0);
+    const gate = mesh.gate();
+    try {
+      const active = await mesh.occupy(1, 6, gate);
+      const connection = await mesh.connection(1);
+      const tasks = Array.from({ length: 130 }, () => ({ exec: { argv: ['true'], cwd: '/' } }));
+      const bulk = await connection.call('task.submit_bulk', { tasks });
+      if (!bulk.ok) throw new Error(bulk.error.message);
+      await mesh.network.waitFor('130 wait, not 136', async () => (await waiting()) === 130);
+
+      const { runner, because } = await mesh.explain(2, active[0] ?? '');
+      expect(because.find(({ name }) => name === runner)).toMatchObject({
+        ok: true,
+        code: 'runs_here',
+      });
+      const listed = await covey('tasks', ['--state', 'active', '-q']);
+      expect(listed).toMatchObject({ code: 0, err: '' });
+      expect(listed.out.trimEnd().split('\n').sort()).toEqual([...active].sort());
+      const newest = await covey('tasks', ['--state', 'active', '-q', '-n', '2']);
+      expect(newest.out).toBe(listed.out.split('\n').slice(0, 2).join('\n').concat('\n'));
+      const all = await covey('tasks', ['--state', 'waiting', '--all', '-q']);
+      expect(new Set(all.out.trimEnd().split('\n')).size).toBe(130);
+      await gate.open();
+      const ids = bulk.value.receipts.flatMap((receipt) => ('id' in receipt ? [receipt.id] : []));
+      expect(await covey('wait', ids)).toMatchObject({ code: 0 });
+    } finally {
+      await gate.open();
+    }
+  },
+  TEST_MS,
+);
+
+test(
   'no daemon: exit 69, and how to start one',
   async () => {
     const { child, ended } = start('run', ['true']);

@@ -45,12 +45,16 @@ export class Daemons {
   }
 
   /** A daemon in `DIR/NAME`, up to its ready line. */
-  async start(name: string, args: readonly string[] = []): Promise<Running> {
+  async start(
+    name: string,
+    args: readonly string[] = [],
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<Running> {
     const dataDir = join(this.dir, name);
     const socket = join(this.dir, `${name}.sock`);
     const where = ['--data-dir', dataDir, '--bind', '127.77.1.1:0', '--socket', socket];
     const all = [...where, '--allow-root', ...args];
-    const { child, ended } = this.#spawn(all, [COVEYD]);
+    const { child, ended } = this.#spawn(all, [COVEYD], env);
     const { stdout, pid } = child;
     if (!stdout || pid === undefined) throw new Error('the daemon has no output');
     const lines = createInterface({ input: stdout });
@@ -64,11 +68,14 @@ export class Daemons {
     return { pid, ready: JSON.parse(first), ended, kill };
   }
 
-  #spawn(args: readonly string[], command: readonly string[]) {
+  #spawn(
+    args: readonly string[],
+    command: readonly string[],
+    variables: Readonly<Record<string, string>> = {},
+  ) {
     const [program = COVEYD, ...first] = command;
-    const env = Object.fromEntries(
-      Object.entries(process.env).filter(([name]) => !name.startsWith('COVEY_')),
-    );
+    const foreign = Object.entries(process.env).filter(([name]) => !name.startsWith('COVEY_'));
+    const env = { ...Object.fromEntries(foreign), ...variables };
     const child = spawn(program, [...first, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env });
     this.#children.push(child);
     const exit = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {

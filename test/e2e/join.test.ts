@@ -3,13 +3,15 @@ import { spawn } from 'node:child_process';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { tcp } from '@libp2p/tcp';
 import { tls } from '@libp2p/tls';
 import { yamux } from '@libp2p/yamux';
 import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
 import { afterEach, expect, test } from 'vitest';
-import { openConnection } from '../../src/client/index.ts';
+import { connect, openConnection } from '../../src/client/index.ts';
 import { HostClock } from '../../src/host/clock.ts';
 import { openStore } from '../../src/host/store.ts';
 import { encodeToken } from '../../src/membership/token.ts';
@@ -17,7 +19,7 @@ import { COVEY, COVEYD } from '../../src/testnet/paths.ts';
 import { TestNetwork } from '../../src/testnet/testnet.ts';
 import { decodeValue, encodeValue } from '../../src/wire/codec.ts';
 import { isWireMap } from '../../src/wire/envelope.ts';
-import { Daemons } from './daemons.ts';
+import { Daemons, type Running } from './daemons.ts';
 import { TEST_MS } from './mesh.ts';
 
 const cleanups: (() => Promise<unknown>)[] = [];
@@ -50,6 +52,21 @@ async function covey(args: readonly string[], stdin?: string) {
   const code = new Promise((resolve) => child.on('exit', resolve));
   const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
   return { code: await code, out, err };
+}
+
+/** Waits until that daemon is in this mesh and sees so many alive. */
+async function untilMesh(daemon: Running, mesh: unknown, members: number): Promise<void> {
+  const opened = await openConnection(String(daemon.ready.socket));
+  if (!opened.ok) throw new Error(opened.error.message);
+  for (;;) {
+    const status = await opened.value.call('system.status', {});
+    const view = await opened.value.call('members.list', {});
+    if (!status.ok || !view.ok) throw new Error('the daemon does not answer');
+    const alive = view.value.members.filter((member) => member.status === 'alive').length;
+    if (status.value.mesh_id === mesh && alive === members) break;
+    await delay(50); // the test's own time limit ends this
+  }
+  opened.value.close();
 }
 
 test(
@@ -94,6 +111,105 @@ test(
     expect(listed.ok && listed.value.entries).toHaveLength(2);
     expect(await network.members(3)).toHaveLength(1);
     expect(await join(3, await invite(network, 2))).toBe('joined');
+  },
+  TEST_MS,
+);
+
+test(
+  'coveyd --join and COVEY_JOIN: a member from the start on, again after a restart, and nobody else',
+  async () => {
+    const made = await daemons();
+    const first = await made.start('first');
+    const opened = await openConnection(String(first.ready.socket));
+    if (!opened.ok) throw new Error(opened.error.message);
+    cleanups.push(async () => opened.value.close());
+    const tokenOf = async (): Promise<string> => {
+      const invited = await opened.value.call('access.invite', {});
+      if (!invited.ok) throw new Error(invited.error.message);
+      return invited.value.token;
+    };
+    const [token, other] = [await tokenOf(), await tokenOf()];
+    const mesh = first.ready.mesh_id;
+
+    const second = await made.start('second', ['--join', token]);
+    // It is ready before it joins: the line names the mesh of one that it gives up.
+    expect(second.ready.mesh_id).not.toBe(mesh);
+    await untilMesh(second, mesh, 2);
+    await made.start('third', [], { COVEY_JOIN: other }).then((third) => untilMesh(third, mesh, 3));
+
+    // The unit file still holds the token: no error, the same member.
+    await second.kill('SIGTERM');
+    const again = await made.start('second', ['--join', token]);
+    expect(again.ready).toMatchObject({ mesh_id: mesh, peer_id: second.ready.peer_id });
+    await untilMesh(again, mesh, 3);
+    const ended = await again.kill('SIGTERM');
+    expect(ended.stderr).toMatch(/joined/);
+    expect(ended.stderr).not.toMatch(/could not be joined/);
+
+    // Another peer with a used token says so in its log, and works on as a mesh of one.
+    const late = await made.start('late', ['--join', token]);
+    await untilMesh(late, late.ready.mesh_id, 1);
+    const alone = await openConnection(String(late.ready.socket));
+    if (!alone.ok) throw new Error(alone.error.message);
+    expect(await alone.value.call('task.submit', { exec: { argv: ['true'] } })).toMatchObject({
+      ok: true,
+      value: { degraded: true },
+    });
+    alone.value.close();
+    const { stderr } = await late.kill('SIGTERM');
+    expect(stderr).toMatch(/could not be joined.*TOKEN_USED/);
+    const listed = await opened.value.call('access.list', {});
+    expect(listed.ok && listed.value.entries).toHaveLength(3);
+  },
+  TEST_MS,
+);
+
+test(
+  'a lone host that joins keeps its records: what it finished and what waits there',
+  async () => {
+    const network = await up(3, { join: false });
+    await network.join(2);
+    const submit = async (params: { readonly type: string } | ReturnType<typeof echo>) => {
+      const receipt = await network.call(3, 'task.submit', params);
+      if (!receipt.ok) throw new Error(receipt.error.message);
+      return receipt.value.id;
+    };
+    const echo = (word: string) => ({ exec: { argv: ['echo', word] } });
+    const finished = await submit(echo('alone'));
+    const done = await network.call(
+      3,
+      'task.wait',
+      { ids: [finished], timeout_ms: 20_000 },
+      25_000,
+    );
+    expect(done).toMatchObject({ ok: true, value: { pending: [] } });
+    const waiting = await submit({ type: 'later' });
+
+    await network.join(3);
+    await network.waitForAllAlive();
+    for (const index of network.indices) {
+      await network.waitFor(`peer ${index} finds both`, async () => {
+        const tasks = await Promise.all(
+          [finished, waiting].map((id) => network.call(index, 'task.get', { id }, 20_000)),
+        );
+        const found = tasks.map((task) => (task.ok ? [task.value.state, task.value.stdout] : []));
+        return isDeepStrictEqual(found, [
+          ['completed', 'alone\n'],
+          ['waiting', undefined],
+        ]);
+      });
+    }
+    // And it is served from anywhere: a worker of another member takes it.
+    const worker = await connect({ socket: network.socket(1) });
+    cleanups.push(() => worker.close());
+    await worker.work('later', async () => 'served');
+    const served = await network.call(
+      2,
+      'task.wait',
+      { ids: [waiting], timeout_ms: 30_000 },
+      35_000,
+    );
+    expect(served).toMatchObject({ value: { done: [{ state: 'completed', result: 'served' }] } });
   },
   TEST_MS,
 );

@@ -2,8 +2,8 @@
  * The package as a stranger gets it: packed, installed into an empty folder by the host's own npm and Node (20 or
  * newer), two daemons started from it and a program that imports the client. Folders have spaces in their names.
  */
-import { execFile } from 'node:child_process';
-import { access, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { execFile, execFileSync } from 'node:child_process';
+import { access, mkdir, mkdtemp, readdir, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,7 +13,11 @@ import { DaemonProcess, type ReadyLine } from '../../src/testnet/daemon-process.
 
 const execFileAsync = promisify(execFile);
 /** A program that hangs says which one it was. Standard input is empty: `covey run` would wait for its end. */
-function run(file: string, args: readonly string[], options: { cwd?: string } = {}) {
+function run(
+  file: string,
+  args: readonly string[],
+  options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+) {
   const limits = { timeout: STEP_TIMEOUT_MS, killSignal: 'SIGKILL' } as const;
   const running = execFileAsync(file, args, { env, ...limits, ...options });
   running.child.stdin?.end();
@@ -31,6 +35,12 @@ const PATH = (process.env.PATH ?? '')
   .filter((directory) => !directory.includes('node_modules'))
   .join(delimiter);
 const env = { PATH, HOME: process.env.HOME ?? '/', TMPDIR: tmpdir() };
+/** Of the host, which may be 20 or newer; in the titles, so that a report says what was tried. */
+const HOST_NODE = execFileSync('node', ['--version'], { env, encoding: 'utf8' }).trim();
+/** What comes with `npm install`, and what the programs run under, whatever the host has. */
+const OWN_NODE_MAJOR = 24;
+/** The exit code of the `node` that no program of ours may run. */
+const STRAY_EXIT = 97;
 
 let dir = '';
 let app = '';
@@ -94,7 +104,7 @@ await client.close();
 await worker.close();
 `;
 
-test('two daemons of the installed package are a mesh, and a program uses it through the client', async () => {
+test(`two daemons of the installed package are a mesh, and a program uses it through the client, under Node ${HOST_NODE}`, async () => {
   const first = await startDaemon(1);
   const second = await startDaemon(2);
   expect(first.pid).toBe(daemons[0]?.ref.pid);
@@ -106,8 +116,9 @@ test('two daemons of the installed package are a mesh, and a program uses it thr
   await writeFile(join(app, 'program.js'), PROGRAM);
   const args = [join(app, 'program.js'), second.socket, first.socket];
   const { stdout } = await run('node', args, { cwd: app });
-  const { stdout: major } = await run('node', ['-p', 'process.versions.node.split(".")[0]']);
-  expect(stdout).toBe(`${major.trim()} completed {"twice":42}\n`);
+  const major = HOST_NODE.slice(1, HOST_NODE.indexOf('.'));
+  expect(Number(major)).toBeGreaterThanOrEqual(20);
+  expect(stdout).toBe(`${major} completed {"twice":42}\n`);
   expect(await covey(second.socket, 'run', '--', 'echo', 'from a package')).toBe(
     'from a package\n',
   );
@@ -121,6 +132,28 @@ test('the programs run from other folders, through links of links, and name thei
   expect((await run(link, ['version'])).stdout).toBe(stdout);
   const relative = await run('sh', ['-c', './node_modules/.bin/covey version'], { cwd: app });
   expect(relative.stdout).toBe(stdout);
+});
+
+test(`the programs run under the Node that came along, not the host's ${HOST_NODE} or another on the PATH`, async () => {
+  const strays = join(dir, 'strays');
+  await mkdir(strays);
+  await writeFile(join(strays, 'node'), `#!/bin/sh\nexit ${STRAY_EXIT}\n`, { mode: 0o755 });
+  const withStray = { ...env, PATH: [strays, PATH].join(delimiter) };
+  // The stray is what `node` means there.
+  await expect(run('node', ['--version'], { env: withStray })).rejects.toMatchObject({
+    code: STRAY_EXIT,
+  });
+  const version = /^covey \d+\.\d+\.\d+\n$/;
+  expect((await run(program('covey'), ['version'], { env: withStray })).stdout).toMatch(version);
+  const daemon = await run(program('coveyd'), ['--version'], { env: withStray });
+  expect(daemon.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  const ask = ['-p', 'process.version + " " + process.execPath'];
+  const { stdout } = await run(join(app, 'node_modules/covey/bin/covey-node'), ask, {
+    env: withStray,
+  });
+  const [own = '', path = ''] = stdout.trim().split(/ (.*)/);
+  expect(own).toMatch(new RegExp(`^v${OWN_NODE_MAJOR}\\.`));
+  expect(path.startsWith(await realpath(join(app, 'node_modules')))).toBe(true);
 });
 
 test('the package holds declarations, presets and documents, and no sources or tests', async () => {

@@ -2,7 +2,8 @@
 import { appendFile, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import type { Covey } from '../../src/client/index.ts';
+import { type Covey, openConnection } from '../../src/client/index.ts';
+import { Daemons } from './daemons.ts';
 import { Mesh, SETTLE_MS, TEST_MS } from './mesh.ts';
 
 const cleanups: (() => Promise<unknown>)[] = [];
@@ -225,6 +226,41 @@ test(
     });
     expect(await mesh.get(2, after.id)).toMatchObject({ state: 'completed', stdout: 'alone\n' });
     expect(await ledger.starts()).toHaveLength(3);
+  },
+  TEST_MS,
+);
+
+test(
+  'SIGTERM while clients read and follow ends without an error, and no answer is INTERNAL',
+  async () => {
+    const daemons = await Daemons.create();
+    cleanups.push(() => daemons.end());
+    const daemon = await daemons.start('one');
+    const opened = await openConnection(String(daemon.ready.socket));
+    if (!opened.ok) throw new Error(opened.error.message);
+    const connection = opened.value;
+    const submitted = await connection.call('task.submit', {
+      exec: { argv: ['true'], cwd: '/' },
+      delay_ms: 600_000,
+    });
+    if (!submitted.ok) throw new Error(submitted.error.message);
+    const { id } = submitted.value;
+    expect(await connection.call('task.logs', { id, follow: true })).toMatchObject({ ok: true });
+    const codes = new Set<string>();
+    const ended = daemon.kill('SIGTERM');
+    let isClosed = false;
+    void connection.closed.then(() => {
+      isClosed = true;
+    });
+    while (!isClosed) {
+      const answer = await connection.call('task.get', { id });
+      codes.add(answer.ok ? 'ok' : answer.error.code);
+    }
+    const { code, signal, stderr } = await ended;
+    expect({ code, signal }).toEqual({ code: 0, signal: null });
+    expect(stderr).not.toMatch(/Error|Node\.js v/);
+    for (const told of codes) expect(['ok', 'STOPPING', 'DISCONNECTED']).toContain(told);
+    expect(codes).toContain('STOPPING');
   },
   TEST_MS,
 );

@@ -73,6 +73,16 @@ describe('admission', () => {
     expect(b.membership.members()).toHaveLength(1);
   });
 
+  it('is in its own view whenever it tells of a member, also while it moves to the other mesh', async () => {
+    const [, a, b] = await two('own-view');
+    const seen: string[] = [];
+    b.membership.onEvent(({ type, member }) => {
+      seen.push(`${type} ${member.peerId === b.membership.self().peerId ? 'self' : 'other'}`);
+    });
+    await b.joinBy(a);
+    expect(seen.slice(0, 2)).toEqual(['joined self', 'joined other']);
+  });
+
   it('refuses invite and join on a daemon that listens on loopback alone', async () => {
     const world = new World('loopback');
     const a = world.addHost({ host: '10.0.0.1' });

@@ -27,9 +27,9 @@ async function fault(world: World, random: SeededRandom, hosts: readonly Host[])
   }
   if (what === 2) {
     const pauseMs = 500 + randomBelow(random, 20_000);
-    host.clock.freeze();
+    host.freezer.freeze();
     await world.clock.runFor(pauseMs);
-    host.clock.thaw();
+    host.freezer.thaw();
     return `pause ${host.name} ${pauseMs}`;
   }
   if (what === 3) {

@@ -4,11 +4,12 @@ import { SeededRandom } from '../../src/base/random.ts';
 import { RecordingLogger } from '../../src/base/telemetry.ts';
 import { Membership } from '../../src/membership/membership.ts';
 import type { MemberEvent } from '../../src/membership/types.ts';
+import type { Clock } from '../../src/ports/clock.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import { SimDisk } from '../../src/sim/disk.ts';
+import { Freezer } from '../../src/sim/freezer.ts';
 import { createSimIdentity } from '../../src/sim/identity.ts';
 import { SimNetworkHub } from '../../src/sim/network-hub.ts';
-import { FreezableClock } from './freezable-clock.ts';
 
 export interface HostOptions {
   readonly host?: string;
@@ -78,7 +79,8 @@ export class Host {
   bootIds: string[] = [];
   bootCount = 0;
   seq = 0;
-  clock: FreezableClock;
+  freezer: Freezer;
+  clock: Clock;
   #membership: Membership | undefined;
   #run = 0;
 
@@ -89,7 +91,8 @@ export class Host {
     this.address = options.host ?? `127.77.0.${index}`;
     this.identity = createSimIdentity(`${this.name} ${world.seed}`);
     this.storeId = `store${index}`.padEnd(32, '0');
-    this.clock = new FreezableClock(world.clock, this.name);
+    this.freezer = new Freezer(world.clock.forOwner(this.name));
+    this.clock = this.freezer.clock();
     const random = new SeededRandom(`disk ${this.name} ${world.seed}`);
     this.disk = new SimDisk({ clock: world.clock, random });
   }
@@ -112,14 +115,15 @@ export class Host {
     this.#run += 1;
     this.events = [];
     this.bootIds = [...this.bootIds, `${this.name}-boot-${this.bootCount}-${this.#run}`].slice(-64);
-    this.clock = new FreezableClock(this.world.clock, this.name);
+    this.freezer = new Freezer(this.world.clock.forOwner(this.name));
+    this.clock = this.freezer.clock();
     const config = configSchema.parse({ name: this.name, dial_from: this.options.dialFrom });
     const loaded = await this.world.until(
       Membership.load({
         clock: this.clock,
         random: new SeededRandom(`${this.name} ${this.#run} ${this.world.seed}`),
         identity: this.identity,
-        network: this.clock.guard(this.world.hub.createNetwork(this.identity, this.clock)),
+        network: this.freezer.network(this.world.hub.createNetwork(this.identity, this.clock)),
         identityStore: this.disk.openStore(),
         store: {
           storeId: this.storeId,
@@ -156,7 +160,7 @@ export class Host {
     this.world.hub.crash(this.peerId);
     this.disk.crash();
     this.world.clock.dropOwner(this.name);
-    this.clock.kill();
+    this.freezer.kill();
     this.#membership = undefined;
   }
 
@@ -164,7 +168,7 @@ export class Host {
     await this.world.until(this.membership.stop(reason));
     this.disk.crash();
     this.world.clock.dropOwner(this.name);
-    this.clock.kill();
+    this.freezer.kill();
     this.#membership = undefined;
   }
 

@@ -4,6 +4,7 @@ import type { RecordState } from '../../src/records/record.ts';
 import { Attempts } from '../../src/tasks/attempts.ts';
 import type { StartFact, TaskHeader } from '../../src/tasks/facts.ts';
 import { type Task, taskOf } from '../../src/tasks/task.ts';
+import { TaskClock } from '../../src/tasks/task-clock.ts';
 import { Visibility } from '../../src/tasks/visibility.ts';
 import { type StoreHost, StoreWorld } from './store-world.ts';
 import { newRecord } from './task-records.ts';
@@ -27,6 +28,7 @@ export class AttemptsWorld {
     const hosts = stores.hosts.map((host): TaskHost => {
       const visibility = new Visibility(host.replica);
       const attempts = new Attempts({
+        taskClock: new TaskClock(stores.clock),
         clock: stores.clock,
         random: new SeededRandom(`attempts ${host.name}`),
         replica: host.replica,

@@ -23,6 +23,7 @@ export class CrashableListener implements Listener {
       return {
         data: (bytes) => handlers.data(bytes),
         drained: () => handlers.drained(),
+        finished: () => handlers.finished(),
         ended: () => {
           this.#streams.delete(stream);
           handlers.ended();
@@ -98,6 +99,11 @@ export class MemoryClient {
 
   send(data: Uint8Array | string): void {
     this.#handlers?.data(typeof data === 'string' ? new TextEncoder().encode(data) : data);
+  }
+
+  /** Says that no more comes, and goes on reading. */
+  finish(): void {
+    this.#handlers?.finished();
   }
 
   stopReading(): void {

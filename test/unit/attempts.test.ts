@@ -132,6 +132,48 @@ describe('attempts', () => {
     expect(a.replica.get(id)?.facts).toEqual([]);
   });
 
+  it('take the end of a task that was final and is forgotten: the runner may forget it too', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const a = world.host('a');
+    const { id } = await world.submit();
+    const start = await world.place(a, id);
+    const late = endFor(start, { out: 'canceled' });
+    await world.stores.run(a.attempts.take(id, endFor(start), undefined));
+    const stone = { final: 'completed', digest: 'd', droppedWallMs: 1 };
+    await world.stores.run(a.replica.drop(id, stone));
+    expect(await world.stores.run(a.attempts.take(id, late, undefined))).toEqual({
+      ok: true,
+      value: true,
+    });
+    expect(a.replica.get(id)).toBeUndefined();
+  });
+
+  it('wait longer after each refusal in a row, whoever says it', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const a = world.host('a');
+    const { id } = await world.submit({ attempts: 9 });
+    const pauses: number[] = [];
+    const refuse = async (how: 'owner' | 'runner'): Promise<void> => {
+      const start = await world.place(a, id);
+      const refusal = endFor(start, { out: 'refused', code: 'cannot_start' });
+      if (how === 'owner') await world.stores.run(a.attempts.refused(id, start, 'no_worker'));
+      else await world.stores.run(a.attempts.take(id, refusal, undefined));
+      const end = world.task(a, id).attempts.at(-1)?.ends[0];
+      pauses.push(Math.round((end?.next_at ?? 0) - world.stores.clock.wallMs()));
+      await world.stores.clock.runFor(10_000);
+    };
+    for (let i = 0; i < 10; i++) await refuse(i % 2 === 0 ? 'owner' : 'runner');
+    for (const [i, pauseMs] of pauses.entries()) {
+      const wanted = Math.min(50 * 2 ** i, 10_000);
+      expect(pauseMs).toBeLessThanOrEqual(wanted);
+      expect(pauseMs).toBeGreaterThan(wanted - 50);
+    }
+    const failing = await world.place(a, id);
+    await world.stores.run(a.attempts.take(id, endFor(failing, { out: 'failed' }), undefined));
+    await refuse('owner');
+    expect(pauses.at(-1)).toBeLessThanOrEqual(50);
+  });
+
   it('leave the end of a failed command to the owner, though any home store notes it', async () => {
     const world = await AttemptsWorld.of('a', 'b');
     const [a, b] = [world.host('a'), world.host('b')];

@@ -1,9 +1,13 @@
 /** The configuration: which source wins, what each key takes, and how mistakes are named. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { glob, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
-import { mergeConfig, nearestKey, readConfigFile } from '../../src/host/config.ts';
+import { CONFIG_FORMS, CONFIG_KEYS, configSchema } from '../../src/api/config.ts';
+import { mergeConfig, nearestKey, readConfigFile, toFlag } from '../../src/host/config.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 const merge = (parts: {
   file?: Record<string, unknown>;
@@ -46,15 +50,51 @@ describe('the configuration', () => {
     });
   });
 
-  it('leaves variables alone that are no configuration', () => {
-    const env = { COVEY_TASK_ID: 'x', COVEY_SOCKET: '/s', COVEY_DEADLINE: 'x', PATH: '/bin' };
-    expect(merge({ env }).ok).toBe(true);
+  it('says where the daemon lies, from any of its sources; an empty variable is none', () => {
+    const file = { data_dir: '/file/data', socket: '/file/socket' };
+    const env = { COVEY_DATA_DIR: '/env/data', COVEY_SOCKET: '' };
+    expect(merge({ file, env })).toMatchObject({
+      value: { data_dir: '/env/data', socket: '/file/socket' },
+    });
+    expect(merge({ file, env, flags: { data_dir: '/flag/data' } })).toMatchObject({
+      value: { data_dir: '/flag/data' },
+    });
+  });
+
+  it('leaves every variable of ours alone that is no configuration', async () => {
+    const names = new Set<string>();
+    for await (const path of glob('src/{cli,client,executors,peer}/**/*.ts', { cwd: ROOT })) {
+      const text = await readFile(join(ROOT, path), 'utf8');
+      for (const [name] of text.matchAll(/\bCOVEY_[A-Z_]+\b/g)) names.add(name);
+    }
+    expect([...names]).toEqual(
+      expect.arrayContaining(['COVEY_DEBUG', 'COVEY_TASK_ID', 'COVEY_PEER', 'COVEY_SOCKET']),
+    );
+    const env = { ...Object.fromEntries([...names].map((name) => [name, 'x'])), PATH: '/bin' };
+    expect(merge({ env })).toMatchObject({ value: configSchema.parse({}) });
+  });
+
+  it('has every key as a flag, and says what each is for', () => {
+    expect(CONFIG_FORMS.map(({ key }) => key)).toEqual(CONFIG_KEYS);
+    const form = Object.fromEntries(CONFIG_FORMS.map((item) => [item.key, item]));
+    expect(form.redial_max).toEqual({
+      key: 'redial_max',
+      kind: 'text',
+      value: 'duration',
+      description: 'cap of the backoff between dials of one member (10s)',
+    });
+    expect(form.log_format).toMatchObject({ value: 'json|text' });
+    expect(form.copies).toMatchObject({ kind: 'number', value: 'n' });
+    expect(toFlag('redial_max')).toBe('--redial-max');
   });
 
   it.each([
     ['covey.yaml', { file: { slot: 1 } }, "there is no key 'slot'; did you mean 'slots'?"],
     ['environment variable COVEY_COPYS', { env: { COVEY_COPYS: '1' } }, "did you mean 'copies'?"],
     ['--kill-grase', { flags: { kill_grase: '1s' } }, "did you mean 'kill_grace'?"],
+    ['covey.yaml', { file: { join: 'covey1-x' } }, 'give it as --join or COVEY_JOIN'],
+    ['covey.yaml', { file: { config: '/x' } }, 'give it as --config or COVEY_CONFIG'],
+    ['covey.yaml', { file: { socket: '' } }, "'socket'"],
     ['covey.yaml', { file: { quite_something: 1 } }, "there is no key 'quite_something'"],
     ['covey.yaml', { file: { kill_grace: '5 minutes' } }, "'5 minutes' is not a duration"],
     ['covey.yaml', { file: { kill_grace: 5 } }, "'kill_grace'"],

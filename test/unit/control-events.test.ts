@@ -23,12 +23,14 @@ class FakeSession implements Session {
     return 'sent';
   }
 
-  onClosed(listener: () => void): void {
+  onClosed(listener: () => void): () => void {
     this.#closed.push(listener);
+    return () => undefined;
   }
 
-  onDrained(listener: () => void): void {
+  onDrained(listener: () => void): () => void {
     this.#drained.push(listener);
+    return () => undefined;
   }
 
   drain(room: number): void {
@@ -70,6 +72,19 @@ test('a subscriber hears what it asked for, in order', async () => {
   expect(hub.unsubscribe(session, 'e1')).toBe(false);
   publish('completed', 'A');
   expect(session.take()).toEqual([]);
+});
+
+test('task ids are understood in any spelling, and the ids of members as they are', async () => {
+  const { clock, hub, session, publish } = world();
+  const id = '00T3ZEJ0ASTPCYTFXMVV64EXZ21HFCEBQ5BSM32';
+  const member = '12D3KooWDD9LNLDp8YRahm6w8icSaYmviG9y5a1NuTASaoRFbH4X';
+  const ids = [id.toLowerCase().replace('0', 'o').replace('1', 'l'), member];
+  hub.subscribe(session, { topics: ['task', 'member'], ids });
+  await clock.runFor(1);
+  publish('active', id);
+  publish('alive', member, 'member');
+  publish('alive', member.toLowerCase(), 'member');
+  expect(session.take()).toEqual(['1 active', '2 alive']);
 });
 
 test('resuming repeats what was missed', async () => {

@@ -248,6 +248,33 @@ test('a handler that throws is logged with its stack; the daemon stays', async (
   expect(codeOf(await world.ask(client, hello))).toBeUndefined();
 });
 
+test('an unknown method is answered with the bare name of the nearest one, where there is one', async () => {
+  const world = new ControlMemory();
+  const client = world.connect();
+  const [near] = await world.ask(client, line(1, 'members.lst'));
+  expect(near?.error).toMatchObject({
+    message: "There is no method 'members.lst'; the nearest one is 'members.list'.",
+    data: { method: 'members.lst', nearest: 'members.list' },
+  });
+  const [far] = await world.ask(client, line(1, 'zzzzzzzzzzzzzzzzzzzzzzzz'));
+  expect(far?.error?.message).toBe("There is no method 'zzzzzzzzzzzzzzzzzzzzzzzz'.");
+  expect(far?.error?.data).not.toHaveProperty('nearest');
+});
+
+test('a half-closed client gets every answer, and then the end', async () => {
+  const world = new ControlMemory();
+  const client = world.connect();
+  const id = world.backend.mintId();
+  client.send(line('w', 'task.wait', { ids: [id], timeout_ms: 1_000 }));
+  client.send(line('s', 'members.list'));
+  client.finish();
+  await world.clock.runFor(500);
+  expect([client.take().length, client.ended]).toEqual([1, false]);
+  await world.clock.runFor(1_000);
+  expect(client.take()).toMatchObject([{ id: 'w', result: { pending: [id] } }]);
+  expect(client.ended).toBe(true);
+});
+
 test('a broken invariant ends the daemon', async () => {
   const world = new ControlMemory({
     'members.list': () => Promise.reject(new InvariantError('two owners')),

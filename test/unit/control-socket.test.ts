@@ -80,6 +80,29 @@ test('clients that vanish in the middle of everything leave nothing behind', asy
   expect(host.log.lines).toEqual([]);
 });
 
+test('clients that vanish while they wait give their places back, without a word written', async () => {
+  const ids = [host.backend.mintId()];
+  for (let i = 0; i < CONNECTIONS_MAX + 20; i++) {
+    const { socket } = await connected();
+    socket.write(line(1, 'task.wait', { ids, timeout_ms: 600_000 }));
+    await settleReal(() => host.backend.waits === i + 1);
+    socket.destroy();
+  }
+  await daemonAnswers(await connected());
+});
+
+test('a client that says that no more comes gets its answers, then the end', async () => {
+  const client = await connected();
+  client.socket.write(line(0, 'task.submit', { type: 'none' }));
+  await settleReal(() => client.lines() === 1);
+  const { id } = (JSON.parse(client.text()) as { result: { id: string } }).result;
+  client.socket.end(line(1, 'task.wait', { ids: [id], timeout_ms: 600_000 }));
+  await settleReal(() => host.backend.waits === 1);
+  host.backend.finish(id, { state: 'completed', exitCode: 0 });
+  await settleReal(() => client.socket.closed);
+  expect(client.text()).toContain('"state":"completed"');
+});
+
 test('a client that never reads is not read either; its neighbours are served', async () => {
   const { id } = await largeTask();
   const deaf = await connected();

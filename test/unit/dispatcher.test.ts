@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
 import { type Credit, Dispatcher, REFUSAL_TTL_MS } from '../../src/tasks/dispatcher.ts';
-import { Slots } from '../../src/tasks/slots.ts';
+import { PAUSE_TTL_MS, Slots } from '../../src/tasks/slots.ts';
 import { StoreWorld } from '../support/store-world.ts';
 
 const EXEC = 'exec:/src';
@@ -108,6 +108,25 @@ describe('the dispatcher', () => {
     expect(asked()).toBe(1);
     await stores.clock.runFor(REFUSAL_TTL_MS + 1_000);
     expect(asked()).toBe(2);
+  });
+
+  it('gives commands to others, and says why, while this host cannot start any', async () => {
+    const { stores, dispatcher, slots, started, add } = await world({ a: 1, b: 1 });
+    // It knows that its directory is there.
+    dispatcher.reserveNow(EXEC);
+    await stores.clock.runFor(10);
+    slots.get('peer-a')?.pauseCommands('spawn EMFILE');
+    expect(dispatcher.placement(EXEC).because[0]).toMatchObject({
+      ok: false,
+      code: 'cannot_start',
+      detail: 'spawn EMFILE',
+    });
+    add('1');
+    await stores.clock.runFor(100);
+    expect(started.map(({ id, at }) => [id, at])).toEqual([['1', 'peer-b']]);
+    add('2');
+    await stores.clock.runFor(PAUSE_TTL_MS);
+    expect(started[1]).toMatchObject({ id: '2', at: 'peer-a' });
   });
 
   it('withdraws its wants when nothing waits any more', async () => {

@@ -76,7 +76,9 @@ describe('the exec executor', () => {
       COVEY_QUEUE: 'default',
     });
     expect(spawned[0]?.env).not.toHaveProperty('COVEY_DEADLINE');
-    expect(await spool.read('run-1', 'stdout', 0, 100)).toMatchObject({ bytes: utf8('out') });
+    expect(await spool.read('run-1', 'stdout', 0, 100)).toMatchObject({
+      value: { bytes: utf8('out') },
+    });
   });
 
   it('uses a shell only when asked, and tells the deadline', async () => {
@@ -102,13 +104,19 @@ describe('the exec executor', () => {
   });
 
   it('fails what could not be started', async () => {
-    const { start, end } = world({ startError: 'out of memory' });
+    const { start, end } = world({ startError: 'a name that cannot be' });
     start();
     expect(await end()).toMatchObject({
       out: 'failed',
       code: 'start_failed',
-      err: 'out of memory',
+      err: 'a name that cannot be',
     });
+  });
+
+  it('refuses what this host had no process for: the command did not fail', async () => {
+    const { start, end } = world({ startError: 'spawn EAGAIN', isHostFault: true });
+    start();
+    expect(await end()).toEqual({ out: 'refused', code: 'cannot_start', err: 'spawn EAGAIN' });
   });
 
   it('ends a command without end of output: never a short output with success', async () => {

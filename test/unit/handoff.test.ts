@@ -84,4 +84,23 @@ describe('handoff', () => {
     expect(released.reduce((sum, count) => sum + count, 0)).toBe(1);
     expect(b.replica.get(due.id)).toEqual(due);
   });
+
+  it('keeps the copy that was counted in place of a sender whose disk is full', async () => {
+    const world = await StoreWorld.of('p', 'b', 'c', 'd');
+    const [p, b, c, d] = ['p', 'b', 'c', 'd'].map((name) => world.host(name));
+    if (!p || !b || !c || !d) throw new Error('no hosts');
+    const record = newRecord([p.storeId, b.storeId, c.storeId]);
+    p.disk.full = true;
+    world.kill('c');
+    const plan = { home: record.firstHome, required: 2 };
+    const created = { record, blob: undefined, fresh: true, isFirst: true };
+    const spread = await world.run(p.sharing.spread(created, plan));
+    expect(new Set(spread.storedOn)).toEqual(new Set([b.storeId, d.storeId]));
+    const round = handoffOf(world, d);
+    expect(await round(2)).toBe(0);
+    expect(d.replica.get(record.id)).toEqual(record);
+    p.disk.full = false;
+    expect(await round(2)).toBe(1);
+    expect(p.replica.get(record.id)).toEqual(record);
+  });
 });

@@ -1,6 +1,6 @@
 /** Requests, answers and refusals between members, matched and bounded. */
 import { describe, expect, it } from 'vitest';
-import { coveyError } from '../../src/base/errors.ts';
+import { coveyError, invariant } from '../../src/base/errors.ts';
 import { err, ok } from '../../src/base/result.ts';
 import { RecordingLogger } from '../../src/base/telemetry.ts';
 import {
@@ -94,6 +94,49 @@ describe('the messenger', () => {
         expect.objectContaining({ id: 7, code: 'METHOD_NOT_FOUND' }),
       ]),
     );
+  });
+
+  it('answers INTERNAL for a handler that throws, logs it, and goes on', async () => {
+    const { clock, frames, log, messenger, receive, settled } = world();
+    messenger.onRequest('throw', () => {
+      throw new Error('EMFILE: too many open files');
+    });
+    messenger.onRequest('reject', async () => Promise.reject(new Error('EIO')));
+    messenger.onRequest('unwritable', async () => ok({ what: (() => undefined) as never }));
+    messenger.onRequest('fine', () => ok({}));
+    for (const [id, type] of ['throw', 'reject', 'unwritable', 'fine'].entries()) {
+      receive('peer', { kind: 'request', id, type, body: {} });
+    }
+    await clock.runFor(1);
+    const codes = new Map(
+      frames.map(({ envelope }) => [
+        'id' in envelope ? envelope.id : -1,
+        'code' in envelope ? envelope.code : envelope.kind,
+      ]),
+    );
+    expect([0, 1, 2, 3].map((id) => codes.get(id))).toEqual([
+      'INTERNAL',
+      'INTERNAL',
+      'INTERNAL',
+      'reply',
+    ]);
+    expect(log.lines.map(({ level, fields }) => [level, fields.type])).toEqual(
+      expect.arrayContaining([
+        ['error', 'throw'],
+        ['error', 'reject'],
+        ['error', 'unwritable'],
+      ]),
+    );
+    expect(await settled(messenger.call('me', 'throw', {}))).toMatchObject({
+      error: { code: 'INTERNAL' },
+    });
+  });
+
+  it('ends the process, not the request alone, on a broken invariant', async () => {
+    const { clock, messenger, receive } = world();
+    messenger.onRequest('broken', () => invariant(false, 'two owners') as never);
+    receive('peer', { kind: 'request', id: 1, type: 'broken', body: {} });
+    await expect(clock.runFor(1)).rejects.toThrow('two owners');
   });
 
   it('gives up after its time, and ignores what comes later', async () => {

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { PAGE_ITEMS_MAX } from '../../src/records/partner-sync.ts';
 import { contentHash, type RecordState } from '../../src/records/record.ts';
+import { KEY_TTL_MS, keyRecordId } from '../../src/tasks/dedupe.ts';
 import { type StoreHost, StoreWorld } from '../support/store-world.ts';
 import {
   factOf,
@@ -139,5 +140,32 @@ describe('anti-entropy between partners', () => {
     expect(await world.run(a.sync.syncWith(b.storeId))).toMatchObject({
       error: { code: 'UNREACHABLE' },
     });
+  });
+
+  it('lets a key that one of them has forgotten go at the other too', async () => {
+    const world = await StoreWorld.of('a', 'b');
+    const [a, b] = [world.host('a'), world.host('b')];
+    const home = [a.storeId, b.storeId].sort();
+    const id = keyRecordId('default', 'nightly');
+    const stamp = world.clock.wallMs();
+    const key: RecordState = { ...newRecord(home), id, kind: 'key', stamp };
+    for (const host of [a, b]) await put(world, host, [key]);
+    await world.clock.runFor(KEY_TTL_MS + 1);
+    const stone = { final: 'key', digest: '', droppedWallMs: stamp };
+    for (const [one, other] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      await world.run(one.replica.drop(id, stone));
+      await world.run(one.sync.syncWith(other.storeId));
+      await world.run(other.sync.syncWith(one.storeId));
+      expect(one.replica.get(id)).toBeUndefined();
+    }
+    expect(a.replica.get(id)).toBeUndefined();
+    expect(await world.run(a.sync.syncWith(b.storeId))).toMatchObject({ value: { equal: true } });
+    const refused = await world.run(
+      a.sharing.accept({ record: key, blob: undefined, fresh: false, standIn: false }),
+    );
+    expect(refused.ok).toBe(false);
   });
 });

@@ -1,10 +1,13 @@
 /** The files of configs/: what each preset says, and that the systemd unit fits the daemon. */
+import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { CONFIG_KEYS, type Config, configSchema } from '../../src/api/config.ts';
-import { mergeConfig, readConfigFile } from '../../src/host/config.ts';
+import { mergeConfig, readConfigFile, toFlag } from '../../src/host/config.ts';
+import { COVEYD } from '../../src/testnet/paths.ts';
 
 const pathOf = (name: string): string =>
   fileURLToPath(new URL(`../../configs/${name}`, import.meta.url));
@@ -53,15 +56,25 @@ test('presets other than lan list differences only', async () => {
 
 test('the systemd unit passes flags that the daemon has, and gives a stop the time it needs', async () => {
   const unit = await readFile(pathOf('coveyd.service'), 'utf8');
-  const daemon = await readFile(new URL('../../src/daemon-main.ts', import.meta.url), 'utf8');
+  const { stdout: help } = await promisify(execFile)(COVEYD, ['--help']);
   const values = new Map(
     [...unit.matchAll(/^(\w+)=(.*)$/gm)].map(([, key, value]) => [key, value] as const),
   );
   const flags = [...(values.get('ExecStart') ?? '').matchAll(/--[a-z-]+/g)].map(([flag]) => flag);
   expect(flags).toEqual(['--config', '--data-dir', '--socket']);
-  for (const flag of flags) expect(daemon).toContain(`.option('${flag} `);
+  for (const flag of flags) expect(help).toContain(`\n  ${flag} <`);
   expect(values.get('Type')).toBe('notify');
   expect(values.get('KillMode')).toBe('mixed');
   const stopMs = Number(values.get('TimeoutStopSec')) * 1_000;
   expect(stopMs).toBeGreaterThan(DEFAULTS.shutdown_timeout + DEFAULTS.kill_grace);
+});
+
+test('every key is a flag of coveyd, and the operations page names it', async () => {
+  const { stdout: help } = await promisify(execFile)(COVEYD, ['--help']);
+  const flags = [...help.matchAll(/^ {2}(--[a-z-]+) [<[]/gm)].map(([, flag]) => flag);
+  const others = ['--config', '--join', '--label'];
+  expect(flags.sort()).toEqual([...others, ...CONFIG_KEYS.map(toFlag)].sort());
+  const page = await readFile(new URL('../../docs/operations.md', import.meta.url), 'utf8');
+  const unnamed = CONFIG_KEYS.filter((key) => !page.includes(`\`${key}\``));
+  expect(unnamed).toEqual([]);
 });

@@ -1,11 +1,14 @@
 /** Reading tasks from anywhere, waiting for their ends, and listing them over the whole mesh. */
 import { describe, expect, it } from 'vitest';
+import { taskViewSchema } from '../../src/api/task.ts';
 import { utf8 } from '../../src/base/hash.ts';
 import { fingerprintOf, parseTaskId } from '../../src/base/task-id.ts';
 import { Lister } from '../../src/tasks/listing.ts';
 import { Reader } from '../../src/tasks/reader.ts';
+import { DROPPED } from '../../src/tasks/remains.ts';
 import { Tails } from '../../src/tasks/tails.ts';
 import { taskOf } from '../../src/tasks/task.ts';
+import { viewOf } from '../../src/tasks/view.ts';
 import { AttemptsWorld, type TaskHost } from '../support/attempts-world.ts';
 import { endOf, newRecord } from '../support/task-records.ts';
 
@@ -106,6 +109,44 @@ describe('waiting for a task', () => {
     expect(heard).toEqual([id]);
   });
 
+  it('hears how a task ended whose record was dropped long ago, and reads the same', async () => {
+    const { tasks, clock, stores, at } = await world('a', 'b', 'c');
+    const [a, b] = [tasks.host('a'), tasks.host('b')];
+    const record = newRecord([a.storeId, b.storeId]);
+    const plan = { home: record.firstHome, required: 2 };
+    await stores.run(a.sharing.spread({ record, blob: undefined, fresh: true }, plan));
+    await finish(tasks, a, record.id);
+    const { final } = tasks.task(a, record.id);
+    const stone = { final: 'completed', digest: final?.digest ?? '', droppedWallMs: 5 };
+    for (const host of [a, b]) await stores.run(host.replica.drop(record.id, stone));
+
+    for (const name of ['a', 'c']) {
+      const heard: unknown[] = [];
+      at(name).reader.watch([record.id], (told) => heard.push(taskOf(told).final));
+      await clock.runFor(100);
+      const ended = { state: 'completed', reason: DROPPED, digest: final?.digest };
+      expect(heard).toEqual([expect.objectContaining(ended)]);
+      const found = await stores.run(at(name).reader.findOrRemains(record.id, true));
+      expect(found && taskOf(found.record).final).toMatchObject(ended);
+      const view = found && viewOf(found.record, clock.wallMs());
+      expect(taskViewSchema.safeParse(view)).toMatchObject({ success: true });
+      expect(view).toMatchObject({ id: record.id, state: 'completed', reason: DROPPED });
+      // Nothing but its end is known: nobody may take it for a record.
+      expect(await stores.run(at(name).reader.find(record.id, false))).toBeUndefined();
+    }
+    expect(tasks.host('c').replica.get(record.id)).toBeUndefined();
+  });
+
+  it('prefers a result that a home store still has to what others remember of it', async () => {
+    const { tasks, stores, at } = await world('a', 'b', 'c');
+    const { id } = await tasks.submit();
+    await finish(tasks, tasks.host('a'), id);
+    const stone = { final: 'completed', digest: 'd', droppedWallMs: 5 };
+    for (const name of ['a', 'b']) await stores.run(tasks.host(name).replica.drop(id, stone));
+    const found = await stores.run(at('a').reader.findOrRemains(id, false));
+    expect(found && taskOf(found.record).attempts).toHaveLength(1);
+  });
+
   it('asks again, so that a lost message costs time alone', async () => {
     const { tasks, clock, stores, at } = await world('a', 'b', 'c');
     const [a, b] = [tasks.host('a'), tasks.host('b')];
@@ -142,10 +183,10 @@ describe('listing', () => {
       ids.unshift(record.id);
     }
     const first = await stores.run(at('b').lister.list({ limit: 3 }));
-    expect([idsOf(first), first.more, first.unreachable]).toEqual([ids.slice(0, 3), true, []]);
-    const before = first.tasks.at(-1)?.id ?? '';
+    const before = ids[2] ?? '';
+    expect([idsOf(first), first.cursor, first.unreachable]).toEqual([ids.slice(0, 3), before, []]);
     const second = await stores.run(at('b').lister.list({ limit: 3, before }));
-    expect([idsOf(second), second.more]).toEqual([ids.slice(3), false]);
+    expect([idsOf(second), second.cursor]).toEqual([ids.slice(3), undefined]);
     const one = await stores.run(
       at('a').lister.list({ limit: 9, suffix: ids[2]?.slice(-24) ?? '' }),
     );

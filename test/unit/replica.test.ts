@@ -146,6 +146,24 @@ describe('the replica', () => {
     expect(a.replica.tombstone(final.id)).toBeUndefined();
   });
 
+  it('comes to every tombstone, though the first ones are not old yet', async () => {
+    const world = await StoreWorld.of('a');
+    const a = world.host('a');
+    const [old, recent] = [5, 500];
+    const ids: string[] = [];
+    for (const droppedWallMs of [recent, recent, recent, old]) {
+      const final = finalRecord(a);
+      ids.push(final.id);
+      await put(world, a, final);
+      await world.run(a.replica.drop(final.id, { final: 'completed', digest: '', droppedWallMs }));
+    }
+    // Two at a time: the fourth comes in the second sweep, the first ones again after the end.
+    const sweep = (beforeMs: number) => world.run(a.replica.sweepTombstones(beforeMs, 2));
+    expect([await sweep(100), await sweep(100)]).toEqual([0, 1]);
+    expect([await sweep(1_000), await sweep(1_000), await sweep(1_000)]).toEqual([0, 2, 1]);
+    expect(ids.filter((id) => a.replica.tombstone(id) !== undefined)).toEqual([]);
+  });
+
   it('gives a stand-in copy up only in the version that was confirmed', async () => {
     const world = await StoreWorld.of('a');
     const a = world.host('a');

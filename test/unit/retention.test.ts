@@ -1,11 +1,11 @@
 /** How final tasks are forgotten: by age, by count, with a tombstone. */
 import { describe, expect, it } from 'vitest';
-import { silentLogger } from '../../src/base/telemetry.ts';
+import { RecordingLogger } from '../../src/base/telemetry.ts';
 import { withFact } from '../../src/records/record.ts';
 import { SimSpool } from '../../src/sim/spool.ts';
-import { keyRecordId } from '../../src/tasks/dedupe.ts';
+import { KEY_TTL_MS, keyRecordId } from '../../src/tasks/dedupe.ts';
 import { ownerOf } from '../../src/tasks/ownership.ts';
-import { Retention } from '../../src/tasks/retention.ts';
+import { Retention, SWEEP_INTERVAL_MS } from '../../src/tasks/retention.ts';
 import { Tails } from '../../src/tasks/tails.ts';
 import { taskOf } from '../../src/tasks/task.ts';
 import { AttemptsWorld, type TaskHost } from '../support/attempts-world.ts';
@@ -16,10 +16,11 @@ const TOMBSTONE_TTL_MS = 600_000;
 
 function retentionAt(world: AttemptsWorld, host: TaskHost, countMax = 1_000) {
   const spool = new SimSpool();
+  const log = new RecordingLogger();
   const tails = new Tails(host.store);
   const retention = new Retention({
     clock: world.stores.clock,
-    log: silentLogger,
+    log,
     replica: host.replica,
     attempts: host.attempts,
     view: host.view,
@@ -28,7 +29,8 @@ function retentionAt(world: AttemptsWorld, host: TaskHost, countMax = 1_000) {
     countMax,
     tombstoneTtlMs: TOMBSTONE_TTL_MS,
   });
-  return { spool, tails, sweep: () => world.stores.run(retention.sweep()) };
+  const sweep = () => world.stores.run(retention.sweep());
+  return { log, spool, tails, retention, sweep };
 }
 
 async function finished(world: AttemptsWorld): Promise<string> {
@@ -69,6 +71,22 @@ describe('retention', () => {
     await world.stores.clock.runFor(TOMBSTONE_TTL_MS + 1);
     await sweep();
     expect(a.replica.tombstone(id)).toBeUndefined();
+  });
+
+  it('goes on when output cannot be deleted, and says so', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const a = world.host('a');
+    const { log, spool, sweep } = retentionAt(world, a);
+    const ids = [await finished(world), await finished(world)];
+    const runId = world.task(a, ids[0] ?? '').attempts[0]?.start.run_id ?? '';
+    spool.append(runId, 'stdout', new Uint8Array([1]));
+    spool.breakRun(runId);
+    await world.stores.clock.runFor(RETENTION_MS);
+    expect(await sweep()).toBe(2);
+    expect(ids.map((id) => a.replica.get(id))).toEqual([undefined, undefined]);
+    expect(log.lines).toMatchObject([
+      { level: 'warn', fields: { why: expect.stringContaining('cannot be deleted') } },
+    ]);
   });
 
   it('lets the oldest go when there are too many, by their owners', async () => {
@@ -122,5 +140,48 @@ describe('retention', () => {
     await world.stores.clock.runFor(8 * 86_400_000);
     await sweep();
     expect([a.replica.get(id), a.replica.tombstone(id)]).toEqual([undefined, undefined]);
+  });
+
+  it('lets no results go for the sake of dedupe keys, however many and however old', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const a = world.host('a');
+    const at = world.stores.clock.wallMs();
+    const putKey = async (name: string, usedMs: number) => {
+      const id = keyRecordId('default', name);
+      const key = { ...newRecord([a.storeId]), id, kind: 'key' as const, stamp: usedMs };
+      await world.stores.run(a.replica.change(id, () => ({ value: 0, next: key })));
+    };
+    for (let i = 0; i < 5; i++) await putKey(`new ${i}`, at);
+    const ids = [await finished(world), await finished(world)];
+    const { sweep } = retentionAt(world, a, 2);
+    await sweep();
+    await sweep();
+    expect(ids.filter((id) => a.replica.get(id) !== undefined)).toEqual(ids);
+
+    // Keys that are due before the tasks do not hide those that are too many.
+    for (let i = 0; i < 5; i++) await putKey(`old ${i}`, at - KEY_TTL_MS + 30_000);
+    const more = [await finished(world), await finished(world)];
+    const sweeps = world.hosts.map((host) => retentionAt(world, host, 2).sweep);
+    for (let i = 0; i < 3; i++) for (const one of sweeps) await one();
+    expect([...ids, ...more].filter((id) => a.replica.get(id) !== undefined)).toEqual(more);
+  });
+
+  it('writes nothing any more once it is closed, in the middle of a sweep too', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const a = world.host('a');
+    for (let i = 0; i < 3; i++) await finished(world);
+    await world.stores.clock.runFor(RETENTION_MS);
+    const { retention } = retentionAt(world, a);
+    retention.start();
+    const held = a.replica.heldCount;
+    await world.stores.clock.runUntil(() => a.replica.heldCount < held, SWEEP_INTERVAL_MS + 1_000);
+    retention.close();
+    const left = a.replica.heldCount;
+    expect(left).toBeGreaterThan(0);
+    await world.stores.clock.runFor(20);
+    const settled = a.replica.heldCount;
+    await world.stores.clock.runFor(3 * SWEEP_INTERVAL_MS);
+    expect(a.replica.heldCount).toBe(settled);
+    expect(settled).toBeGreaterThanOrEqual(left - 1);
   });
 });

@@ -2,11 +2,12 @@
 import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/base/hash.ts';
 import { encodeRecord } from '../../src/records/record.ts';
+import type { StartFact } from '../../src/tasks/facts.ts';
 import { type RunMessagesDeps, serveRuns } from '../../src/tasks/run-messages.ts';
 import type { RunOrder } from '../../src/tasks/runner.ts';
 import { Tails } from '../../src/tasks/tails.ts';
 import type { WireMap } from '../../src/wire/envelope.ts';
-import { AttemptsWorld } from '../support/attempts-world.ts';
+import { AttemptsWorld, type TaskHost } from '../support/attempts-world.ts';
 import { endOf, factOf, newRecord, startOf, storeOf, withFacts } from '../support/task-records.ts';
 
 /** For how long host a has been in touch with any owner. */
@@ -33,7 +34,7 @@ async function world() {
     attempts: a.attempts,
     tails: new Tails(a.store),
     runner,
-    view: { inTouchForMs: () => inTouchMs },
+    view: { inTouchForMs: () => inTouchMs, self: () => a.view.self() },
     owner: { heard: () => undefined },
     reader: {},
     spool: {},
@@ -44,15 +45,19 @@ async function world() {
   return { tasks, a, orders, call };
 }
 
-const placed = (header?: Uint8Array) => {
-  const record = withFacts(newRecord([storeOf('a')]), factOf(storeOf('a'), 1, startOf('run1')));
+/** An order for host `a`, unless `more` says otherwise. */
+const placedAt = (a: TaskHost, more: Partial<StartFact> = {}, header?: Uint8Array) => {
+  const { peerId, storeId, bootCount } = a.view.self();
+  const runner = { runner: peerId, runner_store: storeId, runner_boot: bootCount };
+  const start = startOf('run1', { ...runner, ...more });
+  const record = withFacts(newRecord([a.storeId]), factOf(a.storeId, 1, start));
   return encodeRecord(header === undefined ? record : { ...record, header });
 };
 
 describe('messages about runs', () => {
   it('bring an attempt to its runner, and its end to the home', async () => {
     const { tasks, a, orders, call } = await world();
-    const body = { record: placed(), run_id: 'run1', owner: a.storeId, credit: 'c' };
+    const body = { record: placedAt(a), run_id: 'run1', owner: a.storeId, credit: 'c' };
     expect(await call('run.start', body)).toEqual({ ok: true, value: { taken: true } });
     expect(orders).toMatchObject([{ runId: 'run1', n: 1, ownerStore: a.storeId }]);
 
@@ -64,9 +69,9 @@ describe('messages about runs', () => {
   });
 
   it('are said again after a silence, since the network may have kept them', async () => {
-    const { tasks, orders, call } = await world();
+    const { tasks, a, orders, call } = await world();
     inTouchMs = 100;
-    const body = { record: placed(), run_id: 'run1', owner: storeOf('a'), credit: 'c' };
+    const body = { record: placedAt(a), run_id: 'run1', owner: storeOf('a'), credit: 'c' };
     const kept = await call('run.start', body);
     const since = kept.ok ? kept.value.since_ms : undefined;
     expect(kept).toMatchObject({ ok: true, value: { taken: false, code: 'say_again' } });
@@ -81,16 +86,36 @@ describe('messages about runs', () => {
     expect(orders).toHaveLength(1);
   });
 
-  it.each<[string, string, WireMap]>([
-    ['no record', 'run.start', { run_id: 'run1' }],
-    ['another run', 'run.start', { record: placed(), run_id: 'run2' }],
-    ['an unreadable header', 'run.start', { record: placed(utf8('x')), run_id: 'run1' }],
-    ['an end that is none', 'run.done', { id: 'x', end: { t: 'end', run_id: 'run1' } }],
-    ['no end', 'run.done', { id: 'x' }],
-    ['another fact', 'run.done', { id: 'x', end: { ...startOf('run1') } }],
-  ])('are refused when they hold %s', async (_, type, body) => {
-    const { orders, call } = await world();
-    expect(await call(type, body)).toMatchObject({ error: { code: 'INVALID_PARAMS' } });
+  it.each<[string, (a: TaskHost) => Partial<StartFact>]>([
+    ['an earlier boot', (a) => ({ runner_boot: a.view.self().bootCount - 1 })],
+    ['a later boot, as a store that was set back would have it', () => ({ runner_boot: 99 })],
+    ['a store that was wiped since', () => ({ runner_store: storeOf('wiped') })],
+    ['another peer', () => ({ runner: 'peer-b' })],
+  ])('start nothing that was placed on %s', async (_, more) => {
+    const { a, orders, call } = await world();
+    const record = placedAt(a, more(a));
+    const body = { record, run_id: 'run1', owner: a.storeId, credit: 'c' };
+    expect(await call('run.start', body)).toEqual({
+      ok: true,
+      value: { taken: false, code: 'other_boot' },
+    });
+    expect(orders).toEqual([]);
+  });
+
+  it.each<[string, string, (a: TaskHost) => WireMap]>([
+    ['no record', 'run.start', () => ({ run_id: 'run1' })],
+    ['another run', 'run.start', (a) => ({ record: placedAt(a), run_id: 'run2' })],
+    [
+      'an unreadable header',
+      'run.start',
+      (a) => ({ record: placedAt(a, {}, utf8('x')), run_id: 'run1' }),
+    ],
+    ['an end that is none', 'run.done', () => ({ id: 'x', end: { t: 'end', run_id: 'run1' } })],
+    ['no end', 'run.done', () => ({ id: 'x' })],
+    ['another fact', 'run.done', () => ({ id: 'x', end: { ...startOf('run1') } })],
+  ])('are refused when they hold %s', async (_, type, bodyAt) => {
+    const { a, orders, call } = await world();
+    expect(await call(type, bodyAt(a))).toMatchObject({ error: { code: 'INVALID_PARAMS' } });
     expect(orders).toEqual([]);
   });
 

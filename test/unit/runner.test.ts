@@ -8,7 +8,7 @@ import type { RunHandlers, StopReason } from '../../src/executors/executor.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import type { TaskHeader } from '../../src/tasks/facts.ts';
 import { Runner, type RunOrder } from '../../src/tasks/runner.ts';
-import { Slots } from '../../src/tasks/slots.ts';
+import { PAUSE_TTL_MS, Slots } from '../../src/tasks/slots.ts';
 import type { WireMap } from '../../src/wire/envelope.ts';
 import { MemoryMesh } from '../support/memory-messaging.ts';
 import { factOf, headerOf, startOf, storeOf } from '../support/task-records.ts';
@@ -60,6 +60,7 @@ function world() {
     messaging,
     slots,
     killGraceMs: 5_000,
+    bootCount: () => 7,
     peerOfStore: (store) => (store === OWNER ? 'owner' : store === OTHER ? 'other' : undefined),
     execute: (_request, _demand, handlers) => {
       if (!takes) return undefined;
@@ -222,9 +223,52 @@ describe('the runner', () => {
     await clock.runFor(3_500);
     runner.close();
     expect(tails).toHaveLength(2);
-    expect(tails[0]).toMatchObject({ id: 'TASK', n: 1, run_id: 'run1', progress: 50 });
+    expect(tails[0]).toMatchObject({ id: 'TASK', n: 1, run_id: 'run1', boot: 7, progress: 50 });
     const stdout = tails[0]?.stdout;
     expect(stdout instanceof Uint8Array && [stdout.length, stdout.at(-1)]).toEqual([65_536, 2]);
+  });
+
+  it('gives out no slot for a while when the system starts no command', async () => {
+    const { clock, slots, started, done, start } = world();
+    start('run1');
+    started[0]?.ended({ out: 'refused', code: 'cannot_start', err: 'spawn EMFILE' });
+    expect([slots.execBusy, slots.execFree]).toEqual([0, 0]);
+    await clock.runFor(10);
+    expect(done).toMatchObject([{ body: { end: { out: 'refused', code: 'cannot_start' } } }]);
+    await clock.runFor(PAUSE_TTL_MS);
+    expect(slots.execFree).toBe(2);
+  });
+
+  it('takes no more ends before its last boot ends, and brings home those it took', async () => {
+    const { clock, mesh, runner, started, done, start } = world();
+    start('run1');
+    start('run2');
+    mesh.gone.add('owner').add('other');
+    started[0]?.ended({ out: 'completed' });
+    expect(runner.takesEnds).toBe(true);
+    let isDrained = false;
+    void runner.drain(5_000).then(() => {
+      isDrained = true;
+    });
+    expect(runner.takesEnds).toBe(false);
+    await clock.runFor(2_000);
+    expect(isDrained).toBe(false);
+    mesh.gone.clear();
+    await clock.runFor(2_000);
+    expect([isDrained, done.length, runner.activeCount]).toEqual([true, 1, 1]);
+  });
+
+  it('waits for no store that stays away', async () => {
+    const { clock, mesh, runner, started, start } = world();
+    start('run1');
+    mesh.gone.add('owner').add('other');
+    started[0]?.ended({ out: 'completed' });
+    let isDrained = false;
+    void runner.drain(5_000).then(() => {
+      isDrained = true;
+    });
+    await clock.runFor(5_100);
+    expect([isDrained, runner.activeCount]).toEqual([true, 1]);
   });
 
   it('calls an attempt lost when its worker program is gone', async () => {

@@ -1,11 +1,14 @@
 /** How records reach the stores of their home, and how many confirm. */
 import { describe, expect, it } from 'vitest';
+import { coveyError } from '../../src/base/errors.ts';
 import { utf8 } from '../../src/base/hash.ts';
+import { err } from '../../src/base/result.ts';
 import { STAND_IN_AFTER_MS } from '../../src/records/gather.ts';
 import { encodeRecord, type RecordState, withFact } from '../../src/records/record.ts';
 import { ASK_IDS_MAX } from '../../src/records/sharing.ts';
 import { type TaskFactValue, toWire } from '../../src/tasks/facts.ts';
 import type { WireMap } from '../../src/wire/envelope.ts';
+import type { CallResult } from '../../src/wire/messaging.ts';
 import { type StoreHost, StoreWorld } from '../support/store-world.ts';
 import {
   endOf,
@@ -125,6 +128,24 @@ describe('sharing', () => {
     expect(spread.standIns).toHaveLength(2);
     expect(world.clock.nowMs() - before).toBeGreaterThanOrEqual(STAND_IN_AFTER_MS);
     expect(world.clock.nowMs() - before).toBeLessThan(STAND_IN_AFTER_MS + 100);
+  });
+
+  it('asks no further stand-in when a store that was stood in for fails after all', async () => {
+    const world = await StoreWorld.of('a', 'b', 'c', 'd', 'e');
+    const [a, b] = [world.host('a'), world.host('b')];
+    const record = newRecord([a.storeId, b.storeId]);
+    // b says after a while that it cannot; whoever stands in for it says nothing for longer.
+    const slow = (afterMs: number) => () =>
+      new Promise<CallResult>((resolve) => {
+        world.clock.after(afterMs, () => resolve(err(coveyError('STORE_FULL', { peer: 'b' }))));
+      });
+    b.messaging.onRequest('rec.put', slow(STAND_IN_AFTER_MS + 500));
+    for (const name of ['c', 'd', 'e'])
+      world.host(name).messaging.onRequest('rec.put', slow(60_000));
+    const reserve = world.hosts.slice(2).map((host) => host.peerId);
+    await submit(world, a, record, 2);
+    const asked = world.mesh.sent.filter((item) => reserve.includes(item.to));
+    expect(asked).toHaveLength(1);
   });
 
   it('says how many it reached when that is fewer than required', async () => {

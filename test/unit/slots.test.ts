@@ -3,7 +3,13 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
 import { SimClock } from '../../src/sim/clock.ts';
-import { CREDIT_TTL_MS, Slots, WANT_TTL_MS, WANTS_MAX } from '../../src/tasks/slots.ts';
+import {
+  CREDIT_TTL_MS,
+  PAUSE_TTL_MS,
+  Slots,
+  WANT_TTL_MS,
+  WANTS_MAX,
+} from '../../src/tasks/slots.ts';
 import { MemoryMesh } from '../support/memory-messaging.ts';
 
 const OWNERS = ['owner-1', 'owner-2'];
@@ -147,6 +153,18 @@ describe('slots', () => {
     await stopping.want(0, 1);
     expect(stopping.refused).toMatchObject([{ code: 'stopping' }]);
     expect(stopping.slots.reserve(EXEC)).toBeUndefined();
+  });
+
+  it('are not granted for commands while the system starts none, and then again', async () => {
+    const { clock, slots, want, creditsOf, refused } = world(2, { total: 1, free: 1 });
+    slots.pauseCommands('spawn EMFILE');
+    await want(0, 1);
+    expect(refused).toMatchObject([{ code: 'cannot_start', detail: 'spawn EMFILE' }]);
+    expect(slots.reserve(EXEC)).toBeUndefined();
+    expect(slots.free('worker:mail')).toBe(1);
+    await clock.runFor(PAUSE_TTL_MS);
+    await want(0, 1);
+    expect(creditsOf(0)).toHaveLength(1);
   });
 
   it('are waited for by a limited number of kinds of task', async () => {

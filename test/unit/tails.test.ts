@@ -4,9 +4,10 @@ import { utf8 } from '../../src/base/hash.ts';
 import { Tails } from '../../src/tasks/tails.ts';
 import { StoreWorld } from '../support/store-world.ts';
 
-const tail = (n: number, runId: string, seq: number, text: string) => ({
+const tail = (n: number, runId: string, seq: number, text: string, boot = 1) => ({
   n,
   run_id: runId,
+  boot,
   seq,
   stdout: utf8(text),
   stderr: utf8(''),
@@ -32,6 +33,21 @@ describe('tails', () => {
     expect(tails.get('task')).toBeUndefined();
   });
 
+  it('follow a worker that resumed: its daemon counts anew in each boot', async () => {
+    const world = await StoreWorld.of('a');
+    const tails = new Tails(world.host('a').store);
+    const { boot: _, ...old } = tail(1, 'r1', 50, 'of a version without boots');
+    for (const item of [
+      old,
+      tail(1, 'r1', 40, 'before', 2),
+      tail(1, 'r1', 1, 'resumed', 3),
+      tail(1, 'r1', 41, 'late', 2),
+    ]) {
+      await world.run(tails.put('task', item));
+    }
+    expect(tails.get('task')).toEqual(tail(1, 'r1', 1, 'resumed', 3));
+  });
+
   it('are lost on a full disk, and nothing else is', async () => {
     const world = await StoreWorld.of('a');
     const { store, disk } = world.host('a');
@@ -49,6 +65,7 @@ describe('tails', () => {
     { n: 1 },
     { ...tail(1, 'r', 1, ''), stdout: 'text' },
     { ...tail(1, 'r', 1, ''), n: 'x' },
+    { ...tail(1, 'r', 1, ''), boot: 'x' },
   ])('are not taken from a malformed message: %j', async (body) => {
     const world = await StoreWorld.of('a');
     const tails = new Tails(world.host('a').store);

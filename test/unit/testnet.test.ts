@@ -13,6 +13,7 @@ import { type ProcessRef, refOf, runStateOf, waitUntilGone } from '../../src/tes
 import { readState } from '../../src/testnet/state.ts';
 import { askHub, endHub, networkStatus, startHub } from '../../src/testnet/supervise.ts';
 import { TestNetwork, type TestNetworkOptions } from '../../src/testnet/testnet.ts';
+import { covey } from './cli-harness.ts';
 
 const FAKE: [string, string] = [
   process.execPath,
@@ -176,12 +177,22 @@ test('down works after a crash of the supervisor', async () => {
   await waitUntilGone([started.value.owner], 5_000);
   expect(await networkStatus(dir)).toMatchObject({
     ok: true,
-    value: { supervised: false, peers: [{ state: 'running' }, { state: 'running' }] },
+    value: {
+      supervised: false,
+      // The daemons go on, and say what they see; the relays between them are gone.
+      peers: [
+        { state: 'running', members: { test1: 'alive', test2: expect.any(String) } },
+        { state: 'running', members: { test1: expect.any(String), test2: 'alive' } },
+      ],
+    },
   });
   expect(await askHub(dir, { method: 'heal', params: {} })).toMatchObject({
     ok: false,
     error: expect.stringContaining('the supervisor is gone'),
   });
+  const told = await covey(['testnet', 'status', '--dir', dir]);
+  expect(told.stderr).toContain(`covey testnet down --dir ${dir}`);
+  expect(told.stdout).toMatch(/ 1 alive, 1 dead /);
   expect(await endHub(dir)).toMatchObject({ ok: true });
   expect(await waitUntilGone(refs, 0)).toEqual([]);
   expect(await exists(dir)).toBe(false);

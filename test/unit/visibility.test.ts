@@ -4,6 +4,24 @@ import { taskOf } from '../../src/tasks/task.ts';
 import { AttemptsWorld } from '../support/attempts-world.ts';
 import { endOf } from '../support/task-records.ts';
 
+/** A task that ends at a while b is out of reach: a alone has the final, and hides it. */
+async function hidden() {
+  const world = await AttemptsWorld.of('a', 'b');
+  const a = world.host('a');
+  const { id } = await world.submit();
+  const { run_id: runId } = await world.place(a, id);
+  const told: (string | undefined)[][] = [];
+  a.visibility.onTold((_id, before) => {
+    const now = a.visibility.get(id);
+    told.push(
+      [before, now].map((record) => record && (taskOf(record).final?.state ?? 'unfinished')),
+    );
+  });
+  a.visibility.hide(id);
+  await world.stores.run(a.attempts.take(id, endOf(runId), undefined));
+  return { a, id, told };
+}
+
 describe('visibility', () => {
   it('tells a final when enough stores have it, and not before', async () => {
     const world = await AttemptsWorld.of('a', 'b');
@@ -55,5 +73,20 @@ describe('visibility', () => {
     expect(told).toEqual([record.id]);
     a.visibility.reveal(record.id);
     expect(told).toEqual([record.id]);
+  });
+
+  it('tells a hidden change when it is revealed, with what could be told before', async () => {
+    const { a, id, told } = await hidden();
+    expect(told).toEqual([]);
+    a.visibility.reveal(id);
+    expect(told).toEqual([['unfinished', 'completed']]);
+  });
+
+  it('tells nothing once it is closed, and keeps hidden what was', async () => {
+    const { a, id, told } = await hidden();
+    a.visibility.close();
+    a.visibility.reveal(id);
+    const shown = a.visibility.get(id);
+    expect([told, shown && taskOf(shown).final]).toEqual([[], undefined]);
   });
 });

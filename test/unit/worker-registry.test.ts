@@ -83,11 +83,28 @@ describe('the registry of workers', () => {
     expect(registry.capacity('other')).toEqual({ total: 0, free: 0 });
   });
 
-  it('does not count on a worker that takes nothing more to read', () => {
-    const { registry, register, handlers, link } = world();
-    register(1, { ...link, send: () => false });
+  it('does not count on a worker that takes nothing more to read, until it has read', () => {
+    const { registry, register, handlers, link, offers } = world();
+    let takes = false;
+    const worker = register(1, { ...link, send: () => takes });
     expect(registry.start(request('t1'), handlers)).toBeUndefined();
-    expect(registry.capacity('mail').free).toBe(1);
+    expect(registry.capacity('mail')).toEqual({ total: 1, free: 0 });
+    takes = true;
+    expect(registry.start(request('t1'), handlers)).toBeUndefined();
+    const before = offers();
+    registry.drained(worker);
+    registry.drained(worker);
+    expect(offers()).toBe(before + 1);
+    expect(registry.start(request('t1'), handlers)).toBeDefined();
+  });
+
+  it('hands to another what the worker with most room does not take', () => {
+    const { registry, register, said, handlers, link } = world();
+    register(8, { ...link, send: () => false });
+    register(1);
+    expect(registry.start(request('t1'), handlers)).toBeDefined();
+    expect(said).toMatchObject([{ id: 't1' }]);
+    expect(registry.capacity('mail')).toEqual({ total: 9, free: 0 });
   });
 
   it('loses the attempts of a connection that ended, unless the daemon is stopping', () => {

@@ -1,0 +1,64 @@
+/**
+ * What is left of a dropped record: its id, its final state and the digest of its result. A copy of the record that
+ * comes late must not be taken for a new task, and whoever waits for it is told how it ended.
+ */
+import { prefixEnd, type Store, type StoreOp } from '../ports/store.ts';
+import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
+import { isWireMap, type WireMap } from '../wire/envelope.ts';
+
+export interface Tombstone {
+  readonly final: string;
+  readonly digest: string;
+  readonly droppedWallMs: number;
+}
+
+/** A tombstone as it lies in the store and travels. */
+export const encodeTombstone = ({ final, digest, droppedWallMs }: Tombstone): WireMap => ({
+  final,
+  digest,
+  at: droppedWallMs,
+});
+
+export function decodeTombstone(value: WireValue | undefined): Tombstone | undefined {
+  if (!isWireMap(value)) return undefined;
+  const { final, digest, at } = value;
+  if (typeof final !== 'string' || typeof digest !== 'string' || typeof at !== 'number')
+    return undefined;
+  return { final, digest, droppedWallMs: at };
+}
+
+export const stoneOp = (id: string, tombstone: Tombstone): StoreOp => ({
+  put: `t/${id}`,
+  value: encodeValue(encodeTombstone(tombstone)),
+});
+
+/** The tombstones of one store, under `t/ID`. */
+export class Tombstones {
+  readonly #store: Store;
+  /** Where the last sweep ended: young stones must not hide the old ones behind them. */
+  #after = 't/';
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  get(id: string): Tombstone | undefined {
+    const bytes = this.#store.get(`t/${id}`);
+    return bytes === undefined ? undefined : readStone(bytes);
+  }
+
+  /** Looks at the next `limit` of them and forgets those older than `beforeWallMs`; answers how many. */
+  async sweep(beforeWallMs: number, limit: number): Promise<number> {
+    const page = this.#store.range({ from: this.#after, to: prefixEnd('t/'), limit });
+    const last = page.length < limit ? undefined : page.at(-1);
+    this.#after = last === undefined ? 't/' : `${last.key}\x00`;
+    const old = page.filter(({ value }) => (readStone(value)?.droppedWallMs ?? 0) < beforeWallMs);
+    if (old.length > 0) await this.#store.append(old.map((entry) => ({ del: entry.key })));
+    return old.length;
+  }
+}
+
+function readStone(bytes: Uint8Array): Tombstone | undefined {
+  const decoded = decodeValue(bytes);
+  return decoded.ok ? decodeTombstone(decoded.value) : undefined;
+}

@@ -1,0 +1,335 @@
+/**
+ * Everything that may go wrong in a simulated world: each fault with its name, what it is, and how it strikes. A
+ * story draws from this table, `--faults` chooses from it, and coverage is counted by it: a fault that no seed of a
+ * thousand ever strikes is a hole in the simulator.
+ *
+ * A fault says whether it struck: one that finds nothing to strike (every daemon is down already) counts as nothing.
+ */
+import { type Random, randomBelow, randomFloat } from '../base/random.ts';
+import { between, pick } from './options.ts';
+import type { World } from './world.ts';
+
+/** What a fault may use of its story. */
+export interface Trouble {
+  readonly world: World;
+  readonly random: Random;
+  /** Does something so much later in the story; what is left when the faults end is done then. */
+  readonly later: (delayMs: number, act: () => void) => void;
+}
+
+interface Fault {
+  readonly what: string;
+  readonly strike: (trouble: Trouble) => boolean;
+}
+
+/** From 10 ms to 20 s, each magnitude as often as the others: often a moment, sometimes long enough to be convicted. */
+export const drawPauseMs = (random: Random): number =>
+  Math.floor(10 ** (1 + 3.3 * randomFloat(random)));
+
+/** A disk that takes 30 s has failed; a stall is longer than any timeout of a call, or shorter. */
+const STALL_MS_MIN = 300;
+const STALL_MS_MAX = 29_000;
+const CLOCK_JUMP_MS_MAX = 2 * 3_600_000;
+const SLOW_MS_MAX = 1_500;
+const LOSSY_MAX = 0.5;
+const FLAPS_MAX = 6;
+const AMBUSH_MS_MAX = 5;
+
+const running = ({ world }: Trouble): number[] =>
+  world.hosts.flatMap((host, i) => (host.state === 'up' && !host.isFrozen ? [i] : []));
+const oneOf = (trouble: Trouble): number | undefined => pick(trouble.random, running(trouble));
+const pauseMs = ({ random }: Trouble): number => drawPauseMs(random);
+
+/** Two hosts, whatever they do. */
+function pairOf({ world, random }: Trouble): [number, number] | undefined {
+  const count = world.hosts.length;
+  if (count < 2) return undefined;
+  const a = randomBelow(random, count);
+  return [a, (a + between(random, 1, count - 1)) % count];
+}
+
+/** As an init system does: starts it if it is down, and again when that failed; one that still stops is looked at again. */
+export function restart(trouble: Pick<Trouble, 'world' | 'later'>, i: number): void {
+  const { world } = trouble;
+  const { state } = world.host(i);
+  if (state === 'stopping') trouble.later(500, () => restart(trouble, i));
+  if (state !== 'down') return;
+  void world.restart(i).then((isUp) => {
+    if (!isUp) world.clock.after(1_000, () => restart(trouble, i));
+  });
+}
+
+function crash(trouble: Trouble, i: number): boolean {
+  trouble.world.crash(i);
+  trouble.later(pauseMs(trouble), () => restart(trouble, i));
+  return true;
+}
+
+const withOne =
+  (strike: (trouble: Trouble, i: number) => boolean) =>
+  (trouble: Trouble): boolean => {
+    const i = oneOf(trouble);
+    return i !== undefined && strike(trouble, i);
+  };
+
+/** Blocks directions for a while; several such faults may overlap, and the first heal ends them all. */
+function cutOff(trouble: Trouble, directions: readonly (readonly [number, number])[]): boolean {
+  const { world, later } = trouble;
+  if (directions.length === 0) return false;
+  world.wires.block(directions);
+  later(pauseMs(trouble) * 2, () => world.heal());
+  return true;
+}
+
+const bothWays = (a: number, b: number): (readonly [number, number])[] => [
+  [a, b],
+  [b, a],
+];
+
+/** All directions between hosts for which it holds. */
+function directionsWhere(
+  { world }: Trouble,
+  isCut: (from: number, to: number) => boolean,
+): (readonly [number, number])[] {
+  const all = [...world.hosts.keys()];
+  return all.flatMap((from) =>
+    all.filter((to) => from !== to && isCut(from, to)).map((to) => [from, to] as const),
+  );
+}
+
+function breakLink(trouble: Trouble, manner: 'reset' | 'half'): boolean {
+  const pair = pairOf(trouble);
+  if (pair === undefined) return false;
+  trouble.world.wires.breakLink(pair, manner);
+  return true;
+}
+
+function flap(trouble: Trouble, i: number, times: number): void {
+  const { world, later, random } = trouble;
+  world.wires.block(directionsWhere(trouble, (from, to) => from === i || to === i));
+  later(between(random, 200, 3_000), () => {
+    world.heal();
+    if (times > 1) later(between(random, 200, 3_000), () => flap(trouble, i, times - 1));
+  });
+}
+
+export const FAULTS = {
+  crash: {
+    what: 'kill -9 of a daemon at any moment; it comes back with its data',
+    strike: withOne(crash),
+  },
+  ambush: {
+    what: 'kill -9 a few milliseconds after a daemon showed a change of a task',
+    strike: (trouble) => {
+      const { world, random } = trouble;
+      const waitMs = randomFloat(random) * AMBUSH_MS_MAX;
+      const onFinal = randomBelow(random, 2) === 0;
+      world.onTold = ({ host, final }) => {
+        if (onFinal && final === undefined) return;
+        world.onTold = undefined;
+        world.clock.after(waitMs, () => {
+          const i = world.hosts.findIndex(({ name }) => name === host);
+          if (world.hosts[i]?.state === 'up' && !world.isOver) crash(trouble, i);
+        });
+      };
+      return true;
+    },
+  },
+  crash_in_write: {
+    what: 'kill -9 while a write is on its way to the disk',
+    strike: withOne((trouble, i) => {
+      const { disk } = trouble.world.host(i);
+      disk.onSync = () => {
+        disk.onSync = undefined;
+        trouble.world.clock.after(0, () => {
+          const { state } = trouble.world.host(i);
+          if (state === 'up' && !trouble.world.isOver) crash(trouble, i);
+        });
+      };
+      return true;
+    }),
+  },
+  stop: {
+    what: 'SIGTERM, and a later start',
+    strike: withOne((trouble, i) => {
+      void trouble.world.stop(i);
+      trouble.later(500 + pauseMs(trouble), () => restart(trouble, i));
+      return true;
+    }),
+  },
+  freeze: {
+    what: 'SIGSTOP of a daemon, a blocked event loop, or a suspended host; then it goes on',
+    strike: withOne((trouble, i) => {
+      const { world, later } = trouble;
+      world.host(i).freeze();
+      later(pauseMs(trouble), () => world.host(i).thaw());
+      return true;
+    }),
+  },
+  partition_one: {
+    what: 'one host is out of reach of all others',
+    strike: (trouble) => {
+      const i = randomBelow(trouble.random, trouble.world.hosts.length);
+      return cutOff(
+        trouble,
+        directionsWhere(trouble, (from, to) => from === i || to === i),
+      );
+    },
+  },
+  partition_halves: {
+    what: 'two sides, drawn for each host',
+    strike: (trouble) => {
+      const side = trouble.world.hosts.map(() => randomBelow(trouble.random, 2));
+      return cutOff(
+        trouble,
+        directionsWhere(trouble, (from, to) => side[from] !== side[to]),
+      );
+    },
+  },
+  partition_ring: {
+    what: 'each host reaches only its neighbours in a ring: every one sees a majority, no two the same',
+    strike: (trouble) => {
+      const count = trouble.world.hosts.length;
+      const isNear = (a: number, b: number) => [1, count - 1].includes(Math.abs(a - b));
+      return cutOff(
+        trouble,
+        directionsWhere(trouble, (from, to) => !isNear(from, to)),
+      );
+    },
+  },
+  partition_bridge: {
+    what: 'two sides that only one host can both reach',
+    strike: (trouble) => {
+      const count = trouble.world.hosts.length;
+      const bridge = randomBelow(trouble.random, count);
+      const isLeft = (i: number) => (i + count - bridge) % count <= (count - 1) / 2;
+      return cutOff(
+        trouble,
+        directionsWhere(
+          trouble,
+          (from, to) => from !== bridge && to !== bridge && isLeft(from) !== isLeft(to),
+        ),
+      );
+    },
+  },
+  partition_one_way: {
+    what: 'what one host sends reaches nobody, while it hears all',
+    strike: (trouble) => {
+      const i = randomBelow(trouble.random, trouble.world.hosts.length);
+      return cutOff(
+        trouble,
+        directionsWhere(trouble, (from) => from === i),
+      );
+    },
+  },
+  partition_pair: {
+    what: 'two hosts cannot reach one another; all others reach both',
+    strike: (trouble) => {
+      const pair = pairOf(trouble);
+      return pair !== undefined && cutOff(trouble, bothWays(...pair));
+    },
+  },
+  flapping: {
+    what: 'one host comes and goes, several times',
+    strike: (trouble) => {
+      const { random, world } = trouble;
+      flap(trouble, randomBelow(random, world.hosts.length), between(random, 2, FLAPS_MAX));
+      return true;
+    },
+  },
+  link_reset: {
+    what: 'the connections between two hosts are reset',
+    strike: (trouble) => breakLink(trouble, 'reset'),
+  },
+  half_open: {
+    what: 'one end of a connection is gone, and the other does not hear of it before it sends',
+    strike: (trouble) => breakLink(trouble, 'half'),
+  },
+  slow_link: {
+    what: 'what one host sends to another takes up to 1.5 s longer',
+    strike: (trouble) => {
+      const pair = pairOf(trouble);
+      if (pair === undefined) return false;
+      const { world, random, later } = trouble;
+      world.wires.slow(pair, between(random, 50, SLOW_MS_MAX));
+      later(pauseMs(trouble) * 2, () => world.wires.slow(pair, 0));
+      return true;
+    },
+  },
+  lossy_gossip: {
+    what: 'up to half of all gossip is lost',
+    strike: ({ world, random, later }) => {
+      world.wires.lossy({ lost: LOSSY_MAX * randomFloat(random) });
+      later(between(random, 1_000, 20_000), () => {
+        world.wires.lossy({ lost: 0 });
+      });
+      return true;
+    },
+  },
+  doubled_gossip: {
+    what: 'up to half of all gossip comes twice, in any order',
+    strike: ({ world, random, later }) => {
+      world.wires.lossy({ doubled: LOSSY_MAX * randomFloat(random) });
+      later(between(random, 1_000, 20_000), () => {
+        world.wires.lossy({ doubled: 0 });
+      });
+      return true;
+    },
+  },
+  clock_jump: {
+    what: 'the wall clock of a host is set, up to two hours back or forth',
+    strike: withOne(({ world, random }, i) => {
+      const offsetMs = Math.round((2 * randomFloat(random) - 1) * CLOCK_JUMP_MS_MAX);
+      world.host(i).setWallOffset(offsetMs);
+      return true;
+    }),
+  },
+  disk_full: {
+    what: 'a disk has no room for a while',
+    strike: withOne((trouble, i) => {
+      const { disk } = trouble.world.host(i);
+      disk.full = true;
+      trouble.later(pauseMs(trouble), () => {
+        disk.full = false;
+      });
+      return true;
+    }),
+  },
+  disk_failure: {
+    what: 'a sync fails with EIO: the daemon exits, and is started again',
+    strike: withOne((trouble, i) => {
+      trouble.world.host(i).disk.failNextSync = true;
+      trouble.later(pauseMs(trouble) + 1_000, () => restart(trouble, i));
+      return true;
+    }),
+  },
+  disk_stall: {
+    what: 'every sync of a disk takes 0.3 to 29 s longer for a while',
+    strike: withOne((trouble, i) => {
+      const { world, random, later } = trouble;
+      const { disk } = world.host(i);
+      disk.stallMs = Math.floor(
+        STALL_MS_MIN * (STALL_MS_MAX / STALL_MS_MIN) ** randomFloat(random),
+      );
+      later(pauseMs(trouble), () => {
+        disk.stallMs = 0;
+      });
+      return true;
+    }),
+  },
+} as const satisfies Readonly<Record<string, Fault>>;
+
+export type FaultName = keyof typeof FAULTS;
+export const FAULT_NAMES = Object.keys(FAULTS) as FaultName[];
+
+/** Everything that is still wrong ends: nothing is blocked, slow, full or frozen any more. */
+export function endFaults(world: World): void {
+  world.onTold = undefined;
+  world.heal();
+  world.wires.mend();
+  for (const host of world.hosts) {
+    host.thaw();
+    host.setWallOffset(0);
+    Object.assign(host.disk, { full: false, failNextSync: false, stallMs: 0, onSync: undefined });
+  }
+}
