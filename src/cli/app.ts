@@ -34,6 +34,7 @@ export const VERBS: Readonly<Record<string, Entry>> = {
   leave: entry('hand everything over, leave the mesh and stop', () => import('./leave.ts')),
   access: entry('show who may be in the mesh', () => import('./access.ts')),
   testnet: entry('a local network of real daemons, with faults', () => import('./testnet.ts')),
+  sim: entry('whole meshes in virtual time, from a seed', () => import('./sim.ts')),
   version: entry('print the version', () => import('./version.ts')),
 };
 

@@ -19,6 +19,8 @@ import {
 import type { MemberChange } from './view.ts';
 
 interface Row {
+  /** As it was shown last, and in which turn. */
+  shown: { readonly turn: number; readonly member: Member } | undefined;
   facts: MemberFacts;
   status: MemberStatus;
   suspected: boolean;
@@ -40,6 +42,8 @@ export class Roster {
   readonly #byStore = new Map<string, PeerId>();
   readonly #listeners = new Set<MemberListener>();
   #cached: Member[] | undefined;
+  /** Raised by every change: views of members that were made before are made anew. */
+  #turn = 0;
 
   constructor(clock: Clock, log: Logger, phiOf: (peerId: PeerId) => number) {
     this.#clock = clock;
@@ -49,6 +53,11 @@ export class Roster {
 
   onEvent(listener: MemberListener): void {
     this.#listeners.add(listener);
+  }
+
+  #changed(): void {
+    this.#cached = undefined;
+    this.#turn += 1;
   }
 
   emit(type: MemberEvent['type'], peerId: PeerId, evidence?: string): void {
@@ -61,20 +70,28 @@ export class Roster {
   clear(): void {
     this.#rows.clear();
     this.#byStore.clear();
-    this.#cached = undefined;
+    this.#changed();
   }
 
   /** The facts about a member changed. */
   changed({ peerId, after }: MemberChange, evidence?: string): void {
     const row = this.#rows.get(peerId);
-    this.#cached = undefined;
+    this.#changed();
     const record = after.record.statement;
     this.#byStore.set(record.storeId, peerId);
     if (!row) {
       const { status } = statusOf(after);
       const sinceMs = this.#clock.nowMs();
       const sinceWallMs = this.#clock.wallMs();
-      const fresh = { facts: after, status, suspected: false, sinceMs, sinceWallMs, load: NO_LOAD };
+      const fresh: Row = {
+        shown: undefined,
+        facts: after,
+        status,
+        suspected: false,
+        sinceMs,
+        sinceWallMs,
+        load: NO_LOAD,
+      };
       this.#rows.set(peerId, fresh);
       this.emit('joined', peerId);
       return;
@@ -86,6 +103,7 @@ export class Roster {
     row.facts = after;
     if (booted) {
       row.load = NO_LOAD;
+      this.#changed();
       this.emit('boot', peerId);
     }
     const turned = this.#settle(peerId, row, evidence);
@@ -112,7 +130,7 @@ export class Roster {
     row.status = status;
     row.sinceMs = this.#clock.nowMs();
     row.sinceWallMs = this.#clock.wallMs();
-    this.#cached = undefined;
+    this.#changed();
     const { name } = row.facts.record.statement;
     const why = evidence === undefined ? {} : { evidence };
     this.#log.log('info', `${name} is ${status}`, { peer: peerId, ...why });
@@ -124,12 +142,12 @@ export class Roster {
     const row = this.#rows.get(peerId);
     if (!row) return;
     row.load = load;
-    this.#cached = undefined;
+    this.#changed();
   }
 
   /** Phi has moved on. */
   tick(): void {
-    this.#cached = undefined;
+    this.#changed();
   }
 
   statusOf(peerId: PeerId): MemberStatus | undefined {
@@ -154,6 +172,12 @@ export class Roster {
   }
 
   #member(peerId: PeerId, row: Row): Member {
+    if (row.shown?.turn !== this.#turn)
+      row.shown = { turn: this.#turn, member: this.#show(peerId, row) };
+    return row.shown.member;
+  }
+
+  #show(peerId: PeerId, row: Row): Member {
     const record = row.facts.record.statement;
     const lasting = statusOf(row.facts);
     const { storeId, bootCount, bootId, name, incarnation, stopping } = record;

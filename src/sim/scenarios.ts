@@ -7,6 +7,7 @@
  */
 
 import { type Random, randomBelow, randomFloat, SeededRandom } from '../base/random.ts';
+import { taskOf } from '../tasks/task.ts';
 import { check } from './checkers.ts';
 import { Clients } from './clients.ts';
 import type { Violation } from './evidence.ts';
@@ -24,6 +25,8 @@ export interface ScenarioResult {
   readonly events: number;
   readonly virtualMs: number;
   readonly counts: Readonly<Record<string, number>>;
+  /** Tasks by the end they came to: `completed`, `failed(exit)`. */
+  readonly finals: Readonly<Record<string, number>>;
 }
 
 /** Bounded virtual time from the end of the faults until everything is final and equal. */
@@ -102,6 +105,7 @@ export class Scenario {
       events: world.trace.count,
       virtualMs: world.clock.nowMs(),
       counts: this.#tally(),
+      finals: this.#finals(),
     };
   }
 
@@ -241,6 +245,7 @@ export class Scenario {
       };
       if (!FAULTS[name].strike(trouble)) continue;
       this.#count(name);
+      this.world.note(`fault ${name}`);
       return;
     }
   }
@@ -272,6 +277,17 @@ export class Scenario {
     const stopsMs = this.options.shutdownMs + this.options.killGraceMs + 30_000;
     await world.runUntil(() => world.hosts.every(({ state }) => state !== 'stopping'), stopsMs);
     for (const i of world.hosts.keys()) this.#restart(i);
+  }
+
+  #finals(): Record<string, number> {
+    const finals: Record<string, number> = {};
+    for (const [copy] of this.world.replicas().values()) {
+      const final = copy === undefined ? undefined : taskOf(copy.record).final;
+      if (final === undefined) continue;
+      const name = final.state === 'failed' ? `failed(${final.reason})` : final.state;
+      finals[name] = (finals[name] ?? 0) + 1;
+    }
+    return finals;
   }
 
   #tally(): Record<string, number> {

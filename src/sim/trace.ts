@@ -12,6 +12,8 @@ import type { Trace } from './clock.ts';
 const BUFFER_BYTES = 64 * 1_024;
 /** The longest part that is written without a check for room: a tag and a double. */
 const PART_BYTES_MAX = 16;
+/** Of one unit of UTF-16. */
+const UTF8_BYTES_MAX = 3;
 /** Nesting of arguments; ports take plain data, a few levels deep. */
 const DEPTH_MAX = 32;
 
@@ -111,8 +113,19 @@ export class TraceHash {
     this.#at += bytes.length;
   }
 
+  /** Straight into the buffer where it surely fits: most texts are names and ids. */
   #text(tag: number, text: string): void {
-    this.#bytes(tag, encoder.encode(text));
+    const bytesMax = text.length * UTF8_BYTES_MAX;
+    if (bytesMax + PART_BYTES_MAX > BUFFER_BYTES) {
+      this.#bytes(tag, encoder.encode(text));
+      return;
+    }
+    if (this.#at + bytesMax + PART_BYTES_MAX > BUFFER_BYTES) this.#flush();
+    const start = this.#at;
+    this.#number(tag, 0);
+    const { written } = encoder.encodeInto(text, this.#buffer.subarray(this.#at));
+    this.#view.setFloat64(start + 1, written);
+    this.#at += written;
   }
 
   #value(value: unknown, depth: number): void {

@@ -77,6 +77,9 @@ export class World {
   readonly knownSince = new Map<string, Map<string, number>>();
   readonly fatals: { host: string; why: string }[] = [];
   readonly cuts: Cut[] = [];
+  /** What clients and faults did, for a story; `about` is a task. */
+  readonly journal: { readonly atMs: number; readonly text: string; readonly about?: string }[] =
+    [];
   /** The faults have ended: nothing may strike any more. */
   isOver = false;
 
@@ -115,6 +118,11 @@ export class World {
           onFatal: (name, why) => this.#fatal(name, why),
         }),
     );
+  }
+
+  note(text: string, about?: string): void {
+    const atMs = this.clock.nowMs();
+    this.journal.push(about === undefined ? { atMs, text } : { atMs, text, about });
   }
 
   /** Runs a story with the traps set; they are gone afterwards, whatever happens. */
@@ -292,6 +300,11 @@ export class World {
           submitted.id = result.value.id;
           submitted.outcome = 'acknowledged';
           submitted.detail = JSON.stringify(result.value);
+          const { stored_on: on } = result.value;
+          this.note(
+            `${name} acknowledges it to its client: on ${on.length} stores`,
+            result.value.id,
+          );
         } else {
           const isRefused = result.error.code === 'STOPPING' && submitted.outcome === 'open';
           submitted.outcome = isRefused ? 'refused' : 'unknown';
@@ -318,6 +331,7 @@ export class World {
     const { id, number } = submitted;
     if (id === undefined) return;
     submitted.canceled = true;
+    this.note(`a client cancels it at ${this.host(i).name}`, id);
     this.trace.add('client cancel', [number, i]);
     void this.peer(i)
       .tasks.intents.cancel(id, 'test')
