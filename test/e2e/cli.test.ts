@@ -1,6 +1,8 @@
 /** `covey run` and `covey xargs` against real daemons: what a shell sees of them. */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -117,6 +119,24 @@ test(
       expect(newest.out).toBe(listed.out.split('\n').slice(0, 2).join('\n').concat('\n'));
       const all = await covey('tasks', ['--state', 'waiting', '--all', '-q']);
       expect(new Set(all.out.trimEnd().split('\n')).size).toBe(130);
+      // Page after page, each through another peer than the last: every task once, the newest first.
+      const paged: string[] = [];
+      let cursor: string | undefined;
+      for (let page = 0; page === 0 || cursor !== undefined; page++) {
+        const from = cursor === undefined ? {} : { cursor };
+        const list = { state: 'waiting', limit: 40, ...from } as const;
+        const answer = await mesh.network.call(1 + (page % 3), 'task.list', list, 20_000);
+        if (!answer.ok) throw new Error(answer.error.message);
+        const { tasks: shown, complete, unreachable } = answer.value;
+        expect({ complete, unreachable, fits: shown.length <= 40 }).toEqual({
+          complete: true,
+          unreachable: [],
+          fits: true,
+        });
+        paged.push(...shown.map((task) => task.id));
+        cursor = answer.value.cursor;
+      }
+      expect(paged).toEqual(all.out.trimEnd().split('\n'));
       await gate.open();
       const ids = bulk.value.receipts.flatMap((receipt) => ('id' in receipt ? [receipt.id] : []));
       expect(await covey('wait', ids)).toMatchObject({ code: 0 });
@@ -160,6 +180,70 @@ test(
     expect(got).toEqual({ code: 0, out: wanted, err: '' });
     expect(zero).toMatchObject({ code: 0, out: '[one\ntwo][three]' });
     expect(replaced).toMatchObject({ code: 0, out: 'before a b after\nbefore c after\n' });
+  },
+  TEST_MS,
+);
+
+test(
+  'xargs: --pipe cuts stdin at line ends, -j holds at once, and above a hundred failures are 101',
+  async () => {
+    const input = Array.from({ length: 2_000 }, (_, i) => `line ${i} äöü\n`).join('');
+    const marks = join(mesh.dir, 'jobs');
+    // The end is noted before it comes: what is counted as running at once is never more than what was.
+    const job = `echo + >> ${marks}; sleep 0.1; echo - >> ${marks}`;
+    const [copied, counted, jobs, failing] = [
+      await covey('xargs', ['-k', '--pipe', '--block', '8KiB', 'cat'], input),
+      await covey('xargs', ['--pipe', '--block', '8KiB', 'wc', '-l'], input),
+      await covey('xargs', ['-j', '3', 'sh', '-c', job], '1\n'.repeat(12)),
+      await covey('xargs', ['-n', '1', '-j', '16', 'false'], 'x\n'.repeat(102)),
+    ];
+    expect(copied).toEqual({ code: 0, out: input, err: '' });
+    const counts = counted.out.trimEnd().split('\n').map(Number);
+    expect(counts.length).toBeGreaterThanOrEqual(4);
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBe(2_000);
+    expect(jobs).toEqual({ code: 0, out: '', err: '' });
+    let running = 0;
+    const atOnce = (await readFile(marks, 'utf8'))
+      .trimEnd()
+      .split('\n')
+      .map((mark) => {
+        running += mark === '+' ? 1 : -1;
+        return running;
+      });
+    expect(atOnce).toHaveLength(24);
+    // There is room for six.
+    expect(Math.max(...atOnce)).toBe(3);
+    expect(failing).toMatchObject({ code: 101, out: '' });
+    expect(failing.err).toContain('102 of 102 tasks failed');
+  },
+  TEST_MS,
+);
+
+test(
+  'logs -f: followed from another peer than the runner while it writes, and ended by the end',
+  async () => {
+    const ledger = mesh.ledger('followed');
+    const [first, second] = [mesh.gate(), mesh.gate()];
+    const [script = ''] = ledger.command(
+      `echo one; echo oops >&2; ${first.wait}; echo two; ${second.wait}; printf three; exit 3`,
+    ).exec.argv;
+    const submitted = await covey('submit', ['-q', '--', 'sh', '-c', script]);
+    expect(submitted).toMatchObject({ code: 0, err: '' });
+    const id = submitted.out.trim();
+    const started = await mesh.network.waitFor('the start', async () => (await ledger.starts())[0]);
+    const via = mesh.another(mesh.indexOf(started.peer));
+    const { child, ended } = start('logs', ['-f', id], via);
+    let out = '';
+    child.stdout.on('data', (chunk) => {
+      out += String(chunk);
+    });
+    await mesh.network.waitFor('the first line is there', () => out === 'one\n');
+    await first.open();
+    await mesh.network.waitFor('the second follows', () => out === 'one\ntwo\n');
+    expect(await mesh.get(via, id)).toMatchObject({ state: 'active', runner: started.peer });
+    await second.open();
+    expect(await ended).toEqual({ code: 0, out: 'one\ntwo\nthree', err: 'oops\n' });
+    expect(await mesh.get(via, id)).toMatchObject({ state: 'failed', exit_code: 3 });
   },
   TEST_MS,
 );

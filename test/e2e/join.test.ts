@@ -11,6 +11,7 @@ import { yamux } from '@libp2p/yamux';
 import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
 import { afterEach, expect, test } from 'vitest';
+import { pickDistinct, SeededRandom } from '../../src/base/random.ts';
 import { connect, openConnection } from '../../src/client/index.ts';
 import { HostClock } from '../../src/host/clock.ts';
 import { openStore } from '../../src/host/store.ts';
@@ -22,6 +23,16 @@ import { isWireMap } from '../../src/wire/envelope.ts';
 import { Daemons, type Running } from './daemons.ts';
 import { TEST_MS } from './mesh.ts';
 
+/** In what order all five stop, by which signals, and in what order they come back. */
+const ORDERS = ['1', '2'].map((seed) => {
+  const random = new SeededRandom(`stop and start ${seed}`);
+  const order = (): number[] => pickDistinct(random, [1, 2, 3, 4, 5], 5);
+  const mixed = ['SIGTERM', 'SIGKILL', 'SIGTERM', 'SIGKILL', 'SIGTERM'] as const;
+  return { seed, stops: order(), starts: order(), signals: pickDistinct(random, mixed, 5) };
+});
+const SEEDS = ORDERS.map(
+  ({ seed, stops, starts }) => `seed ${seed}: ${stops.join('')}, back ${starts.join('')}`,
+);
 const cleanups: (() => Promise<unknown>)[] = [];
 
 afterEach(async () => {
@@ -250,19 +261,19 @@ test(
 );
 
 test(
-  'five that all stopped find each other from their peer books, in whatever order they start',
+  `five that all stopped find each other from their peer books, in whatever order (${SEEDS.join('; ')})`,
   async () => {
     const network = await up(5);
-    const submitted = await network.call(2, 'task.submit', { exec: { argv: ['echo', 'kept'] } });
-    if (!submitted.ok) throw new Error(submitted.error.message);
-    const { id } = submitted.value;
-    await Promise.all(
-      network.indices.map((index) => network.kill(index, index % 2 === 0 ? 'SIGTERM' : 'SIGKILL')),
-    );
-    for (const index of [4, 1, 5, 3, 2]) await network.restart(index);
-    await network.waitForAllAlive();
-    const done = await network.call(5, 'task.wait', { ids: [id], timeout_ms: 20_000 }, 25_000);
-    expect(done).toMatchObject({ ok: true, value: { done: [{ state: 'completed' }] } });
+    for (const { stops, starts, signals } of ORDERS) {
+      const submitted = await network.call(2, 'task.submit', { exec: { argv: ['echo', 'kept'] } });
+      if (!submitted.ok) throw new Error(submitted.error.message);
+      const { id } = submitted.value;
+      for (const [at, index] of stops.entries()) await network.kill(index, signals[at]);
+      for (const index of starts) await network.restart(index);
+      await network.waitForAllAlive();
+      const done = await network.call(5, 'task.wait', { ids: [id], timeout_ms: 20_000 }, 25_000);
+      expect(done).toMatchObject({ ok: true, value: { done: [{ state: 'completed' }] } });
+    }
   },
   TEST_MS,
 );

@@ -86,7 +86,7 @@ test(
 );
 
 test(
-  'queue and run timeouts; a lost attempt that may not be retried is not started',
+  'queue, run and total timeouts: what waits never starts, what runs ends with its processes',
   async () => {
     const client = await mesh.client(2);
     const ledger = mesh.ledger('timeouts');
@@ -101,10 +101,22 @@ test(
     await gate.open();
     await client.wait(blockers);
     const slow = await client.submit({ ...ledger.command('sleep 60'), runTimeoutMs: 300 });
-    expect(await client.waitFor(slow.id)).toMatchObject({ state: 'failed', reason: 'timeout' });
-    const [start] = await ledger.startsOf(slow.id);
-    if (start === undefined) throw new Error('it never started');
-    expect(() => process.kill(start.pid, 0)).toThrow('ESRCH');
+    // Four attempts are left when its whole time is up: none of them is made.
+    const whole = await client.submit({
+      ...ledger.command('test $COVEY_ATTEMPT = 1 || sleep 60; exit 1'),
+      attempts: 6,
+      totalTimeoutMs: 1_500,
+    });
+    for (const { id } of [slow, whole]) {
+      expect(await client.waitFor(id)).toMatchObject({ state: 'failed', reason: 'timeout' });
+      const last = (await ledger.startsOf(id)).at(-1);
+      if (last === undefined) throw new Error('it never started');
+      expect(() => process.kill(last.pid, 0)).toThrow('ESRCH');
+    }
+    const { attempts, submittedAt, finishedAt } = await client.get(whole.id);
+    expect(attempts.map(({ outcome }) => outcome)).toEqual(['failed', 'timeout']);
+    expect(Date.parse(finishedAt ?? '') - Date.parse(submittedAt)).toBeGreaterThanOrEqual(1_500);
+    expect(await ledger.startsOf(whole.id)).toHaveLength(2);
     expect(await ledger.startsOf(late.id)).toEqual([]);
   },
   TEST_MS,

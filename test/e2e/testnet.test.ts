@@ -3,10 +3,12 @@ import { execFile } from 'node:child_process';
 import { access, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual, promisify } from 'node:util';
 import { afterEach, expect, test } from 'vitest';
 import { COVEY } from '../../src/testnet/paths.ts';
 import { type ProcessRef, refOf, waitUntilGone } from '../../src/testnet/processes.ts';
+import { callDaemon } from '../../src/testnet/rpc.ts';
 import { endHub } from '../../src/testnet/supervise.ts';
 import { TestNetwork } from '../../src/testnet/testnet.ts';
 
@@ -80,7 +82,7 @@ test(
 );
 
 test(
-  'covey testnet: up, status, --peer, env, kill, restart, down',
+  'covey testnet: up, status, --peer, env, kill, restart, stop, cont, partition, heal, down',
   async () => {
     const scratch = await mkdtemp(join(tmpdir(), 'covey-e2e-'));
     const dir = join(scratch, 'net');
@@ -117,6 +119,29 @@ test(
     expect((await json('status')).peers[2]).toMatchObject({ state: 'dead', pid: null });
     await json('restart', '3');
     expect((await json('status')).peers[2]).toMatchObject({ state: 'running' });
+    await json('stop', '2');
+    expect((await json('status')).peers[1]).toMatchObject({ state: 'stopped', members: null });
+    await json('cont', '2');
+    // The sockets are asked, not the program: it takes a second to start. The test's time limit ends a wait in vain.
+    const untilSeen = async (index: number, wanted: Record<string, string>): Promise<void> => {
+      const socket = join(dir, `peer${index}`, 'covey.sock');
+      for (;;) {
+        const answer = await callDaemon(socket, 'members.list', {});
+        const members = answer.ok ? answer.value.members : [];
+        const seen = Object.fromEntries(members.map((one) => [one.name, one.status]));
+        if (isDeepStrictEqual(seen, wanted)) return;
+        await delay(25);
+      }
+    };
+    const whole = { test1: 'alive', test2: 'alive', test3: 'alive' };
+    for (const index of [1, 2, 3]) await untilSeen(index, whole);
+    await json('partition', '1,2/3');
+    await untilSeen(2, { ...whole, test3: 'dead' });
+    await untilSeen(3, { ...whole, test1: 'dead', test2: 'dead' });
+    await json('heal');
+    for (const index of [1, 2, 3]) await untilSeen(index, whole);
+    await expect(json('partition', '1,2')).rejects.toMatchObject({ code: 2 });
+    await expect(json('stop', '4')).rejects.toMatchObject({ code: 1 });
     await json('down');
     const alive: ProcessRef[] = refs.filter((ref) => ref !== undefined);
     expect(await waitUntilGone(alive, 0)).toEqual([]);
