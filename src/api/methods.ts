@@ -171,6 +171,10 @@ export const METHODS = {
       state: z.enum(TASK_STATES).optional(),
       queue: nameSchema.optional(),
       type: nameSchema.optional(),
+      conflicts: z
+        .boolean()
+        .default(false)
+        .meta({ description: 'only tasks of which concurrent finals were joined' }),
       limit: z.int().min(1).max(limits.LIST_MAX).default(100),
       cursor: z.string().max(64).optional(),
     }),

@@ -224,21 +224,25 @@ export const taskViewSchema = z.object({
 export type TaskView = z.output<typeof taskViewSchema>;
 
 /** A line of task.list. */
-export const taskSummarySchema = taskViewSchema.pick({
-  id: true,
-  queue: true,
-  type: true,
-  state: true,
-  reason: true,
-  since: true,
-  priority: true,
-  submitted_at: true,
-  finished_at: true,
-  attempt: true,
-  runner: true,
-  exit_code: true,
-  argv: true,
-});
+export const taskSummarySchema = taskViewSchema
+  .pick({
+    id: true,
+    queue: true,
+    type: true,
+    state: true,
+    reason: true,
+    since: true,
+    priority: true,
+    submitted_at: true,
+    finished_at: true,
+    attempt: true,
+    runner: true,
+    exit_code: true,
+    argv: true,
+  })
+  .extend({
+    conflicts: z.int().optional().meta({ description: 'concurrent finals; absent: none' }),
+  });
 export type TaskSummary = z.output<typeof taskSummarySchema>;
 
 export const becauseSchema = z.object({

@@ -21,6 +21,7 @@ export const VERBS: Readonly<Record<string, Entry>> = {
   xargs: entry('run a command for every line of stdin', () => import('./xargs.ts')),
   submit: entry('submit a task and print its receipt', () => import('./submit.ts')),
   tasks: entry('list tasks of the whole mesh', () => import('./tasks.ts')),
+  conflicts: entry('list tasks that came to more than one end', () => import('./conflicts.ts')),
   get: entry('show a task', () => import('./get.ts')),
   logs: entry('show the output of a task', () => import('./logs.ts')),
   wait: entry('wait until tasks are final', () => import('./wait.ts')),

@@ -127,6 +127,7 @@ export async function listTasks(
     ...(params.state === undefined ? {} : { state: params.state }),
     ...(params.queue === undefined ? {} : { queue: params.queue }),
     ...(params.type === undefined ? {} : { type: params.type }),
+    ...(params.conflicts ? { conflicts: true } : {}),
   });
   return ok({
     tasks: listing.tasks,

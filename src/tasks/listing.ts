@@ -49,6 +49,8 @@ export interface ListQuery {
   readonly queue?: string;
   readonly type?: string;
   readonly suffix?: string;
+  /** Only those of which concurrent finals were joined. */
+  readonly conflicts?: true;
   readonly before?: string;
   readonly limit: number;
 }
@@ -85,7 +87,9 @@ const rankOf = (task: TaskSummary): number =>
   (PROGRESS[task.state] >= 4 ? 1e6 : task.attempt * 10) +
   PROGRESS[task.state] +
   // Of equal copies the owner's stands: it alone knows why the task waits.
-  (task.reason === 'owner_unreachable' ? 0 : 0.5);
+  (task.reason === 'owner_unreachable' ? 0 : 0.5) +
+  // And of two that are final the one that knows of more finals.
+  Math.min(task.conflicts ?? 0, 99) / 1_000;
 
 const isState = (value: unknown): value is TaskState =>
   typeof value === 'string' && Object.hasOwn(PROGRESS, value);
@@ -226,6 +230,7 @@ export class Lister {
     const matches =
       (body.queue === undefined || task.header.queue === body.queue) &&
       (body.type === undefined || task.header.type === body.type) &&
+      (body.conflicts !== true || task.conflicts > 0) &&
       (state === undefined || standingOf(task, clock.wallMs()).state === state);
     return matches ? record : undefined;
   }

@@ -216,6 +216,7 @@ export function summaryOf(
     ...(open === undefined ? {} : { runner: open.start.runner_name }),
     ...(end?.exit === undefined ? {} : { exit_code: end.exit }),
     ...(task.header.argv === undefined ? {} : { argv: [...task.header.argv] }),
+    ...(task.conflicts === 0 ? {} : { conflicts: task.conflicts }),
   };
 }
 

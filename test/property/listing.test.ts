@@ -16,6 +16,11 @@ import {
 
 const HOSTS = ['a', 'b', 'c', 'd'] as const;
 const STATES = ['waiting', 'active', 'completed'] as const;
+const OTHER_END = [
+  factOf(storeOf('y'), 1, startOf('run2')),
+  factOf(storeOf('y'), 2, endOf('run2')),
+  factOf(storeOf('y'), 3, finalOf({ run_id: 'run2', digest: 'other' })),
+];
 const FACTS = {
   waiting: [],
   active: [factOf(storeOf('x'), 1, startOf('run1'))],
@@ -96,6 +101,27 @@ it('finds the few active ones below many that wait, at the first call', async ()
     made.expected.slice(-2).map((task) => task.id),
   );
   expect(listing.cursor).toBeUndefined();
+});
+
+it('finds the tasks that came to more than one end, where any copy knows of it', async () => {
+  const done: Planned = { home: ['a', 'b'], state: 'completed', knowing: 2 };
+  const made = await worldOf([done, done, done], {});
+  const [newest, doubled] = made.expected.map((task) => task.id);
+  if (doubled === undefined) throw new Error('no task');
+  const { replica, sharing } = made.world.host('b');
+  const record = replica.get(doubled);
+  if (record === undefined) throw new Error('no record');
+  const joined = withFacts(record, ...OTHER_END);
+  await made.world.stores.run(
+    sharing.accept({ record: joined, blob: undefined, fresh: false, standIn: false }),
+  );
+  const list = (query: { conflicts?: true }) =>
+    made.world.stores.run(made.lister.list({ limit: 10, ...query }));
+  expect((await list({ conflicts: true })).tasks).toMatchObject([{ id: doubled, conflicts: 1 }]);
+  const all = (await list({})).tasks;
+  expect(all.map(({ id }) => id)).toContain(newest);
+  expect(all.find(({ id }) => id === doubled)?.conflicts).toBe(1);
+  expect(all.find(({ id }) => id === newest)).not.toHaveProperty('conflicts');
 });
 
 it('shows every task once in the order of age, however scans are cut', async () => {

@@ -259,6 +259,7 @@ describe('verbs about tasks', () => {
     expect((await run(['tasks', '-q'])).stdout).toBe(`${id}\n`);
     expect(JSON.parse((await run(['tasks', '--json'])).stdout)).toMatchObject({ id });
     expect((await run(['tasks', '-q', '--state', 'failed'])).stdout).toBe('');
+    expect((await run(['conflicts'])).stdout).toMatch(/^ID +STANDS +OTHERS/);
     expect((await run(['explain', id])).stdout).toContain('BECAUSE');
     expect((await run(['logs', id])).stdout).toBe('true\n');
     expect((await run(['logs', '-f', id])).stdout).toBe('true\n');
