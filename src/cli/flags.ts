@@ -83,6 +83,7 @@ export interface ExecFlags {
   readonly attempts?: number;
   readonly queue?: string;
   readonly priority?: number;
+  readonly output?: 'full' | 'tail';
 }
 
 /** The flags of everything that runs a command. */
@@ -98,8 +99,16 @@ export function execFlags(command: Command): Command {
     .option('--timeout <duration>', 'end an attempt that runs longer, as 30s', duration)
     .option('--attempts <n>', 'starts at most, if the command fails (default: 1)', integer(1, 100))
     .option('--queue <name>', "queue (default: 'default')")
-    .option('--priority <n>', '0 first (default: 0)', integer(0, 1_000_000));
+    .option('--priority <n>', '0 first (default: 0)', integer(0, 1_000_000))
+    .addOption(outputOption());
 }
+
+/** Of everything that runs a command: what becomes of one that writes a lot. */
+export const outputOption = (): Option =>
+  new Option(
+    '--output <what>',
+    'stdout and stderr of more than 1 MiB together: full, the command fails (default); tail, it runs on and the last 64 KiB of each are kept',
+  ).choices(['full', 'tail']);
 
 /** The fields of task.submit that `execFlags` set. */
 export const submitFieldsOf = (flags: ExecFlags) => ({
@@ -107,4 +116,5 @@ export const submitFieldsOf = (flags: ExecFlags) => ({
   ...(flags.attempts === undefined ? {} : { attempts: flags.attempts }),
   ...(flags.queue === undefined ? {} : { queue: flags.queue }),
   ...(flags.priority === undefined ? {} : { priority: flags.priority }),
+  ...(flags.output === undefined ? {} : { output: flags.output }),
 });

@@ -67,6 +67,7 @@ async function show(
 }
 
 async function follow(cli: Cli, id: string, stream: StreamName | 'both'): Promise<number> {
+  cli.saysLostConnection();
   const json = cli.options.json === true;
   const follower = new LogFollower(cli.mesh, id, stream, {
     show: async (name, bytes) => {

@@ -12,17 +12,25 @@ import { EXIT, exitOfSignal, exitOfTask } from './exit-codes.ts';
 import { type ExecFlags, environmentOf, execFlags, submitFieldsOf } from './flags.ts';
 import { LogFollower, type StreamName } from './follow.ts';
 import { Interrupts } from './interrupts.ts';
+import { keptOutput, wroteTooMuch } from './kept-output.ts';
 import { readAll } from './stdin.ts';
 import { submitUnlessInterrupted, warnOfReceipt } from './submitting.ts';
 import type { Verb } from './verb.ts';
+import { WaitingNotice } from './waiting.ts';
+
+/** The rest of a log whose command has ended comes from the runner's disk. */
+const LAST_OUTPUT_MS = 5_000;
 
 interface RunFlags extends ExecFlags {
   readonly detach?: boolean;
   readonly stdin?: boolean;
   readonly json?: boolean;
+  readonly verbose?: boolean;
 }
 
 const EXIT_HELP = `
+Output appears live where it goes to a terminal; elsewhere it is written once, when the attempt has ended.
+stdout and stderr together may be 1 MiB: a command that writes more is ended and fails, unless --output tail is given.
 Standard input travels with the command when it is not a terminal (1 MiB at most; --no-stdin: not at all).
 Ctrl-C cancels the task, also while it is being submitted; a second Ctrl-C leaves it alone and prints its id on
 stderr.
@@ -39,6 +47,7 @@ export const verb: Verb = {
       .option('--shell', "the first argument is a line for '/bin/sh -c', the rest its $0, $1 …")
       .option('--detach', 'submit it, print its id and return')
       .option('--no-stdin', 'do not read standard input')
+      .option('-v, --verbose', 'say on stderr also that it waits for a free slot')
       .option('--json', 'print the final task (with --detach: the receipt) as JSON instead')
       .addHelpText('after', EXIT_HELP);
   },
@@ -46,6 +55,7 @@ export const verb: Verb = {
     const flags = command.opts<RunFlags>();
     const task = await buildTask(cli, flags, command.args);
     if (!task.ok) return cli.usage(task.error);
+    cli.saysLostConnection();
     const interrupts = new Interrupts(cli);
     try {
       const receipt = await submitUnlessInterrupted(cli, task.value, interrupts);
@@ -58,7 +68,17 @@ export const verb: Verb = {
         await (flags.json === true ? cli.json(receipt.value) : cli.print(`${id}\n`));
         return EXIT.ok;
       }
-      return await new Attendance(cli, id, flags.json === true, interrupts).finish();
+      const waiting = new WaitingNotice(
+        cli,
+        id,
+        cli.io.stderr.isTerminal || flags.verbose === true,
+      );
+      void waiting.run();
+      try {
+        return await new Attendance(cli, id, flags.json === true, interrupts).finish();
+      } finally {
+        waiting.stop();
+      }
     } finally {
       interrupts.end();
     }
@@ -127,6 +147,10 @@ class Attendance {
       await this.#cli.say(`task ${this.#id} goes on without this command`);
       return this.#cli.fail(end.error);
     }
+    if (following !== undefined && wroteTooMuch(end.value)) {
+      // The result has no output that could stand in for what was not shown yet.
+      await Promise.race([following, this.#cli.mesh.sleep(LAST_OUTPUT_MS)]);
+    }
     follower?.stop();
     await following;
     return this.#report(end.value, follower);
@@ -162,8 +186,14 @@ class Attendance {
   }
 
   async #report(task: TaskView, follower: LogFollower | undefined): Promise<number> {
+    const kept = wroteTooMuch(task) ? await keptOutput(this.#cli, this.#id) : undefined;
     if (this.#json) {
       await this.#cli.json(task);
+    } else if (kept !== undefined) {
+      for (const stream of ['stdout', 'stderr'] as const) {
+        if (this.#live.includes(stream)) continue;
+        await this.#cli.io[stream].write(kept.streams[stream]);
+      }
     } else {
       for (const stream of ['stdout', 'stderr'] as const) {
         const live = this.#live.includes(stream);
@@ -175,7 +205,9 @@ class Attendance {
       return exitOfSignal(this.#interrupts.signal);
     }
     const exit = exitOfTask(task);
-    if (task.state !== 'completed' && task.reason !== 'exit') {
+    if (kept !== undefined) {
+      await this.#cli.say(`task ${this.#id} failed: ${kept.sentence}`);
+    } else if (task.state !== 'completed' && task.reason !== 'exit') {
       const why = task.error === undefined ? '' : `: ${printable(task.error.message)}`;
       const reason = task.reason === undefined ? '' : ` (${task.reason})`;
       await this.#cli.say(`task ${this.#id} ${task.state}${reason}${why}`);

@@ -21,6 +21,7 @@ import {
   environmentOf,
   integer,
   jsonFlag,
+  outputOption,
   pair,
   quietFlag,
 } from './flags.ts';
@@ -107,12 +108,7 @@ function commandFlags(command: Command): void {
     .option('--cwd <dir>', 'with a command: its working directory (default: the current one)')
     .addOption(env.argParser(collect))
     .option('--shell', "with a command: its first word is a line for '/bin/sh -c'")
-    .addOption(
-      choice('--output <what>', 'a command that writes more than 1 MiB fails, or keeps the tail', [
-        'full',
-        'tail',
-      ]),
-    );
+    .addOption(outputOption());
 }
 
 function timeFlags(command: Command): void {

@@ -37,6 +37,8 @@ Each line is one item: never split, never unquoted, given to the command without
 {} is replaced wherever it stands in an argument; without {} the items are appended. With -n above 1 an
 argument that contains {} stands once for each item.
 A task's output is written when the task is final, whole and unmixed, of its accepted attempt only.
+A task's stdout and stderr together may be 1 MiB: a command that writes more is ended and fails, unless
+--output tail is given.
 -k: outputs wait for their turn in up to 64 MiB of memory; beyond that they are fetched again from the mesh.
 Ctrl-C cancels what waits and runs; a second one ends at once.
 Exit code: 0; 1-100: so many tasks failed; 101: more; 255: anything else.
@@ -140,6 +142,12 @@ class XargsRun {
   }
 
   async run(): Promise<number> {
+    this.#cli.saysLostConnection((line) =>
+      this.#progress.around(async () => {
+        await this.#cli.io.stderr.line(line);
+        return true;
+      }),
+    );
     const reading = this.#input.run();
     const writing = this.#writer.run();
     const once = Promise.withResolvers<'once'>();
