@@ -46,7 +46,8 @@ export const configSchema = z.strictObject({
   }),
   advertise: z.array(addressSchema).max(8).default([]).meta({
     value: 'host:port',
-    description: 'address that others reach this peer at, default: the bound one (repeatable)',
+    description:
+      'address that others reach this peer at, default: the bound one, or those of this host (repeatable)',
   }),
   socket: z.string().min(1).optional().meta({ value: 'path', description: 'control socket' }),
   dial_from: z.string().optional().meta({

@@ -149,7 +149,7 @@ export const ERROR_CODES = {
     sentence: 'This peer already belongs to a mesh with other members.',
     retryable: false,
     rpc: -32021,
-    help: "Leave it first ('covey leave'); merging two meshes is 'covey mesh merge', not built yet.",
+    help: "Leave it first ('covey leave'). Two meshes cannot be merged yet.",
   },
   LOOPBACK_ONLY: {
     sentence: 'This daemon listens on {bind} alone; other hosts cannot reach it.',
@@ -199,6 +199,12 @@ export const ERROR_CODES = {
     retryable: true,
     rpc: -32031,
     help: 'The daemon stopped without leaving; start it again, and leave when other members are reachable.',
+  },
+  NO_ADDRESS: {
+    sentence: 'This daemon listens on {bind}, and knows no address at which others reach it.',
+    retryable: false,
+    rpc: -32032,
+    help: 'Start it with --advertise HOST:PORT, as others reach it.',
   },
 } as const satisfies Record<string, CodeEntry>;
 
