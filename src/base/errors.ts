@@ -223,7 +223,8 @@ export function coveyError(code: ErrorCode, details: ErrorDetails = {}): CoveyEr
     const value = details[name];
     return value === undefined ? '' : String(value);
   });
-  return { code, message, details };
+  // A detail may be a sentence of somebody else, with its own full stop.
+  return { code, message: message.replace(/([.!?])\.$/, '$1'), details };
 }
 
 export const isRetryable = (code: ErrorCode): boolean => ERROR_CODES[code].retryable;

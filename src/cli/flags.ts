@@ -1,6 +1,9 @@
 /** Parsers of flag values, and the flags that several verbs share. Commander turns their errors into exit 2. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { messageOf } from '../base/errors.ts';
+import { err, ok, type Result } from '../base/result.ts';
 import { parseDuration, parseSize } from '../base/units.ts';
+import type { Cli } from './context.ts';
 
 export function duration(text: string): number {
   const parsed = parseDuration(text);
@@ -53,6 +56,17 @@ export function environmentOf(
     env[name] = value;
   }
   return env;
+}
+
+/** Where the command runs; a sentence when the directory that `covey` stands in was deleted. */
+export function workingDirectory(cli: Cli, wanted: string | undefined): Result<string, string> {
+  if (wanted !== undefined) return ok(wanted);
+  try {
+    return ok(cli.io.cwd);
+  } catch (thrown) {
+    const why = messageOf(thrown).split('\n', 1)[0] ?? '';
+    return err(`the current directory cannot be named, was it deleted? (${why}); say --cwd DIR`);
+  }
 }
 
 /** `fixed:1s`, `exponential:1s`, `exponential:1s:1m`. */

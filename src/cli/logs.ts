@@ -58,9 +58,12 @@ async function show(
     await cli.json(answer.value);
     return EXIT.ok;
   }
-  await cli.io.stdout.write(decodeBytes(answer.value.stdout));
-  await cli.io.stderr.write(decodeBytes(answer.value.stderr));
-  if (answer.value.truncated && tail === undefined) {
+  const stdout = decodeBytes(answer.value.stdout);
+  const stderr = decodeBytes(answer.value.stderr);
+  await cli.io.stdout.write(stdout);
+  await cli.io.stderr.write(stderr);
+  const isEmpty = stdout.length + stderr.length === 0;
+  if (answer.value.truncated && tail === undefined && !isEmpty) {
     await cli.say('the beginning is not kept any more');
   }
   return EXIT.ok;

@@ -9,7 +9,13 @@ import type { RpcFailure } from '../client/types.ts';
 import { decodeBytes, encodeBytes, printable } from './bytes.ts';
 import type { Cli } from './context.ts';
 import { EXIT, exitOfSignal, exitOfTask } from './exit-codes.ts';
-import { type ExecFlags, environmentOf, execFlags, submitFieldsOf } from './flags.ts';
+import {
+  type ExecFlags,
+  environmentOf,
+  execFlags,
+  submitFieldsOf,
+  workingDirectory,
+} from './flags.ts';
 import { LogFollower, type StreamName } from './follow.ts';
 import { Interrupts } from './interrupts.ts';
 import { keptOutput, wroteTooMuch } from './kept-output.ts';
@@ -92,6 +98,8 @@ async function buildTask(
 ): Promise<Result<SubmitInput, string>> {
   const env = environmentOf(flags.env ?? [], cli.io.env);
   if (typeof env === 'string') return err(env);
+  const cwd = workingDirectory(cli, flags.cwd);
+  if (!cwd.ok) return cwd;
   let stdin: Buffer = Buffer.alloc(0);
   if (flags.stdin !== false && !cli.io.stdinIsTerminal) {
     const read = await readAll(cli.io.stdin, STDIN_BYTES_MAX);
@@ -101,7 +109,7 @@ async function buildTask(
   return ok({
     exec: {
       argv: [...argv],
-      cwd: flags.cwd ?? cli.io.cwd,
+      cwd: cwd.value,
       ...(Object.keys(env).length === 0 ? {} : { env }),
       ...(stdin.length === 0 ? {} : { stdin: encodeBytes(stdin) }),
       ...(flags.shell === true ? { shell: true } : {}),

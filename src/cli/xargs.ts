@@ -10,6 +10,7 @@ import {
   integer,
   size,
   submitFieldsOf,
+  workingDirectory,
 } from './flags.ts';
 import { type Progress, startProgress } from './progress.ts';
 import type { Verb } from './verb.ts';
@@ -76,13 +77,15 @@ export const verb: Verb = {
     if (wrong !== undefined) return cli.usage(wrong);
     const env = environmentOf(flags.env ?? [], cli.io.env);
     if (typeof env === 'string') return cli.usage(env);
+    const cwd = workingDirectory(cli, flags.cwd);
+    if (!cwd.ok) return cli.usage(cwd.error);
     const template: CommandTemplate = { words: command.args, placeholder: flags.replace ?? '{}' };
     const source: WorkSource =
       flags.pipe === true
         ? new BlockSource(flags.block ?? BLOCK_BYTES_DEFAULT, flags.null === true)
         : new ItemSource(template, flags.items ?? 1, flags.null === true);
     const place = {
-      cwd: flags.cwd ?? cli.io.cwd,
+      cwd: cwd.value,
       ...(Object.keys(env).length === 0 ? {} : { env }),
     };
     const fields = submitFieldsOf(flags);
