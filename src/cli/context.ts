@@ -99,7 +99,7 @@ export class Cli {
         failureOf(
           'PERMISSION_DENIED',
           `The socket ${path.value} belongs to another user.`,
-          "Only the daemon's own user may use it; start a coveyd of your own, or name another --socket.",
+          `Only the daemon's own user may use it: sudo -u USER COVEY_SOCKET=${path.value} covey …, where USER runs the daemon (docs/operations.md).`,
         ),
       );
     }

@@ -64,7 +64,8 @@ export function workingDirectory(cli: Cli, wanted: string | undefined): Result<s
   try {
     return ok(cli.io.cwd);
   } catch (thrown) {
-    const why = messageOf(thrown).split('\n', 1)[0] ?? '';
+    // The rest of Node's message says the same in fifteen words more.
+    const why = messageOf(thrown).split(':', 1)[0] ?? '';
     return err(`the current directory cannot be named, was it deleted? (${why}); say --cwd DIR`);
   }
 }

@@ -5,13 +5,13 @@
 import { readFile } from 'node:fs/promises';
 import { distance } from 'fastest-levenshtein';
 import { parse } from 'yaml';
-import type { z } from 'zod';
 import {
   CONFIG_FORMS,
   CONFIG_KEYS,
   type Config,
   type ConfigForm,
   configSchema,
+  issueText,
 } from '../api/config.ts';
 import { err, ok, type Result } from '../base/result.ts';
 
@@ -121,38 +121,8 @@ export function mergeConfig(sources: Sources): Result<Config, string> {
   const key = String(issue?.path[0] ?? '');
   const rest = issue?.path.slice(1).join('.') ?? '';
   return err(
-    `${origin.get(key) ?? 'the configuration'}: '${key}${rest === '' ? '' : `.${rest}`}' ${issue === undefined ? 'is invalid' : sentenceOf(issue)}`,
+    `${origin.get(key) ?? 'the configuration'}: '${key}${rest === '' ? '' : `.${rest}`}' ${issue === undefined ? 'is invalid' : issueText(issue)}`,
   );
-}
-
-const KINDS_SAID: Readonly<Record<string, string>> = {
-  number: 'a number',
-  int: 'a whole number',
-  string: 'a text',
-  boolean: 'true or false',
-  array: 'a list',
-  object: 'a map of keys',
-  record: 'a map of keys',
-};
-
-/** The schema library speaks to programmers; our own messages are sentences already. */
-function sentenceOf(issue: z.core.$ZodIssue): string {
-  switch (issue.code) {
-    case 'invalid_type':
-      return `must be ${KINDS_SAID[issue.expected] ?? issue.expected}`;
-    case 'invalid_value':
-      return `must be one of ${issue.values.map(String).join(', ')}`;
-    case 'too_small':
-    case 'too_big': {
-      const isLess = issue.code === 'too_small';
-      const bound = isLess ? `at least ${issue.minimum}` : `at most ${issue.maximum}`;
-      if (issue.origin === 'string')
-        return isLess ? 'must not be empty' : `is longer than ${bound}`;
-      return issue.origin === 'array' ? `must have ${bound} items` : `must be ${bound}`;
-    }
-    default:
-      return issue.message;
-  }
 }
 
 /** Intervals at which something is done again and again; at 0 a daemon would do nothing else. */

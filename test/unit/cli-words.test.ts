@@ -1,7 +1,7 @@
 /** Words of the verbs for people: names instead of ids, hints, and what is not said. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { coveyError } from '../../src/base/errors.ts';
-import { ok } from '../../src/base/result.ts';
+import { err, ok } from '../../src/base/result.ts';
 import type { ControlBackend } from '../../src/control/backend.ts';
 import { ControlHost } from '../support/control-host.ts';
 import { FAKE_STORE } from '../support/fake-task.ts';
@@ -98,6 +98,19 @@ describe('words', () => {
       expect(host.backend.tasks.size).toBe(0);
     },
   );
+
+  it("of another user's socket: whose command it must be, with exit 77", async () => {
+    const { stderr, exit } = await covey(['members'], {
+      socket: '/run/covey/covey.sock',
+      open: async () => {
+        const failure = { code: 'DISCONNECTED', message: 'No.', retryable: true };
+        return err({ ...failure, data: { errno: 'EACCES' } });
+      },
+    });
+    expect(exit).toBe(77);
+    expect(stderr).toContain('sudo -u USER COVEY_SOCKET=/run/covey/covey.sock covey');
+    expect(stderr).not.toContain('a coveyd of your own');
+  });
 
   it('of errors: one full stop', () => {
     expect(coveyError('TOKEN_INVALID', { why: 'it was cut.' }).message).toMatch(/cut\.$/);
