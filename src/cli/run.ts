@@ -26,6 +26,7 @@ import { WaitingNotice } from './waiting.ts';
 
 /** The rest of a log whose command has ended comes from the runner's disk. */
 const LAST_OUTPUT_MS = 5_000;
+const LINE_FEED = 0x0a;
 
 interface RunFlags extends ExecFlags {
   readonly detach?: boolean;
@@ -125,6 +126,8 @@ class Attendance {
   readonly #json: boolean;
   readonly #interrupts: Interrupts;
   readonly #live: readonly StreamName[];
+  /** What was shown last on the terminal did not end its line. */
+  #endsInLine = false;
 
   constructor(cli: Cli, id: string, json: boolean, interrupts: Interrupts) {
     this.#cli = cli;
@@ -188,7 +191,10 @@ class Attendance {
     if (only === undefined) return undefined;
     const wanted = other === undefined ? only : 'both';
     return new LogFollower(this.#cli.mesh, this.#id, wanted, {
-      show: (stream, bytes) => this.#cli.io[stream].write(bytes),
+      show: (stream, bytes) => {
+        this.#endsInLine = bytes.at(-1) !== LINE_FEED;
+        return this.#cli.io[stream].write(bytes);
+      },
       restarted: () => this.#cli.say('the attempt was lost; another began'),
     });
   }
@@ -214,6 +220,8 @@ class Attendance {
     }
     const exit = exitOfTask(task);
     if (kept !== undefined) {
+      // A command that is ended while it writes is ended in the middle of a line.
+      if (this.#endsInLine && this.#cli.io.stderr.isTerminal) await this.#cli.io.stderr.line('');
       await this.#cli.say(`task ${this.#id} failed: ${kept.sentence}`);
     } else if (task.state !== 'completed' && task.reason !== 'exit') {
       const why = task.error === undefined ? '' : `: ${printable(task.error.message)}`;

@@ -34,8 +34,10 @@ describe('a command that wrote more than 1 MiB', () => {
     reason: 'error',
     error: { message: 'the command wrote more than 1048576 bytes', code: 'OUTPUT_TOO_LARGE' },
   };
+  let follow: ControlBackend['task.logs'];
   beforeEach(() => {
     outcome = tooLarge;
+    follow = host.backend.methods['task.logs'];
     answer({
       'task.logs': async () =>
         ok({
@@ -57,6 +59,14 @@ describe('a command that wrote more than 1 MiB', () => {
     expect(result.stderr).toContain('--output tail');
     expect(result.stderr).toContain(`covey logs ${id}`);
     expect(result.stderr.trimEnd().split('\n')).toHaveLength(2);
+  });
+
+  it('is shown live on a terminal, not once more from the log; the sentence has a line of its own', async () => {
+    outcome = { ...tooLarge, stdout: 'half a li' };
+    answer({ 'task.logs': follow });
+    const result = await start(['run', 'yes'], true).result;
+    expect(result).toMatchObject({ exit: 125, stdout: 'half a li' });
+    expect(result.stderr).toMatch(/^\ncovey run: task .*--output tail.*\n$/);
   });
 
   it('is told the same way by xargs', async () => {
