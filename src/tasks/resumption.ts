@@ -38,6 +38,8 @@ export interface ResumeDeps {
   readonly attempts: Attempts;
 }
 
+type LateWord = Omit<EndFact, 't' | 'n' | 'run_id' | 'at'>;
+
 export class Resumption {
   readonly #deps: ResumeDeps;
 
@@ -140,25 +142,27 @@ export class Resumption {
     return runner.resume(order, (handlers) => attach(order, handlers)) ? 'kept' : 'stale';
   }
 
-  /** A worker's late word about an attempt that it no longer holds: kept as an orphan at the home. */
-  async orphan(
-    id: string,
-    attempt: number,
-    end: Omit<EndFact, 't' | 'n' | 'run_id' | 'at'>,
-  ): Promise<void> {
+  /**
+   * A worker's late word about an attempt that it no longer holds: kept as an orphan at the home. Right after a start
+   * that home may not be in sight yet, so it is tried for as long as a resume would be.
+   */
+  async orphan(id: string, attempt: number, late: LateWord): Promise<void> {
+    const { clock } = this.#deps;
+    const until = clock.nowMs() + RESUME_PATIENCE_MS;
+    while (!(await this.#tryOrphan(id, attempt, late)) && clock.nowMs() < until)
+      await sleep(clock, RESUME_RETRY_MS);
+  }
+
+  /** False: it is worth another try. */
+  async #tryOrphan(id: string, attempt: number, late: LateWord): Promise<boolean> {
     const found = await this.#deps.reader.find(id, false);
-    const start =
-      found === undefined
-        ? undefined
-        : taskOf(found.record).attempts.find((item) => item.start.n === attempt)?.start;
-    if (found === undefined || start === undefined) return;
-    const full: EndFact = {
-      t: 'end',
-      n: attempt,
-      run_id: start.run_id,
-      at: this.#deps.clock.wallMs(),
-      ...end,
-    };
-    await atHome(this.#deps, homeOf(found.record), '', 'run.done', { id, end: { ...full } });
+    if (found === undefined) return false;
+    const { start } = taskOf(found.record).attempts.find((item) => item.start.n === attempt) ?? {};
+    if (start === undefined) return false;
+    const at = this.#deps.clock.wallMs();
+    const full: EndFact = { t: 'end', n: attempt, run_id: start.run_id, at, ...late };
+    const body = { id, end: { ...full } };
+    const answer = await atHome(this.#deps, homeOf(found.record), '', 'run.done', body);
+    return answer?.taken === true;
   }
 }

@@ -37,13 +37,14 @@ async function occupyAll(client: Covey, ledger: Ledger, script: string) {
   return { waits, availables, ran };
 }
 
-/** Every peer shows the task as completed, with the same accepted run. */
+/** Every peer shows the task as completed, with the same accepted run and the same history. */
 async function allAgree(ids: readonly string[]): Promise<boolean> {
   for (const id of ids) {
     const seen = await Promise.all(ALL.map((index) => mesh.get(index, id)));
     const accepted = seen.map(({ state, attempts }) => {
       const runs = attempts.filter((attempt) => attempt.accepted).map(({ run_id }) => run_id);
-      return `${state} ${runs.join(' ')}`;
+      const all = attempts.map(({ run_id }) => run_id).sort();
+      return `${state} ${runs.join(' ')} of ${all.join(' ')}`;
     });
     if (new Set(accepted).size > 1 || !accepted[0]?.startsWith('completed ')) return false;
   }
