@@ -6,6 +6,7 @@ import type { MethodParams, MethodResult } from '../api/methods.ts';
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { err, type Result } from '../base/result.ts';
 import { canonicalTaskId } from '../base/task-id.ts';
+import type { MemberEvent } from '../membership/types.ts';
 import type { Peer } from '../peer/peer.ts';
 import type { RecordState } from '../records/record.ts';
 import { isTaskRecord, taskOf } from '../tasks/task.ts';
@@ -13,6 +14,15 @@ import { standingOf } from '../tasks/view.ts';
 import type { Session } from './backend.ts';
 import { EventHub, type PublishedEvent } from './events.ts';
 import { BUSY_RETRY_AFTER_MS, FOLLOWED_IDS_MAX } from './limits.ts';
+
+/** What rooms tell one another of members: links, loads, silences. It changes nothing that a client is shown. */
+const INTERNAL: ReadonlySet<MemberEvent['type']> = new Set([
+  'linked',
+  'unlinked',
+  'updated',
+  'heard',
+  'condemned',
+]);
 
 /** The ids of one subscription that are watched at their homes. */
 interface Followed {
@@ -69,7 +79,7 @@ export class PeerEvents {
 
   #publishMembers(): void {
     this.#peer.membership.onEvent(({ type, member, evidence }) => {
-      if (type === 'linked' || type === 'unlinked' || type === 'updated') return;
+      if (INTERNAL.has(type)) return;
       const { name, incarnation } = member;
       const data = { name, incarnation, ...(evidence === undefined ? {} : { evidence }) };
       this.#publish({ topic: 'member', type, id: member.peerId, data });

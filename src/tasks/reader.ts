@@ -5,7 +5,6 @@
  * Messages: `task.read {ids, blobs}`, `task.scan {…}` (requests), `task.watch {ids}` (cast), `task.final {record}`
  * or `{stone}` (cast back to the watcher).
  */
-import type { TaskState, TaskSummary } from '../api/task.ts';
 import { coveyError } from '../base/errors.ts';
 import { err, ok } from '../base/result.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
@@ -316,10 +315,3 @@ function readFound(item: WireMap): Found | undefined {
     },
   };
 }
-
-export type ScanFilter = {
-  readonly state?: TaskState;
-  readonly queue?: string;
-  readonly type?: string;
-};
-export type ScanItem = TaskSummary & { readonly rank: number };

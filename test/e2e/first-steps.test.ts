@@ -2,28 +2,18 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { connect, openConnection } from '../../src/client/index.ts';
 import { reachableHosts } from '../../src/host/interfaces.ts';
 import { COVEYD } from '../../src/testnet/paths.ts';
-import { Daemons, type Running } from './daemons.ts';
+import type { Running } from './daemons.ts';
 import { TEST_MS } from './mesh.ts';
-
-const cleanups: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-}, TEST_MS);
-
-async function daemons(): Promise<Daemons> {
-  const made = await Daemons.create();
-  cleanups.push(() => made.end());
-  return made;
-}
+import { atEnd, daemons } from './setting.ts';
 
 async function open(daemon: Running) {
   const opened = await openConnection(String(daemon.ready.socket));
   if (!opened.ok) throw new Error(opened.error.message);
-  cleanups.push(async () => opened.value.close());
+  atEnd(async () => opened.value.close());
   return opened.value;
 }
 
@@ -87,7 +77,7 @@ test(
     const underUmask = ['/bin/sh', '-c', 'umask 022; exec "$@"', 'sh', COVEYD];
     const daemon = await made.start('wide', [], {}, underUmask);
     const covey = await connect({ socket: String(daemon.ready.socket) });
-    cleanups.push(() => covey.close());
+    atEnd(() => covey.close());
     const run = async (argv: string[], stdin = '') => {
       const { id } = await covey.submit({ exec: { argv, stdin } });
       return (await covey.waitFor(id)).stdout;

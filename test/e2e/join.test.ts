@@ -10,7 +10,7 @@ import { tls } from '@libp2p/tls';
 import { yamux } from '@libp2p/yamux';
 import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { pickDistinct, SeededRandom } from '../../src/base/random.ts';
 import { connect, openConnection } from '../../src/client/index.ts';
 import { HostClock } from '../../src/host/clock.ts';
@@ -20,8 +20,9 @@ import { COVEY, COVEYD } from '../../src/testnet/paths.ts';
 import { TestNetwork } from '../../src/testnet/testnet.ts';
 import { decodeValue, encodeValue } from '../../src/wire/codec.ts';
 import { isWireMap } from '../../src/wire/envelope.ts';
-import { Daemons, type Running } from './daemons.ts';
+import type { Running } from './daemons.ts';
 import { TEST_MS } from './mesh.ts';
+import { atEnd, daemons } from './setting.ts';
 
 /** In what order all five stop, by which signals, and in what order they come back. */
 const ORDERS = ['1', '2'].map((seed) => {
@@ -33,22 +34,10 @@ const ORDERS = ['1', '2'].map((seed) => {
 const SEEDS = ORDERS.map(
   ({ seed, stops, starts }) => `seed ${seed}: ${stops.join('')}, back ${starts.join('')}`,
 );
-const cleanups: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-}, TEST_MS);
-
 async function up(peers: number, options: { readonly join?: boolean } = {}): Promise<TestNetwork> {
   const network = await TestNetwork.up({ peers, slots: 1, ...options });
-  cleanups.push(() => network.down({ graceMs: 0 }));
+  atEnd(() => network.down({ graceMs: 0 }));
   return network;
-}
-
-async function daemons(): Promise<Daemons> {
-  const made = await Daemons.create();
-  cleanups.push(() => made.end());
-  return made;
 }
 
 async function invite(network: TestNetwork, index: number, ttlMs = 60_000): Promise<string> {
@@ -133,7 +122,7 @@ test(
     const first = await made.start('first');
     const opened = await openConnection(String(first.ready.socket));
     if (!opened.ok) throw new Error(opened.error.message);
-    cleanups.push(async () => opened.value.close());
+    atEnd(async () => opened.value.close());
     const tokenOf = async (): Promise<string> => {
       const invited = await opened.value.call('access.invite', {});
       if (!invited.ok) throw new Error(invited.error.message);
@@ -212,7 +201,7 @@ test(
     }
     // And it is served from anywhere: a worker of another member takes it.
     const worker = await connect({ socket: network.socket(1) });
-    cleanups.push(() => worker.close());
+    atEnd(() => worker.close());
     await worker.work('later', async () => 'served');
     const served = await network.call(
       2,
@@ -234,7 +223,7 @@ test(
       connectionEncrypters: [tls()],
       streamMuxers: [yamux()],
     });
-    cleanups.push(async () => node.stop());
+    atEnd(async () => node.stop());
     const [host, port] = network.address(1).split(':');
     const address = multiaddr(`/ip4/${host}/tcp/${port}`);
     const connection = await node.dial(address);

@@ -6,27 +6,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { openConnection } from '../../src/client/index.ts';
 import { descendantsOf, refOf, waitUntilGone } from '../../src/testnet/processes.ts';
-import { Daemons } from './daemons.ts';
 import { Ledger, TEST_MS } from './mesh.ts';
-
-const cleanups: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-}, TEST_MS);
-
-async function daemons(): Promise<Daemons> {
-  const made = await Daemons.create();
-  cleanups.push(() => made.end());
-  return made;
-}
+import { atEnd, daemons } from './setting.ts';
 
 async function scratch(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'covey-signals-'));
-  cleanups.push(() => rm(dir, { recursive: true, force: true }));
+  atEnd(() => rm(dir, { recursive: true, force: true }));
   return dir;
 }
 
@@ -68,7 +56,7 @@ test(
     const manager = spawn('python3', ['-c', MANAGER, address], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    cleanups.push(async () => {
+    atEnd(async () => {
       if (manager.exitCode !== null || manager.signalCode !== null) return;
       const exited = once(manager, 'exit');
       manager.kill('SIGKILL');
@@ -106,7 +94,7 @@ test(
     const daemon = await made.start('impatient', ['--shutdown-timeout', '10m']);
     const opened = await openConnection(String(daemon.ready.socket));
     if (!opened.ok) throw new Error(opened.error.message);
-    cleanups.push(async () => opened.value.close());
+    atEnd(async () => opened.value.close());
     const ledger = new Ledger(join(made.dir, 'starts'));
     // A child of the shell, and both deaf: only the end of the whole group ends them.
     const { exec } = ledger.command("trap '' TERM; sleep 600 & wait");

@@ -4,24 +4,12 @@ import { chmod, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { openConnection } from '../../src/client/index.ts';
 import { defaultSocketPath } from '../../src/client/socket-path.ts';
 import { COVEY, COVEYD } from '../../src/testnet/paths.ts';
-import { Daemons } from './daemons.ts';
 import { TEST_MS } from './mesh.ts';
-
-const cleanups: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-}, TEST_MS);
-
-async function daemons(): Promise<Daemons> {
-  const made = await Daemons.create();
-  cleanups.push(() => made.end());
-  return made;
-}
+import { atEnd, daemons } from './setting.ts';
 
 async function covey(...args: string[]) {
   const child = spawn(COVEY, args, { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -41,7 +29,7 @@ test(
     // The default of a user without a runtime directory.
     const socket = defaultSocketPath({}, 1_000, dir);
     const before = process.umask(0o022);
-    cleanups.push(async () => process.umask(before));
+    atEnd(async () => process.umask(before));
     const first = await made.start('fresh', ['--socket', socket]);
     expect(first.ready.socket).toBe(join(dir, 'covey.sock'));
     const modes = async () => ({ dir: await modeOf(dir), socket: await modeOf(socket) });
