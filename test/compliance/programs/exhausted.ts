@@ -4,6 +4,7 @@
  * is the directory for pipes.
  */
 import { type FileHandle, open } from 'node:fs/promises';
+import { setTimeout } from 'node:timers/promises';
 import { HostClock } from '../../../src/host/clock.ts';
 import { HostProcesses } from '../../../src/host/processes.ts';
 import type { ChildExit } from '../../../src/ports/processes.ts';
@@ -13,12 +14,15 @@ const processes = new HostProcesses(new HostClock(), directory === undefined ? {
 // A connection to the terminal or pipe is made at the first line, which needs no descriptor afterwards.
 process.stdout.write('ready\n');
 
-async function openAll(): Promise<FileHandle[]> {
-  const handles: FileHandle[] = [];
-  try {
-    for (;;) handles.push(await open('/dev/null'));
-  } catch {
-    return handles;
+/** Opens until none is left, also of those that the last start still closed or gave back behind its exit. */
+async function openAll(handles: FileHandle[]): Promise<void> {
+  for (let opened = -1; opened !== handles.length; ) {
+    opened = handles.length;
+    try {
+      for (;;) handles.push(await open('/dev/null'));
+    } catch {
+      await setTimeout(50);
+    }
   }
 }
 
@@ -40,8 +44,12 @@ function run(): Promise<ChildExit> {
 }
 
 for (let round = 0; round < 2; round++) {
-  const handles = await openAll();
-  const exits = [await run(), await run()];
+  const handles: FileHandle[] = [];
+  const exits: ChildExit[] = [];
+  for (let i = 0; i < 2; i++) {
+    await openAll(handles);
+    exits.push(await run());
+  }
   for (const handle of handles) await handle.close();
   exits.push(await run());
   for (const exit of exits) process.stdout.write(`${JSON.stringify(exit)}\n`);
