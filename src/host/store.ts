@@ -35,7 +35,7 @@ const CAUSE_DEADLINE_MS = 1_000;
 const GROUP_BYTES_MAX = 16 * 1_024 * 1_024;
 /** Waiting appends; callers wait for their own, so only a stalled disk gets near it. */
 const QUEUE_BYTES_MAX = 256 * 1_024 * 1_024;
-/** A disk with less than this is taken for full when a commit fails for no clear reason. */
+/** A disk with less than this is taken for full: before a commit, and when one fails for no clear reason. */
 const FREE_BYTES_MIN = 1_024 * 1_024;
 const FULL_CODES: ReadonlySet<unknown> = new Set([28, 122, -30_792, 'ENOSPC', 'EDQUOT']);
 
@@ -107,7 +107,7 @@ export class HostStore implements Store {
     const ops = batch.map((op) =>
       'put' in op ? { put: op.put, value: new Uint8Array(op.value) } : op,
     );
-    const bytes = ops.reduce((sum, op) => sum + ('put' in op ? op.value.length + 64 : 64), 0);
+    const bytes = bytesOf(ops);
     if (this.#queueBytes > 0 && this.#queueBytes + bytes > QUEUE_BYTES_MAX) {
       return Promise.resolve(full('too much waits to be written'));
     }
@@ -176,6 +176,9 @@ export class HostStore implements Store {
   }
 }
 
+const bytesOf = (ops: readonly StoreOp[]): number =>
+  ops.reduce((sum, op) => sum + ('put' in op ? op.value.length + 64 : 64), 0);
+
 const OK: AppendResult = { ok: true };
 const CLOSED: AppendResult = { ok: false, code: 'closed', detail: 'the store is closed' };
 const full = (detail: string): AppendResult => ({ ok: false, code: 'full', detail });
@@ -221,7 +224,14 @@ class LmdbEngine implements Engine {
     this.#lock = lock;
   }
 
+  /**
+   * A full disk is refused before LMDB meets it: for each write that fails, lmdb-js 3.5.6 formats a text into 100
+   * bytes that may not hold it (mdb.c, mdb_page_flush), and sooner or later the process dies of its broken heap.
+   */
   async commit(ops: readonly StoreOp[]): Promise<void> {
+    const stats = await statfs(this.#directory);
+    if (stats.bavail * stats.bsize < FREE_BYTES_MIN + 2 * bytesOf(ops))
+      throw new CommitError('less is free than a commit may need', 'ENOSPC');
     try {
       // The promises of single operations inside a batch are lmdb-js's shared "resolved" one.
       await this.#db.batch(() => {

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { messageOf } from '../base/errors.ts';
-import { short } from './checkers.ts';
+import { short } from './copies.ts';
 import { FAULT_NAMES } from './faults.ts';
 import { createWorld, drawOptions, MODES, type Mode, type ScenarioOptions } from './options.ts';
 import { Scenario, type ScenarioResult } from './scenarios.ts';

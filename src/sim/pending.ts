@@ -1,5 +1,6 @@
 /** What a world has not yet brought to its end, in words: a run that does not come to its end says why. */
-import { judgeCopies, short } from './checkers.ts';
+import { judgeCopies } from './checkers.ts';
+import { short } from './copies.ts';
 import type { World } from './world.ts';
 
 /** Lines; empty when all is well. */

@@ -108,7 +108,8 @@ export class Attempts {
   /** The start of the next attempt on `runner`, if the task may start now. Pure; for use inside a change. */
   startFact(task: Task, runner: PeerSight): StartFact {
     const { clock, random } = this.#deps;
-    const lastEnd = task.attempts.at(-1)?.ends[0];
+    // Of every earlier attempt, not of the last alone: one that was given up may outlive its successor's failure.
+    const ends = task.attempts.map((attempt) => attempt.ends[0]);
     return {
       t: 'start',
       n: nextAttemptNumber(task),
@@ -118,7 +119,7 @@ export class Attempts {
       runner_boot: runner.bootCount,
       runner_name: runner.name,
       at: clock.wallMs(),
-      dbl: lastEnd?.out === 'lost' && lastEnd.proven !== true,
+      dbl: ends.some((end) => end?.out === 'lost' && end.proven !== true),
     };
   }
 
@@ -270,7 +271,8 @@ export class Attempts {
     return this.end(task.id, {
       ...this.#endOf(attempt.start, 'lost'),
       loss: loss.weight,
-      proven: loss.proven,
+      // A command's group ends with its daemon. A worker outlives it: its handler may still run.
+      proven: loss.proven && isCommand,
       err: loss.why,
       ...(isCommand ? { next_at: this.#now(task.id) + GUARDIAN_GRACE_MS } : {}),
     });

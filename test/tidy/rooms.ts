@@ -156,8 +156,11 @@ export const ENTRY_POINTS = [
   'src/cli/main.ts',
   'src/testnet/hub-main.ts',
   'src/testnet/demo-main.ts',
+  'src/testnet/chaos-main.ts',
+  'src/testnet/chaos-worker.ts',
   'src/client/index.ts',
   'src/sim/main.ts',
+  'src/host/try-store.ts',
 ];
 
 export const roomOf = (file: string): string => file.split('/')[1] ?? '';

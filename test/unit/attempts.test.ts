@@ -105,6 +105,31 @@ describe('attempts', () => {
     expect(task.attempts.map(({ ends }) => ends[0]?.out)).toEqual(['lost', undefined]);
   });
 
+  it.each([
+    ['a command', { argv: ['true'] }, false],
+    ['a handler of a worker, which outlives its daemon', {}, true],
+  ])(
+    'after the proven death of the daemon of %s are marked: %o',
+    async (_what, header, isMarked) => {
+      const world = await AttemptsWorld.of('a', 'b');
+      const a = world.host('a');
+      const { id } = await world.submit({ ...header, attempts: 3 });
+      await world.place(a, id);
+      const [attempt] = world.task(a, id).attempts;
+      if (attempt === undefined) throw new Error('no attempt');
+      const loss = { weight: 2, proven: true, why: 'it crashed' };
+      await world.stores.run(a.attempts.lose(world.task(a, id), attempt, loss));
+      await world.stores.clock.runFor(1_000);
+      const second = await world.place(a, id);
+      expect(second).toMatchObject({ n: 2, dbl: isMarked });
+      // Also the one after it: the first may outlive the second's failure.
+      const end = endFor(second, { out: 'failed', exit: 1 });
+      await world.stores.run(a.attempts.take(id, end, undefined));
+      await world.stores.clock.runFor(1_000);
+      expect(await world.place(a, id)).toMatchObject({ n: 3, dbl: isMarked });
+    },
+  );
+
   it('take an end at a home store that has not heard of the start', async () => {
     const world = await AttemptsWorld.of('a', 'b', 'c');
     const [a, c] = [world.host('a'), world.host('c')];
