@@ -6,7 +6,7 @@ const { Command, CommanderError, Option } = await import('commander');
 const { CONFIG_FORMS } = await import('./api/config.ts');
 const { mergeConfig, readConfigFile, splitPair, toFlag } = await import('./host/config.ts');
 const { StreamLogger } = await import('./host/logger.ts');
-const { prepareDataDirectory } = await import('./host/private-directory.ts');
+const { makePrivateDirectory, prepareDataDirectory } = await import('./host/private-directory.ts');
 const { defaultDataDir, defaultSocketPath } = await import('./client/socket-path.ts');
 const { VERSION } = await import('./version.ts');
 const { join, resolve } = await import('node:path');
@@ -50,7 +50,7 @@ ${SOURCES.join(' ')}`,
   .option('--config <file>', 'configuration file (YAML or JSON)')
   .option(
     '--join <token>',
-    "join a mesh once it is ready (a token of 'covey invite'); if that fails it says so in the log and goes on alone",
+    "join a mesh once it is ready (a token of 'covey invite'); tried again while the inviter is out of reach, until the token has expired; what cannot succeed is said in the log",
   )
   .option('--label <k=v>', 'one label of this peer (repeatable)', collect)
   .exitOverride()
@@ -130,8 +130,9 @@ if (made.value === 'shared') {
   );
 }
 // In our own directory: the default one lies in the shared temporary directory, where anybody may leave code for us.
+await makePrivateDirectory(join(dataDir, 'compile-cache'));
 enableCompileCache(join(dataDir, 'compile-cache'));
-const { startDaemon } = await import('./daemon.ts');
+const { joinPatiently, startDaemon } = await import('./daemon.ts');
 const started = await startDaemon({ config, dataDir, socket, log }).catch((thrown: unknown) => {
   fail(thrown instanceof Error ? thrown.message : String(thrown), EXIT_FAILED);
 });
@@ -164,12 +165,5 @@ if (process.env.NOTIFY_SOCKET !== undefined) {
 }
 const token = flags.join ?? process.env.COVEY_JOIN;
 if (token !== undefined) {
-  const joined = await daemon.peer.membership.join(token);
-  if (joined.ok)
-    log.log('info', 'joined', { mesh: joined.value.meshId, members: joined.value.members });
-  else
-    log.log('error', 'the mesh could not be joined', {
-      code: joined.error.code,
-      why: joined.error.message,
-    });
+  await joinPatiently(daemon.peer, token, log);
 }

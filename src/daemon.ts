@@ -2,13 +2,17 @@
 import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from './api/config.ts';
+import { isRetryable } from './base/errors.ts';
+import { jitter } from './base/random.ts';
 import { err, ok, type Result } from './base/result.ts';
 import type { Logger } from './base/telemetry.ts';
+import { isWildcard } from './base/wildcard.ts';
 import { createBackend } from './control/methods.ts';
 import { ControlServer } from './control/server.ts';
 import { HostClock } from './host/clock.ts';
 import { lockDataDirectory } from './host/directory-lock.ts';
 import { loadOrCreateIdentity } from './host/identity.ts';
+import { reachableHosts } from './host/interfaces.ts';
 import { createLibp2pNetwork } from './host/libp2p-network.ts';
 import { HostListener } from './host/listener.ts';
 import { makePrivateDirectory } from './host/private-directory.ts';
@@ -17,8 +21,10 @@ import { HostRandom } from './host/random.ts';
 import { fellOver, flawOf, markOpening, setAside, settled } from './host/recover-store.ts';
 import { openSpool } from './host/spool.ts';
 import { openStore } from './host/store.ts';
+import { decodeToken } from './membership/token.ts';
 import { Peer } from './peer/peer.ts';
 import { renewStore } from './peer/renew-store.ts';
+import { sleep } from './ports/clock.ts';
 import type { Ports } from './ports/index.ts';
 import type { Store } from './ports/store.ts';
 import { VERSION } from './version.ts';
@@ -148,6 +154,19 @@ async function beginAnew(
   return made.ok ? made : err(`${directory} cannot be made: ${made.error}`);
 }
 
+/** Where others reach this peer. A wildcard is nothing to tell others: it stands for this host's addresses of now. */
+function advertised(wanted: readonly string[], host: string, log: Logger): readonly string[] {
+  if (wanted.length > 0 || !isWildcard(host)) return wanted;
+  const hosts = reachableHosts(host);
+  if (hosts.length === 0) {
+    log.log('warn', 'this host has no address that others could reach; name one with --advertise', {
+      bind: host,
+    });
+  }
+  // Port 0 stands for the one that it gets.
+  return hosts.map((address) => (address.includes(':') ? `[${address}]:0` : `${address}:0`));
+}
+
 async function listen(
   peer: Peer,
   ports: Ports,
@@ -155,11 +174,12 @@ async function listen(
 ): Promise<Result<void, string>> {
   const { config, log } = options;
   const { host, port } = splitAddress(config.bind);
+  const advertise = advertised(config.advertise, host, log);
   const kept = port === 0 ? keptPort(ports.identityStore) : 0;
-  let started = await peer.start({ host, port: kept === 0 ? port : kept }, config.advertise);
+  let started = await peer.start({ host, port: kept === 0 ? port : kept }, advertise);
   if (!started.ok && started.error.code === 'in_use' && kept !== 0) {
     log.log('warn', 'the port of the last start is taken; another one was chosen', { port: kept });
-    started = await peer.start({ host, port: 0 }, config.advertise);
+    started = await peer.start({ host, port: 0 }, advertise);
   }
   if (!started.ok) {
     const what = {
@@ -375,6 +395,43 @@ export async function startDaemon(options: DaemonOptions): Promise<Result<Daemon
     leave: () => end('leave'),
     ended: ending.ended,
   });
+}
+
+/** Between two tries; an inviter that starts at the same time is there after the first. */
+const JOIN_RETRY_FIRST_MS = 1_000;
+const JOIN_RETRY_MAX_MS = 30_000;
+const JOIN_WARNING_MS = 60_000;
+
+/**
+ * `--join`: hosts that start together find their inviter a little later. What may pass is tried again for as long as
+ * the token is good and nobody else has joined this peer; the rest is one line of level error.
+ */
+export async function joinPatiently(peer: Peer, token: string, log: Logger): Promise<void> {
+  const { clock, random } = peer.ports;
+  const decoded = decodeToken(token);
+  const expiresAtMs = decoded.ok ? decoded.value.expiresAtMs : 0;
+  let delayMs = JOIN_RETRY_FIRST_MS;
+  let warnedAt = Number.NEGATIVE_INFINITY;
+  for (;;) {
+    const joined = await peer.membership.join(token);
+    if (joined.ok) {
+      log.log('info', 'joined', { mesh: joined.value.meshId, members: joined.value.members });
+      return;
+    }
+    const { code, message: why } = joined.error;
+    if (!isRetryable(code) || clock.wallMs() >= expiresAtMs) {
+      log.log('error', 'the mesh could not be joined', { code, why });
+      return;
+    }
+    if (clock.nowMs() - warnedAt >= JOIN_WARNING_MS) {
+      warnedAt = clock.nowMs();
+      log.log('warn', 'the mesh could not be joined yet; trying on', { code, why });
+    }
+    await sleep(clock, jitter(random, delayMs, 0.2));
+    delayMs = Math.min(2 * delayMs, JOIN_RETRY_MAX_MS);
+    // Invited somebody, or joined by hand: this is a mesh with others now, and stays in it.
+    if (peer.isClosed || peer.membership.members().length > 1) return;
+  }
 }
 
 function readyLine(peer: Peer, socket: string): Ready {

@@ -46,7 +46,8 @@ export const configSchema = z.strictObject({
   }),
   advertise: z.array(addressSchema).max(8).default([]).meta({
     value: 'host:port',
-    description: 'address that others reach this peer at, default: the bound one (repeatable)',
+    description:
+      'address that others reach this peer at, default: the bound one, or those of this host (repeatable)',
   }),
   socket: z.string().min(1).optional().meta({ value: 'path', description: 'control socket' }),
   dial_from: z.string().optional().meta({
@@ -178,3 +179,33 @@ export const CONFIG_FORMS: readonly ConfigForm[] = Object.entries(
     description: fallback === undefined || !isPlain ? description : `${description} (${fallback})`,
   };
 });
+
+const KINDS_SAID: Readonly<Record<string, string>> = {
+  number: 'a number',
+  int: 'a whole number',
+  string: 'a text',
+  boolean: 'true or false',
+  array: 'a list',
+  object: 'a map of keys',
+  record: 'a map of keys',
+};
+
+/** The schema library speaks to programmers; our own messages are sentences already. */
+export function issueText(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return `must be ${KINDS_SAID[issue.expected] ?? issue.expected}`;
+    case 'invalid_value':
+      return `must be one of ${issue.values.map(String).join(', ')}`;
+    case 'too_small':
+    case 'too_big': {
+      const isLess = issue.code === 'too_small';
+      const bound = isLess ? `at least ${issue.minimum}` : `at most ${issue.maximum}`;
+      if (issue.origin === 'string')
+        return isLess ? 'must not be empty' : `is longer than ${bound}`;
+      return issue.origin === 'array' ? `must have ${bound} items` : `must be ${bound}`;
+    }
+    default:
+      return issue.message;
+  }
+}

@@ -149,7 +149,7 @@ export const ERROR_CODES = {
     sentence: 'This peer already belongs to a mesh with other members.',
     retryable: false,
     rpc: -32021,
-    help: "Leave it first ('covey leave'); merging two meshes is 'covey mesh merge', not built yet.",
+    help: "Leave it first ('covey leave'). Two meshes cannot be merged yet.",
   },
   LOOPBACK_ONLY: {
     sentence: 'This daemon listens on {bind} alone; other hosts cannot reach it.',
@@ -200,6 +200,12 @@ export const ERROR_CODES = {
     rpc: -32031,
     help: 'The daemon stopped without leaving; start it again, and leave when other members are reachable.',
   },
+  NO_ADDRESS: {
+    sentence: 'This daemon listens on {bind}, and knows no address at which others reach it.',
+    retryable: false,
+    rpc: -32032,
+    help: 'Start it with --advertise HOST:PORT, as others reach it.',
+  },
 } as const satisfies Record<string, CodeEntry>;
 
 export type ErrorCode = keyof typeof ERROR_CODES;
@@ -217,7 +223,8 @@ export function coveyError(code: ErrorCode, details: ErrorDetails = {}): CoveyEr
     const value = details[name];
     return value === undefined ? '' : String(value);
   });
-  return { code, message, details };
+  // A detail may be a sentence of somebody else, with its own full stop.
+  return { code, message: message.replace(/([.!?])\.$/, '$1'), details };
 }
 
 export const isRetryable = (code: ErrorCode): boolean => ERROR_CODES[code].retryable;

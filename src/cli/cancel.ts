@@ -1,4 +1,5 @@
 /** `covey cancel ID…`: asks for the end of tasks, wherever they are. */
+import { isFinalState } from '../api/task.ts';
 import { forEachId } from './each.ts';
 import { jsonFlag, quietFlag } from './flags.ts';
 import type { Verb } from './verb.ts';
@@ -18,7 +19,10 @@ export const verb: Verb = {
         ...(reason === undefined ? {} : { reason }),
       });
       if (!answer.ok) return answer;
-      const line = cli.options.quiet === true ? id : `${id}  ${answer.value.state}`;
+      const { state } = answer.value;
+      // The state is the one before; what the wish led to is for `covey wait`.
+      const became = isFinalState(state) ? state : 'cancel requested';
+      const line = cli.options.quiet === true ? id : `${id}  ${became}`;
       return { ok: true, value: { line, value: answer.value } };
     });
   },

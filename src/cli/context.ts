@@ -34,6 +34,7 @@ export class Cli {
   readonly afterDashes: readonly string[] | undefined;
   readonly #failureExit: number | undefined;
   #mesh: Mesh | undefined;
+  #connectedTo: string | undefined;
   #socketPath: Promise<Result<string, RpcFailure>> | undefined;
 
   constructor(
@@ -61,6 +62,14 @@ export class Cli {
     return this.#mesh;
   }
 
+  /** For verbs that outlive a restart of the daemon: that they wait for it is said, once. */
+  saysLostConnection(say = (line: string): Promise<void> => this.io.stderr.line(line)): void {
+    this.mesh.onLost(() => {
+      const path = this.#connectedTo ?? 'the daemon';
+      void say(`covey: connection to ${printable(path)} lost, waiting for it`);
+    });
+  }
+
   /** One call, one answer. */
   async call<M extends MethodName>(
     method: M,
@@ -80,14 +89,17 @@ export class Cli {
     const path = await this.#socketPath;
     if (!path.ok) return path;
     const opened = await this.io.open(path.value);
-    if (opened.ok) return opened;
+    if (opened.ok) {
+      this.#connectedTo = path.value;
+      return opened;
+    }
     const said = `${opened.error.message} ${String(opened.error.data?.errno ?? '')}`;
     if (/EACCES|EPERM/.test(said)) {
       return err(
         failureOf(
           'PERMISSION_DENIED',
           `The socket ${path.value} belongs to another user.`,
-          "Only the daemon's own user may use it; start a coveyd of your own, or name another --socket.",
+          `Only the daemon's own user may use it: sudo -u USER COVEY_SOCKET=${path.value} covey …, where USER runs the daemon (docs/operations.md).`,
         ),
       );
     }

@@ -1,11 +1,12 @@
 /** `covey explain ID`: why a task is where it is, and why not elsewhere; exactly what placement decided with. */
 import type { MethodResult } from '../api/methods.ts';
+import type { Cli } from './context.ts';
 import { fields, stateCell, table } from './output.ts';
 import { showVerb } from './show.ts';
 
 export const verb = showVerb((cli, id) => cli.call('task.explain', { id }), explainText);
 
-function explainText(explain: MethodResult<'task.explain'>, color: boolean): string {
+function explainText(explain: MethodResult<'task.explain'>, { color }: Cli): string {
   const head = fields(
     [
       ['id', explain.id],

@@ -1,6 +1,9 @@
 /** Parsers of flag values, and the flags that several verbs share. Commander turns their errors into exit 2. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { messageOf } from '../base/errors.ts';
+import { err, ok, type Result } from '../base/result.ts';
 import { parseDuration, parseSize } from '../base/units.ts';
+import type { Cli } from './context.ts';
 
 export function duration(text: string): number {
   const parsed = parseDuration(text);
@@ -55,6 +58,18 @@ export function environmentOf(
   return env;
 }
 
+/** Where the command runs; a sentence when the directory that `covey` stands in was deleted. */
+export function workingDirectory(cli: Cli, wanted: string | undefined): Result<string, string> {
+  if (wanted !== undefined) return ok(wanted);
+  try {
+    return ok(cli.io.cwd);
+  } catch (thrown) {
+    // The rest of Node's message says the same in fifteen words more.
+    const why = messageOf(thrown).split(':', 1)[0] ?? '';
+    return err(`the current directory cannot be named, was it deleted? (${why}); say --cwd DIR`);
+  }
+}
+
 /** `fixed:1s`, `exponential:1s`, `exponential:1s:1m`. */
 export function backoff(text: string): {
   type: 'fixed' | 'exponential';
@@ -83,6 +98,7 @@ export interface ExecFlags {
   readonly attempts?: number;
   readonly queue?: string;
   readonly priority?: number;
+  readonly output?: 'full' | 'tail';
 }
 
 /** The flags of everything that runs a command. */
@@ -98,8 +114,16 @@ export function execFlags(command: Command): Command {
     .option('--timeout <duration>', 'end an attempt that runs longer, as 30s', duration)
     .option('--attempts <n>', 'starts at most, if the command fails (default: 1)', integer(1, 100))
     .option('--queue <name>', "queue (default: 'default')")
-    .option('--priority <n>', '0 first (default: 0)', integer(0, 1_000_000));
+    .option('--priority <n>', '0 first (default: 0)', integer(0, 1_000_000))
+    .addOption(outputOption());
 }
+
+/** Of everything that runs a command: what becomes of one that writes a lot. */
+export const outputOption = (): Option =>
+  new Option(
+    '--output <what>',
+    'stdout and stderr of more than 1 MiB together: full, the command fails (default); tail, it runs on and the last 64 KiB of each are kept',
+  ).choices(['full', 'tail']);
 
 /** The fields of task.submit that `execFlags` set. */
 export const submitFieldsOf = (flags: ExecFlags) => ({
@@ -107,4 +131,5 @@ export const submitFieldsOf = (flags: ExecFlags) => ({
   ...(flags.attempts === undefined ? {} : { attempts: flags.attempts }),
   ...(flags.queue === undefined ? {} : { queue: flags.queue }),
   ...(flags.priority === undefined ? {} : { priority: flags.priority }),
+  ...(flags.output === undefined ? {} : { output: flags.output }),
 });

@@ -73,6 +73,8 @@ export class LogFollower {
   async run(): Promise<Result<TaskState | undefined, RpcFailure>> {
     while (!this.#stopped) {
       const opened = await this.#mesh.connection();
+      // Nobody wants to wait for a daemon that never was.
+      if (!opened.ok && !this.#mesh.wasConnected) return opened;
       const end = opened.ok ? await this.#subscribe(opened.value) : opened;
       if (end.ok && end.value !== undefined) return ok(end.value);
       if (!end.ok && !isPassing(end.error)) return end;

@@ -1,15 +1,18 @@
 /** `covey get ID`: one task, with its attempts. */
 import type { TaskView } from '../api/task.ts';
 import { shellWords } from './bytes.ts';
+import type { Cli } from './context.ts';
 import { fields, stateCell, table } from './output.ts';
 import { showVerb } from './show.ts';
+import { storeNames } from './store-names.ts';
 
 export const verb = showVerb((cli, id) => cli.call('task.get', { id }), taskText);
 
 const jsonOf = (value: unknown): string | undefined =>
   value === undefined ? undefined : JSON.stringify(value);
 
-function taskText(task: TaskView, color: boolean): string {
+async function taskText(task: TaskView, cli: Cli): Promise<string> {
+  const { color } = cli;
   const head = fields(
     [
       ['id', task.id],
@@ -35,7 +38,7 @@ function taskText(task: TaskView, color: boolean): string {
       ['duplicate of', task.duplicate_of],
       ['dedupe key', task.dedupe_key],
       ['conflicts', task.conflicts === 0 ? undefined : task.conflicts],
-      ['home', task.home.join(', ')],
+      ['home', await storeNames(cli, task.home)],
       ['owner', task.owner],
       ['runner', task.runner],
     ],

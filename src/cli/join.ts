@@ -21,10 +21,17 @@ export const verb: Verb = {
     }
     token = token.trim();
     if (token === '') return cli.usage('the token is empty');
+    const before = await cli.call('system.status', {});
+    if (!before.ok) return cli.fail(before.error);
     const answer = await cli.call('mesh.join', { token });
     if (!answer.ok) return cli.fail(answer.error);
     if (cli.options.json === true) await cli.json(answer.value);
-    else await cli.print(`joined mesh ${answer.value.mesh_id}, ${answer.value.members} members\n`);
+    else {
+      const { mesh_id: mesh, members } = answer.value;
+      // Of its own mesh a token is not used up.
+      const what = mesh === before.value.mesh_id ? 'already a member of' : 'joined';
+      await cli.print(`${what} mesh ${mesh}, ${members} ${members === 1 ? 'member' : 'members'}\n`);
+    }
     return EXIT.ok;
   },
 };

@@ -58,15 +58,19 @@ async function show(
     await cli.json(answer.value);
     return EXIT.ok;
   }
-  await cli.io.stdout.write(decodeBytes(answer.value.stdout));
-  await cli.io.stderr.write(decodeBytes(answer.value.stderr));
-  if (answer.value.truncated && tail === undefined) {
+  const stdout = decodeBytes(answer.value.stdout);
+  const stderr = decodeBytes(answer.value.stderr);
+  await cli.io.stdout.write(stdout);
+  await cli.io.stderr.write(stderr);
+  const isEmpty = stdout.length + stderr.length === 0;
+  if (answer.value.truncated && tail === undefined && !isEmpty) {
     await cli.say('the beginning is not kept any more');
   }
   return EXIT.ok;
 }
 
 async function follow(cli: Cli, id: string, stream: StreamName | 'both'): Promise<number> {
+  cli.saysLostConnection();
   const json = cli.options.json === true;
   const follower = new LogFollower(cli.mesh, id, stream, {
     show: async (name, bytes) => {

@@ -13,6 +13,9 @@ const BACKOFF_MAX_MS = 2_000;
 /** Added to what the daemon itself may take; a daemon that hangs for so long is asked again. */
 const ANSWER_MS_MAX = 60_000;
 
+/** A daemon that restarts is back sooner, or is worth a word. */
+const LOST_NOTICE_MS = 2_000;
+
 const GONE: RpcFailure = {
   code: 'DISCONNECTED',
   message: 'The connection was closed here.',
@@ -41,6 +44,8 @@ export class Mesh {
   #closed = false;
   readonly #reconnected: (() => void)[] = [];
   #connectedOnce = false;
+  #lost: (() => void) | undefined;
+  #lostTimer: NodeJS.Timeout | undefined;
   readonly #sleepers = new Set<() => void>();
 
   constructor(open: () => Promise<Result<Connection, RpcFailure>>, patienceMs = PATIENCE_MS) {
@@ -70,10 +75,30 @@ export class Mesh {
     this.#connection = connection;
     void connection.closed.then(() => {
       if (this.#connection === connection) this.#connection = undefined;
+      this.#startLostTimer();
     });
+    clearTimeout(this.#lostTimer);
     if (this.#connectedOnce) for (const listener of this.#reconnected) listener();
     this.#connectedOnce = true;
     return opened;
+  }
+
+  get wasConnected(): boolean {
+    return this.#connectedOnce;
+  }
+
+  /** Called once, when a connection that was is not back after a moment. */
+  onLost(listener: () => void): void {
+    this.#lost = listener;
+  }
+
+  #startLostTimer(): void {
+    clearTimeout(this.#lostTimer);
+    if (this.#closed) return;
+    this.#lostTimer = setTimeout(() => {
+      this.#lost?.();
+      this.#lost = undefined;
+    }, LOST_NOTICE_MS);
   }
 
   /** Called each time the daemon is back after the connection had ended. */
@@ -141,6 +166,7 @@ export class Mesh {
 
   close(): void {
     this.#closed = true;
+    clearTimeout(this.#lostTimer);
     this.#connection?.close();
     this.#connection = undefined;
     for (const wake of [...this.#sleepers]) wake();

@@ -9,20 +9,35 @@ import type { RpcFailure } from '../client/types.ts';
 import { decodeBytes, encodeBytes, printable } from './bytes.ts';
 import type { Cli } from './context.ts';
 import { EXIT, exitOfSignal, exitOfTask } from './exit-codes.ts';
-import { type ExecFlags, environmentOf, execFlags, submitFieldsOf } from './flags.ts';
+import {
+  type ExecFlags,
+  environmentOf,
+  execFlags,
+  submitFieldsOf,
+  workingDirectory,
+} from './flags.ts';
 import { LogFollower, type StreamName } from './follow.ts';
 import { Interrupts } from './interrupts.ts';
+import { keptOutput, wroteTooMuch } from './kept-output.ts';
 import { readAll } from './stdin.ts';
 import { submitUnlessInterrupted, warnOfReceipt } from './submitting.ts';
 import type { Verb } from './verb.ts';
+import { WaitingNotice } from './waiting.ts';
+
+/** The rest of a log whose command has ended comes from the runner's disk. */
+const LAST_OUTPUT_MS = 5_000;
+const LINE_FEED = 0x0a;
 
 interface RunFlags extends ExecFlags {
   readonly detach?: boolean;
   readonly stdin?: boolean;
   readonly json?: boolean;
+  readonly verbose?: boolean;
 }
 
 const EXIT_HELP = `
+Output appears live where it goes to a terminal; elsewhere it is written once, when the attempt has ended.
+stdout and stderr together may be 1 MiB: a command that writes more is ended and fails, unless --output tail is given.
 Standard input travels with the command when it is not a terminal (1 MiB at most; --no-stdin: not at all).
 Ctrl-C cancels the task, also while it is being submitted; a second Ctrl-C leaves it alone and prints its id on
 stderr.
@@ -39,6 +54,7 @@ export const verb: Verb = {
       .option('--shell', "the first argument is a line for '/bin/sh -c', the rest its $0, $1 …")
       .option('--detach', 'submit it, print its id and return')
       .option('--no-stdin', 'do not read standard input')
+      .option('-v, --verbose', 'say on stderr also that it waits for a free slot')
       .option('--json', 'print the final task (with --detach: the receipt) as JSON instead')
       .addHelpText('after', EXIT_HELP);
   },
@@ -46,6 +62,7 @@ export const verb: Verb = {
     const flags = command.opts<RunFlags>();
     const task = await buildTask(cli, flags, command.args);
     if (!task.ok) return cli.usage(task.error);
+    cli.saysLostConnection();
     const interrupts = new Interrupts(cli);
     try {
       const receipt = await submitUnlessInterrupted(cli, task.value, interrupts);
@@ -58,7 +75,17 @@ export const verb: Verb = {
         await (flags.json === true ? cli.json(receipt.value) : cli.print(`${id}\n`));
         return EXIT.ok;
       }
-      return await new Attendance(cli, id, flags.json === true, interrupts).finish();
+      const waiting = new WaitingNotice(
+        cli,
+        id,
+        cli.io.stderr.isTerminal || flags.verbose === true,
+      );
+      void waiting.run();
+      try {
+        return await new Attendance(cli, id, flags.json === true, interrupts).finish();
+      } finally {
+        waiting.stop();
+      }
     } finally {
       interrupts.end();
     }
@@ -72,6 +99,8 @@ async function buildTask(
 ): Promise<Result<SubmitInput, string>> {
   const env = environmentOf(flags.env ?? [], cli.io.env);
   if (typeof env === 'string') return err(env);
+  const cwd = workingDirectory(cli, flags.cwd);
+  if (!cwd.ok) return cwd;
   let stdin: Buffer = Buffer.alloc(0);
   if (flags.stdin !== false && !cli.io.stdinIsTerminal) {
     const read = await readAll(cli.io.stdin, STDIN_BYTES_MAX);
@@ -81,7 +110,7 @@ async function buildTask(
   return ok({
     exec: {
       argv: [...argv],
-      cwd: flags.cwd ?? cli.io.cwd,
+      cwd: cwd.value,
       ...(Object.keys(env).length === 0 ? {} : { env }),
       ...(stdin.length === 0 ? {} : { stdin: encodeBytes(stdin) }),
       ...(flags.shell === true ? { shell: true } : {}),
@@ -97,6 +126,8 @@ class Attendance {
   readonly #json: boolean;
   readonly #interrupts: Interrupts;
   readonly #live: readonly StreamName[];
+  /** What was shown last on the terminal did not end its line. */
+  #endsInLine = false;
 
   constructor(cli: Cli, id: string, json: boolean, interrupts: Interrupts) {
     this.#cli = cli;
@@ -127,6 +158,10 @@ class Attendance {
       await this.#cli.say(`task ${this.#id} goes on without this command`);
       return this.#cli.fail(end.error);
     }
+    if (following !== undefined && wroteTooMuch(end.value)) {
+      // The result has no output that could stand in for what was not shown yet.
+      await Promise.race([following, this.#cli.mesh.sleep(LAST_OUTPUT_MS)]);
+    }
     follower?.stop();
     await following;
     return this.#report(end.value, follower);
@@ -156,14 +191,23 @@ class Attendance {
     if (only === undefined) return undefined;
     const wanted = other === undefined ? only : 'both';
     return new LogFollower(this.#cli.mesh, this.#id, wanted, {
-      show: (stream, bytes) => this.#cli.io[stream].write(bytes),
+      show: (stream, bytes) => {
+        this.#endsInLine = bytes.at(-1) !== LINE_FEED;
+        return this.#cli.io[stream].write(bytes);
+      },
       restarted: () => this.#cli.say('the attempt was lost; another began'),
     });
   }
 
   async #report(task: TaskView, follower: LogFollower | undefined): Promise<number> {
+    const kept = wroteTooMuch(task) ? await keptOutput(this.#cli, this.#id) : undefined;
     if (this.#json) {
       await this.#cli.json(task);
+    } else if (kept !== undefined) {
+      for (const stream of ['stdout', 'stderr'] as const) {
+        if (this.#live.includes(stream)) continue;
+        await this.#cli.io[stream].write(kept.streams[stream]);
+      }
     } else {
       for (const stream of ['stdout', 'stderr'] as const) {
         const live = this.#live.includes(stream);
@@ -175,7 +219,11 @@ class Attendance {
       return exitOfSignal(this.#interrupts.signal);
     }
     const exit = exitOfTask(task);
-    if (task.state !== 'completed' && task.reason !== 'exit') {
+    if (kept !== undefined) {
+      // A command that is ended while it writes is ended in the middle of a line.
+      if (this.#endsInLine && this.#cli.io.stderr.isTerminal) await this.#cli.io.stderr.line('');
+      await this.#cli.say(`task ${this.#id} failed: ${kept.sentence}`);
+    } else if (task.state !== 'completed' && task.reason !== 'exit') {
       const why = task.error === undefined ? '' : `: ${printable(task.error.message)}`;
       const reason = task.reason === undefined ? '' : ` (${task.reason})`;
       await this.#cli.say(`task ${this.#id} ${task.state}${reason}${why}`);

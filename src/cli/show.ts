@@ -8,7 +8,7 @@ import type { Verb } from './verb.ts';
 
 export const showVerb = <T>(
   ask: (cli: Cli, id: string) => Promise<Result<T, RpcFailure>>,
-  textOf: (answer: T, color: boolean) => string,
+  textOf: (answer: T, cli: Cli) => string | Promise<string>,
 ): Verb => ({
   configure(command) {
     jsonFlag(command.argument('<id>', 'a task id, or six or more characters of its end'));
@@ -20,7 +20,7 @@ export const showVerb = <T>(
     if (!answer.ok) return cli.fail(answer.error);
     await (cli.options.json === true
       ? cli.json(answer.value)
-      : cli.print(textOf(answer.value, cli.color)));
+      : cli.print(await textOf(answer.value, cli)));
     return EXIT.ok;
   },
 });

@@ -11,7 +11,7 @@ import {
 import type { SubmitInput } from '../api/task.ts';
 import { messageOf } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
-import { encodeBytes } from './bytes.ts';
+import { encodeBytes, printable, shellWords } from './bytes.ts';
 import type { Cli } from './context.ts';
 import { EXIT } from './exit-codes.ts';
 import {
@@ -21,11 +21,14 @@ import {
   environmentOf,
   integer,
   jsonFlag,
+  outputOption,
   pair,
   quietFlag,
+  workingDirectory,
 } from './flags.ts';
 import { fields } from './output.ts';
 import { readAll } from './stdin.ts';
+import { storeNames } from './store-names.ts';
 import { submitPatiently, warnOfReceipt } from './submitting.ts';
 import type { Verb } from './verb.ts';
 
@@ -60,6 +63,8 @@ export const verb: Verb = {
     command
       .usage('[options] TYPE [--payload JSON|@FILE|-]\n       covey submit [options] -- CMD ARGS…')
       .argument('[type]', "the type of task that a worker takes; or, after '--', a command")
+      // For a hint at the '--' that was forgotten.
+      .allowExcessArguments()
       .option('--payload <JSON|@FILE|->', 'payload for the worker: JSON, a file or stdin');
     commandFlags(command);
     timeFlags(command);
@@ -81,8 +86,8 @@ export const verb: Verb = {
       const list = fields(
         [
           ['id', value.id],
-          ['stored on', value.stored_on.join(', ')],
-          ['stand-ins', value.stand_ins.join(', ')],
+          ['stored on', await storeNames(cli, value.stored_on)],
+          ['stand-ins', await storeNames(cli, value.stand_ins)],
           ['required', value.required],
           ['existing', value.existing ? 'yes' : undefined],
         ],
@@ -107,12 +112,7 @@ function commandFlags(command: Command): void {
     .option('--cwd <dir>', 'with a command: its working directory (default: the current one)')
     .addOption(env.argParser(collect))
     .option('--shell', "with a command: its first word is a line for '/bin/sh -c'")
-    .addOption(
-      choice('--output <what>', 'a command that writes more than 1 MiB fails, or keeps the tail', [
-        'full',
-        'tail',
-      ]),
-    );
+    .addOption(outputOption());
 }
 
 function timeFlags(command: Command): void {
@@ -163,7 +163,11 @@ async function buildTask(
 ): Promise<Result<SubmitInput, string>> {
   const [type, ...surplus] = args;
   const argv = cli.afterDashes;
-  if (surplus.length > 0) return err(`one TYPE, please; a command stands after '--'`);
+  if (type !== undefined && surplus.length > 0 && argv === undefined) {
+    const meant = `covey submit -- ${shellWords(args)}`;
+    return err(`one TYPE, please; a command stands after '--': did you mean: ${printable(meant)}`);
+  }
+  if (surplus.length > 0) return err("one TYPE, please; a command stands after '--'");
   if (type !== undefined && argv !== undefined) return err("either TYPE or '-- CMD', not both");
   if (flags.delay !== undefined && flags.runAt !== undefined) {
     return err('--delay and --run-at exclude each other');
@@ -197,9 +201,11 @@ async function execOf(
       ? undefined
       : await readSource(cli, flags.stdin, '--stdin', STDIN_BYTES_MAX);
   if (stdin !== undefined && !stdin.ok) return stdin;
+  const cwd = workingDirectory(cli, flags.cwd);
+  if (!cwd.ok) return cwd;
   return ok({
     argv: [...argv],
-    cwd: flags.cwd ?? cli.io.cwd,
+    cwd: cwd.value,
     ...(Object.keys(env).length === 0 ? {} : { env }),
     ...(stdin === undefined ? {} : { stdin: encodeBytes(stdin.value) }),
     ...(flags.shell === true ? { shell: true } : {}),

@@ -26,6 +26,7 @@ export const verb: Verb = {
       if (!id.ok) return cli.fail(id.error);
       pending.add(id.value);
     }
+    cli.saysLostConnection();
     const endsAt = timeout === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeout;
     let exit: number = EXIT.ok;
     while (pending.size > 0 && !cli.io.stdout.broken) {

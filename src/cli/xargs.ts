@@ -10,6 +10,7 @@ import {
   integer,
   size,
   submitFieldsOf,
+  workingDirectory,
 } from './flags.ts';
 import { type Progress, startProgress } from './progress.ts';
 import type { Verb } from './verb.ts';
@@ -37,6 +38,8 @@ Each line is one item: never split, never unquoted, given to the command without
 {} is replaced wherever it stands in an argument; without {} the items are appended. With -n above 1 an
 argument that contains {} stands once for each item.
 A task's output is written when the task is final, whole and unmixed, of its accepted attempt only.
+A task's stdout and stderr together may be 1 MiB: a command that writes more is ended and fails, unless
+--output tail is given.
 -k: outputs wait for their turn in up to 64 MiB of memory; beyond that they are fetched again from the mesh.
 Ctrl-C cancels what waits and runs; a second one ends at once.
 Exit code: 0; 1-100: so many tasks failed; 101: more; 255: anything else.
@@ -74,13 +77,15 @@ export const verb: Verb = {
     if (wrong !== undefined) return cli.usage(wrong);
     const env = environmentOf(flags.env ?? [], cli.io.env);
     if (typeof env === 'string') return cli.usage(env);
+    const cwd = workingDirectory(cli, flags.cwd);
+    if (!cwd.ok) return cli.usage(cwd.error);
     const template: CommandTemplate = { words: command.args, placeholder: flags.replace ?? '{}' };
     const source: WorkSource =
       flags.pipe === true
         ? new BlockSource(flags.block ?? BLOCK_BYTES_DEFAULT, flags.null === true)
         : new ItemSource(template, flags.items ?? 1, flags.null === true);
     const place = {
-      cwd: flags.cwd ?? cli.io.cwd,
+      cwd: cwd.value,
       ...(Object.keys(env).length === 0 ? {} : { env }),
     };
     const fields = submitFieldsOf(flags);
@@ -140,6 +145,12 @@ class XargsRun {
   }
 
   async run(): Promise<number> {
+    this.#cli.saysLostConnection((line) =>
+      this.#progress.around(async () => {
+        await this.#cli.io.stderr.line(line);
+        return true;
+      }),
+    );
     const reading = this.#input.run();
     const writing = this.#writer.run();
     const once = Promise.withResolvers<'once'>();

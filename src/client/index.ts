@@ -47,6 +47,18 @@ export interface ConnectOptions {
   readonly clientName?: string;
   /** How long a call tries through reconnects and refusals that may pass. Default 30 s. */
   readonly patienceMs?: number;
+  /**
+   * Called when the connection to the daemon ends without `close`, and when there is one again: for a log, since the
+   * client itself prints nothing. The client connects again at its next call, a worker as soon as it can.
+   */
+  readonly onConnection?: (event: ConnectionEvent) => void;
+}
+
+export interface ConnectionEvent {
+  readonly state: 'lost' | 'restored';
+  /** Each worker has a connection of its own. */
+  readonly of: 'client' | 'worker';
+  readonly socket: string;
 }
 
 export interface LogOptions {
@@ -58,7 +70,9 @@ export interface LogOptions {
 export async function connect(options: ConnectOptions = {}): Promise<Covey> {
   const uid = process.getuid?.() ?? -1;
   const socket = options.socket ?? defaultSocketPath(process.env, uid);
-  const link = new Link(socket, options.clientName);
+  const link = new Link(socket, options.clientName, (state) =>
+    options.onConnection?.({ state, of: 'client', socket }),
+  );
   unwrap(await link.get());
   return new Covey(link, socket, options);
 }
@@ -187,7 +201,10 @@ export class Covey {
     const options = single ? third : ((second ?? {}) as WorkerOptions);
     const name = options.name ?? this.#options.clientName;
     const named = name === undefined ? options : { ...options, name };
-    const worker = await startWorker(this.#socket, handlers, named, this.#patienceMs);
+    const worker = await startWorker(this.#socket, handlers, named, {
+      patienceMs: this.#patienceMs,
+      watch: (state) => this.#options.onConnection?.({ state, of: 'worker', socket: this.#socket }),
+    });
     this.#workers.add(worker);
     return worker;
   }

@@ -45,16 +45,26 @@ function mayRepeat({ code, retryable }: RpcFailure, repeat: Repeat): boolean {
   return repeat === 'read' && LOST.includes(code);
 }
 
+/** Told once for each change; a link that is given up says nothing. */
+export type LinkState = 'lost' | 'restored';
+
 export class Link {
   readonly #socketPath: string;
   readonly #clientName: string | undefined;
   #connection: Connection | undefined;
   #opening: Promise<Result<Connection, RpcFailure>> | undefined;
   #closed = false;
+  readonly #watch: (state: LinkState) => void;
+  #wasLost = false;
 
-  constructor(socketPath: string, clientName: string | undefined) {
+  constructor(
+    socketPath: string,
+    clientName: string | undefined,
+    watch: (state: LinkState) => void = () => undefined,
+  ) {
     this.#socketPath = socketPath;
     this.#clientName = clientName;
+    this.#watch = watch;
   }
 
   /** The connection that is open, or one new attempt at it. */
@@ -102,7 +112,12 @@ export class Link {
     this.#connection = connection;
     void connection.closed.then(() => {
       if (this.#connection === connection) this.#connection = undefined;
+      if (this.#closed) return;
+      this.#wasLost = true;
+      this.#watch('lost');
     });
+    if (this.#wasLost) this.#watch('restored');
+    this.#wasLost = false;
     return opened;
   }
 }

@@ -7,7 +7,7 @@ import { BULK_MAX } from '../api/limits.ts';
 import type { NotificationParams } from '../api/methods.ts';
 import { CoveyClientError } from './errors.ts';
 import { PATIENCE_MS, RENEWALS_PER_LEASE, WORKER_CONCURRENCY_MAX } from './limits.ts';
-import { Backoff, delayAfter, Link } from './link.ts';
+import { Backoff, delayAfter, Link, type LinkState } from './link.ts';
 import type { Connection, RpcFailure } from './types.ts';
 import { type Attempt, AttemptRun, type Handler, type Handlers } from './worker-run.ts';
 
@@ -32,10 +32,10 @@ export async function startWorker(
   socketPath: string,
   handlers: Handlers,
   options: WorkerOptions,
-  patienceMs: number,
+  how: { readonly patienceMs: number; readonly watch: (state: LinkState) => void },
 ): Promise<Worker> {
-  const worker = new SocketWorker(socketPath, handlers, options);
-  await worker.start(patienceMs);
+  const worker = new SocketWorker(socketPath, handlers, options, how.watch);
+  await worker.start(how.patienceMs);
   return worker;
 }
 
@@ -55,8 +55,13 @@ class SocketWorker implements Worker {
   #connection: Connection | undefined;
   readonly #ended = new AbortController();
 
-  constructor(socketPath: string, handlers: Handlers, options: WorkerOptions) {
-    this.#link = new Link(socketPath, options.name);
+  constructor(
+    socketPath: string,
+    handlers: Handlers,
+    options: WorkerOptions,
+    watch: (state: LinkState) => void,
+  ) {
+    this.#link = new Link(socketPath, options.name, watch);
     this.#handlers = new Map(Object.entries(handlers));
     const { concurrency = 1, name } = options;
     const types = [...this.#handlers.keys()].map((type) => ({ type, concurrency }));

@@ -3,6 +3,8 @@ import type { MemberView, MethodName, MethodResult } from '../api/methods.ts';
 import { coveyError } from '../base/errors.ts';
 import { err, ok } from '../base/result.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
+import { isWildcard } from '../base/wildcard.ts';
+import { hostOf } from '../membership/roster.ts';
 import type { Member } from '../membership/types.ts';
 import type { Peer } from '../peer/peer.ts';
 import type { ControlBackend, Handler } from './backend.ts';
@@ -139,6 +141,10 @@ function meshMethods(peer: Peer, options: BackendOptions): MeshMethods {
       });
     },
     'access.invite': async ({ ttl_ms: ttlMs }) => {
+      // A token that names a wildcard would send its bearer to himself.
+      const { addresses } = peer.membership.self();
+      const bind = addresses.find((address) => isWildcard(hostOf(address)));
+      if (bind !== undefined) return err(coveyError('NO_ADDRESS', { bind }));
       const invited = await peer.membership.invite(ttlMs);
       if (!invited.ok) return invited;
       return ok({ token: invited.value.token, expires_at: toRfc3339(invited.value.expiresAtMs) });

@@ -11,6 +11,7 @@ import {
   type Config,
   type ConfigForm,
   configSchema,
+  issueText,
 } from '../api/config.ts';
 import { err, ok, type Result } from '../base/result.ts';
 
@@ -120,7 +121,7 @@ export function mergeConfig(sources: Sources): Result<Config, string> {
   const key = String(issue?.path[0] ?? '');
   const rest = issue?.path.slice(1).join('.') ?? '';
   return err(
-    `${origin.get(key) ?? 'the configuration'}: '${key}${rest === '' ? '' : `.${rest}`}' ${issue?.message ?? 'is invalid'}`,
+    `${origin.get(key) ?? 'the configuration'}: '${key}${rest === '' ? '' : `.${rest}`}' ${issue === undefined ? 'is invalid' : issueText(issue)}`,
   );
 }
 

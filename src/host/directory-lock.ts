@@ -23,6 +23,7 @@ export interface OpenError {
   readonly detail: string;
 }
 
+const TAKE_LOCK = 'PRAGMA journal_mode = MEMORY; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE';
 /** SQLITE_BUSY. */
 const BUSY_CODE = 5;
 
@@ -34,8 +35,14 @@ export async function lockDataDirectory(
   let database: DatabaseSync | undefined;
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    database = new DatabaseSync(join(directory, 'lock'));
-    database.exec('PRAGMA journal_mode = MEMORY; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+    // SQLite makes the file at the first statement; all of it within this turn.
+    const umask = process.umask(0o077);
+    try {
+      database = new DatabaseSync(join(directory, 'lock'));
+      database.exec(TAKE_LOCK);
+    } finally {
+      process.umask(umask);
+    }
   } catch (error) {
     database?.close();
     if (error instanceof Error && 'errcode' in error && error.errcode === BUSY_CODE) {

@@ -74,12 +74,25 @@ export class Core {
     const accepted = facts.filter((fact) => !this.#objects(fact) && !this.#isForgottenSelf(fact));
     const { members, access } = this.view.apply(accepted);
     if (access.length > 0) this.book.rememberFacts(access);
+    // Not those that our own book tells at the start, before anybody listens.
+    if (this.#hooks !== undefined) for (const fact of access) this.#logAdmitted(fact);
     for (const change of members) {
       const { record, verdict } = change.after;
       this.book.rememberFacts(verdict ? [record, verdict] : [record]);
       this.roster.changed(change, evidence);
       this.#hooks?.changed(change);
     }
+  }
+
+  /** Whoever is in may run commands here: the log says who came, and who let him in. */
+  #logAdmitted({ signed, statement }: Fact): void {
+    if (statement.kind !== 'entry' || statement.peerId === this.peerId) return;
+    const by = this.roster.get(signed.by)?.name ?? signed.by;
+    this.deps.log.log('info', 'a peer was admitted', {
+      name: statement.name,
+      peer: statement.peerId,
+      by,
+    });
   }
 
   /** What others say of us: we are here, so a verdict is answered by a higher incarnation. */

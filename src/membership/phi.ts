@@ -19,6 +19,8 @@ export class PhiWindow {
   readonly #outageMs: number;
   #intervals: number[] = [];
   #lastBeatMs: number | undefined;
+  /** Phi is asked for many times between two heartbeats. */
+  #known: { readonly meanMs: number; readonly sigmaMs: number } | undefined;
 
   /**
    * `expectedMs`: the interval at which heartbeats are sent; the prior until some were received. An
@@ -38,6 +40,7 @@ export class PhiWindow {
     const intervalMs = nowMs - (this.#lastBeatMs ?? Number.NEGATIVE_INFINITY);
     if (intervalMs < this.#outageMs) {
       this.#intervals.push(intervalMs);
+      this.#known = undefined;
       if (this.#intervals.length > PHI_WINDOW_MAX) this.#intervals.shift();
     }
     this.#lastBeatMs = nowMs;
@@ -50,23 +53,31 @@ export class PhiWindow {
 
   reset(): void {
     this.#intervals = [];
+    this.#known = undefined;
     this.#lastBeatMs = undefined;
   }
 
   get meanMs(): number {
-    // The expected interval counts as two observations, so that one odd first interval does not
-    // rule.
-    const sum = this.#intervals.reduce((total, interval) => total + interval, 2 * this.#expectedMs);
-    return sum / (this.#intervals.length + 2);
+    this.#known ??= this.#measure();
+    return this.#known.meanMs;
   }
 
   /** Standard deviation, between its floor and its cap. */
   get sigmaMs(): number {
-    const mean = this.meanMs;
+    this.#known ??= this.#measure();
+    return this.#known.sigmaMs;
+  }
+
+  #measure(): { meanMs: number; sigmaMs: number } {
+    // The expected interval counts as two observations, so that one odd first interval does not
+    // rule.
+    const sum = this.#intervals.reduce((total, interval) => total + interval, 2 * this.#expectedMs);
+    const mean = sum / (this.#intervals.length + 2);
     const squares = this.#intervals.reduce((total, x) => total + (x - mean) ** 2, 0);
     const prior = 2 * (this.#expectedMs / 4) ** 2;
     const sigma = Math.sqrt((squares + prior) / (this.#intervals.length + 2));
-    return Math.min(PHI_SIGMA_MS_MAX, Math.max(PHI_SIGMA_MS_MIN, sigma));
+    const sigmaMs = Math.min(PHI_SIGMA_MS_MAX, Math.max(PHI_SIGMA_MS_MIN, sigma));
+    return { meanMs: mean, sigmaMs };
   }
 
   phi(silenceMs: number): number {

@@ -29,8 +29,15 @@ export interface ScenarioResult {
   readonly finals: Readonly<Record<string, number>>;
 }
 
-/** Bounded virtual time from the end of the faults until everything is final and equal. */
+/** Bounded virtual time from the end of the faults until everything is final and equal, besides the work itself. */
 export const LIVENESS_MS = 180_000;
+/** As often as a task may run on the average, its failures and losses included. */
+const RUNS_A_TASK = 2;
+
+/** Work that waits takes its time as well: one host with one slot may have minutes of it. */
+const livenessMs = ({ tasks, taskMsMax, peers, slots }: ScenarioOptions): number =>
+  LIVENESS_MS + (RUNS_A_TASK * tasks * taskMsMax) / (peers * slots);
+
 /** A while longer: what was wrongly left would show now. */
 const AFTERMATH_MS = 3_000;
 /** A report reaches an owner every 2 s, then comes the grace of the kill. */
@@ -87,7 +94,7 @@ export class Scenario {
       deed = this.#nextDeed();
     }
     await this.#recover();
-    const isOver = await world.runUntil(() => world.pending().length === 0, LIVENESS_MS);
+    const isOver = await world.runUntil(() => world.pending().length === 0, livenessMs(options));
     const pending = isOver ? [] : world.pending();
     await world.runFor(AFTERMATH_MS);
     const { mode } = options;

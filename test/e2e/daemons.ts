@@ -49,12 +49,13 @@ export class Daemons {
     name: string,
     args: readonly string[] = [],
     env: Readonly<Record<string, string>> = {},
+    command: readonly string[] = [COVEYD],
   ): Promise<Running> {
     const dataDir = join(this.dir, name);
     const socket = join(this.dir, `${name}.sock`);
     const where = ['--data-dir', dataDir, '--bind', '127.77.1.1:0', '--socket', socket];
     const all = [...where, '--allow-root', ...args];
-    const { child, ended } = this.#spawn(all, [COVEYD], env);
+    const { child, ended } = this.#spawn(all, command, env);
     const { stdout, pid } = child;
     if (!stdout || pid === undefined) throw new Error('the daemon has no output');
     const lines = createInterface({ input: stdout });

@@ -12,6 +12,8 @@ export interface CliOptions {
   readonly terminal?: boolean;
   readonly env?: Readonly<Record<string, string>>;
   readonly open?: CliIo['open'];
+  /** Thrown when the working directory is asked for. */
+  readonly gone?: Error;
 }
 
 export interface CliResult {
@@ -57,7 +59,10 @@ export class CliProcess {
     const io: CliIo = {
       env: { COVEY_SOCKET: options.socket ?? '/nonexistent/covey.sock', ...options.env },
       uid: 1_000,
-      cwd: '/tmp',
+      get cwd() {
+        if (options.gone !== undefined) throw options.gone;
+        return '/tmp';
+      },
       stdin: this.stdin,
       stdinIsTerminal: options.stdin === undefined,
       stdout: new Sink(this.stdout, terminal),

@@ -270,7 +270,8 @@ describe('verbs about tasks', () => {
     outcome = () => undefined;
     const other = (await run(['run', '--detach', 'sleep', '9'])).stdout.trim();
     expect(await run(['wait', '--timeout', '20ms', other, id])).toMatchObject({ exit: 75 });
-    expect((await run(['cancel', other, 'ZZZZZZ'])).exit).toBe(1);
+    const canceled = await run(['cancel', other, 'ZZZZZZ']);
+    expect(canceled).toMatchObject({ exit: 1, stdout: `${other}  canceled\n` });
     expect(host.backend.tasks.get(other)?.state).toBe('canceled');
     expect(await run(['wait', other])).toMatchObject({ exit: 1 });
   });
@@ -299,6 +300,10 @@ describe('verbs about the mesh', () => {
     expect(invite).toMatchObject({ exit: 0, stdout: 'covey1-fake-token\n', stderr: '' });
     expect(await run(['join', '-'], invite.stdout)).toMatchObject({ exit: 0 });
     expect(await run(['join', 'other'])).toMatchObject({ exit: 1 });
+    // The fake one is in the mesh of its token: it is not said to have joined.
+    expect((await run(['join', 'covey1-fake-token'])).stdout).toBe(
+      'already a member of mesh fake-mesh, 2 members\n',
+    );
     expect(await run(['leave'])).toMatchObject({ exit: 0, stdout: 'left\n' });
   });
 });

@@ -65,6 +65,8 @@ test('the systemd unit passes flags that the daemon has, and gives a stop the ti
   for (const flag of flags) expect(help).toContain(`\n  ${flag} <`);
   expect(values.get('Type')).toBe('notify');
   expect(values.get('KillMode')).toBe('mixed');
+  // Commands would inherit it; the daemon's own files are private without it (e2e/first-steps).
+  expect(values.has('UMask')).toBe(false);
   const stopMs = Number(values.get('TimeoutStopSec')) * 1_000;
   expect(stopMs).toBeGreaterThan(DEFAULTS.shutdown_timeout + DEFAULTS.kill_grace);
 });

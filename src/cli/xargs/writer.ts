@@ -1,7 +1,8 @@
 /** Writes what tasks printed: whole tasks, one after the other, byte for byte, no faster than stdout takes it. */
 import type { TaskView } from '../../api/task.ts';
-import { decodeBytes, printable, shorten } from '../bytes.ts';
+import { decodeBytes, encodeBytes, printable, shorten } from '../bytes.ts';
 import type { Cli } from '../context.ts';
+import { keptOutput, wroteTooMuch } from '../kept-output.ts';
 import type { Progress } from '../progress.ts';
 import type { Gate } from './gate.ts';
 import { type Finished, finishedBytes, withoutOutput } from './job.ts';
@@ -104,7 +105,12 @@ export class Writer {
     let lost: string | undefined;
     if (ending.kind === 'task') {
       task = ending.task;
-      if (ending.outputDropped) {
+      if (wroteTooMuch(task)) {
+        const kept = await keptOutput(this.#cli, task.id);
+        const { stdout, stderr } = kept.streams;
+        task = { ...task, stdout: encodeBytes(stdout), stderr: encodeBytes(stderr) };
+        lost = kept.sentence;
+      } else if (ending.outputDropped) {
         const answer = await this.#cli.mesh.call('task.get', { id: task.id });
         if (answer.ok) task = answer.value;
         else lost = `its output is gone: ${answer.error.message}`;
