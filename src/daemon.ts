@@ -2,8 +2,6 @@
 import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from './api/config.ts';
-import { isRetryable } from './base/errors.ts';
-import { jitter } from './base/random.ts';
 import { err, ok, type Result } from './base/result.ts';
 import type { Logger } from './base/telemetry.ts';
 import { isWildcard } from './base/wildcard.ts';
@@ -15,16 +13,15 @@ import { loadOrCreateIdentity } from './host/identity.ts';
 import { reachableHosts } from './host/interfaces.ts';
 import { createLibp2pNetwork } from './host/libp2p-network.ts';
 import { HostListener } from './host/listener.ts';
+import { beginAnew, openRecords } from './host/open-records.ts';
 import { makePrivateDirectory } from './host/private-directory.ts';
 import { HostProcesses } from './host/processes.ts';
 import { HostRandom } from './host/random.ts';
-import { fellOver, flawOf, markOpening, setAside, settled } from './host/recover-store.ts';
+import { settled } from './host/recover-store.ts';
 import { openSpool } from './host/spool.ts';
 import { openStore } from './host/store.ts';
-import { decodeToken } from './membership/token.ts';
 import { Peer } from './peer/peer.ts';
 import { renewStore } from './peer/renew-store.ts';
-import { sleep } from './ports/clock.ts';
 import type { Ports } from './ports/index.ts';
 import type { Store } from './ports/store.ts';
 import { VERSION } from './version.ts';
@@ -118,40 +115,6 @@ async function openPorts(
     await lock.value.release();
   };
   return ok({ ports, release });
-}
-
-/** Opens `store/`; one that is no store any more is set aside first, and a new one begun. */
-async function openRecords(
-  { dataDir, log }: DaemonOptions,
-  clock: HostClock,
-): Promise<Result<Store, string>> {
-  const directory = join(dataDir, 'store');
-  const flaw =
-    (await flawOf(directory)) ?? ((await fellOver(directory)) ? 'reading it ends the process' : '');
-  if (flaw !== '') {
-    const aside = await beginAnew(directory, flaw, log);
-    if (!aside.ok) return aside;
-  }
-  await markOpening(directory);
-  const store = await openStore({ directory, clock });
-  return store.ok ? store : err(store.error.detail);
-}
-
-async function beginAnew(
-  directory: string,
-  why: string,
-  log: Logger,
-): Promise<Result<void, string>> {
-  const aside = await setAside(directory, 'corrupt');
-  if (!aside.ok) return aside;
-  const fields = { why, kept_as: aside.value };
-  log.log(
-    'error',
-    'the store is corrupt: it was set aside, and this peer begins an empty one',
-    fields,
-  );
-  const made = await makePrivateDirectory(directory);
-  return made.ok ? made : err(`${directory} cannot be made: ${made.error}`);
 }
 
 /** Where others reach this peer. A wildcard is nothing to tell others: it stands for this host's addresses of now. */
@@ -395,43 +358,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Result<Daemon
     leave: () => end('leave'),
     ended: ending.ended,
   });
-}
-
-/** Between two tries; an inviter that starts at the same time is there after the first. */
-const JOIN_RETRY_FIRST_MS = 1_000;
-const JOIN_RETRY_MAX_MS = 30_000;
-const JOIN_WARNING_MS = 60_000;
-
-/**
- * `--join`: hosts that start together find their inviter a little later. What may pass is tried again for as long as
- * the token is good and nobody else has joined this peer; the rest is one line of level error.
- */
-export async function joinPatiently(peer: Peer, token: string, log: Logger): Promise<void> {
-  const { clock, random } = peer.ports;
-  const decoded = decodeToken(token);
-  const expiresAtMs = decoded.ok ? decoded.value.expiresAtMs : 0;
-  let delayMs = JOIN_RETRY_FIRST_MS;
-  let warnedAt = Number.NEGATIVE_INFINITY;
-  for (;;) {
-    const joined = await peer.membership.join(token);
-    if (joined.ok) {
-      log.log('info', 'joined', { mesh: joined.value.meshId, members: joined.value.members });
-      return;
-    }
-    const { code, message: why } = joined.error;
-    if (!isRetryable(code) || clock.wallMs() >= expiresAtMs) {
-      log.log('error', 'the mesh could not be joined', { code, why });
-      return;
-    }
-    if (clock.nowMs() - warnedAt >= JOIN_WARNING_MS) {
-      warnedAt = clock.nowMs();
-      log.log('warn', 'the mesh could not be joined yet; trying on', { code, why });
-    }
-    await sleep(clock, jitter(random, delayMs, 0.2));
-    delayMs = Math.min(2 * delayMs, JOIN_RETRY_MAX_MS);
-    // Invited somebody, or joined by hand: this is a mesh with others now, and stays in it.
-    if (peer.isClosed || peer.membership.members().length > 1) return;
-  }
 }
 
 function readyLine(peer: Peer, socket: string): Ready {

@@ -39,7 +39,10 @@ export function tooFew(
  * Records that the promise does not cover: as many stores as an acknowledgement waited for have lost their copy, or an
  * older one was put in its place. Nothing else is excused.
  */
-export function beyondPromise({ destroyed, submits }: Evidence): Set<string> {
+export function beyondPromise({
+  destroyed,
+  submits,
+}: Pick<Evidence, 'destroyed' | 'submits'>): Set<string> {
   const required = new Map(
     submits.flatMap(({ id, outcome, detail }) =>
       outcome === 'acknowledged' && id !== undefined ? [[id, requiredOf(detail)] as const] : [],

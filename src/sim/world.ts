@@ -310,6 +310,7 @@ export class World {
         submitted.answeredMs ??= this.clock.nowMs();
         if (result.ok && result.value.existing && result.value.stored_on.length === 0) {
           submitted.outcome = 'existing';
+          submitted.detail = JSON.stringify(result.value);
         } else if (result.ok) {
           submitted.id = result.value.id;
           submitted.outcome = 'acknowledged';
