@@ -132,7 +132,8 @@ if (made.value === 'shared') {
 // In our own directory: the default one lies in the shared temporary directory, where anybody may leave code for us.
 await makePrivateDirectory(join(dataDir, 'compile-cache'));
 enableCompileCache(join(dataDir, 'compile-cache'));
-const { joinPatiently, startDaemon } = await import('./daemon.ts');
+const { startDaemon } = await import('./daemon.ts');
+const { joinPatiently } = await import('./daemon-join.ts');
 const started = await startDaemon({ config, dataDir, socket, log }).catch((thrown: unknown) => {
   fail(thrown instanceof Error ? thrown.message : String(thrown), EXIT_FAILED);
 });

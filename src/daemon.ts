@@ -2,8 +2,6 @@
 import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from './api/config.ts';
-import { isRetryable } from './base/errors.ts';
-import { jitter } from './base/random.ts';
 import { err, ok, type Result } from './base/result.ts';
 import type { Logger } from './base/telemetry.ts';
 import { isWildcard } from './base/wildcard.ts';
@@ -15,14 +13,15 @@ import { loadOrCreateIdentity } from './host/identity.ts';
 import { reachableHosts } from './host/interfaces.ts';
 import { createLibp2pNetwork } from './host/libp2p-network.ts';
 import { HostListener } from './host/listener.ts';
+import { beginAnew, openRecords } from './host/open-records.ts';
 import { makePrivateDirectory } from './host/private-directory.ts';
 import { HostProcesses } from './host/processes.ts';
 import { HostRandom } from './host/random.ts';
+import { settled } from './host/recover-store.ts';
 import { openSpool } from './host/spool.ts';
 import { openStore } from './host/store.ts';
-import { decodeToken } from './membership/token.ts';
 import { Peer } from './peer/peer.ts';
-import { sleep } from './ports/clock.ts';
+import { renewStore } from './peer/renew-store.ts';
 import type { Ports } from './ports/index.ts';
 import type { Store } from './ports/store.ts';
 import { VERSION } from './version.ts';
@@ -89,8 +88,8 @@ async function openPorts(
   const clock = new HostClock();
   const identityStore = await openStore({ directory: join(dataDir, 'identity', 'book'), clock });
   if (!identityStore.ok) return err(identityStore.error.detail);
-  const store = await openStore({ directory: join(dataDir, 'store'), clock });
-  if (!store.ok) return err(store.error.detail);
+  const store = await openRecords(options, clock);
+  if (!store.ok) return store;
   const spool = await openSpool(join(dataDir, 'spool'));
   if (!spool.ok) return spool;
   const network = await createLibp2pNetwork({
@@ -180,6 +179,11 @@ class Ending {
     });
   }
 
+  /** Somebody has asked for the end. */
+  get isUnder(): boolean {
+    return this.#under !== undefined;
+  }
+
   /** Nothing orderly is possible any more. */
   fatal(): void {
     this.#end(1);
@@ -213,40 +217,82 @@ class Ending {
   }
 }
 
-/** Opens everything and starts; an error is a sentence for the operator. */
-export async function startDaemon(options: DaemonOptions): Promise<Result<Daemon, string>> {
-  const { config, log, socket } = options;
-  const opened = await openPorts(options);
-  if (!opened.ok) return opened;
-  const { ports, release } = opened.value;
-  const ending = new Ending();
-  const created = await Peer.create(ports, {
-    config: { ...config, name: config.name ?? (hostname() || 'unnamed') },
-    log,
-    version: VERSION,
-    slots: config.exec ? (config.slots ?? availableParallelism()) : 0,
-    socket,
-    onFatal: (why) => {
-      log.log('error', why);
-      ending.fatal();
-    },
-  });
+/** A peer with everything around it: one after another in a daemon whose store is renewed. */
+interface Life {
+  readonly peer: Peer;
+  readonly socketPath: string;
+  readonly parts: EndingParts;
+}
+
+interface LifeHooks {
+  readonly fatal: (why: string) => void;
+  readonly refused: (why: string) => void;
+  readonly leave: (timeoutMs: number | undefined) => Promise<string[]>;
+}
+
+/** The peer of these ports; a store that is none is set aside, and the ports opened once more. */
+async function createPeer(
+  options: DaemonOptions,
+  hooks: LifeHooks,
+  refusal: string | undefined,
+): Promise<Result<{ peer: Peer; release: () => Promise<void> }, string>> {
+  const { config, log, socket, dataDir } = options;
+  for (let tries = 1; ; tries++) {
+    const opened = await openPorts(options);
+    if (!opened.ok) return opened;
+    const { ports, release } = opened.value;
+    const about = { why: refusal ?? '', log, tombstoneTtlMs: config.tombstone_ttl };
+    const renewed = refusal === undefined ? ok('') : await renewStore(ports, about);
+    const created = !renewed.ok
+      ? renewed
+      : await Peer.create(ports, {
+          config: { ...config, name: config.name ?? (hostname() || 'unnamed') },
+          log,
+          version: VERSION,
+          slots: config.exec ? (config.slots ?? availableParallelism()) : 0,
+          socket,
+          onFatal: hooks.fatal,
+          onRefused: hooks.refused,
+        });
+    const directory = join(dataDir, 'store');
+    if (created.ok) {
+      await settled(directory);
+      return ok({ peer: created.value, release });
+    }
+    const { code, detail } = created.error;
+    if (code !== 'corrupt' || tries > 1) return err(detail);
+    await ports.store.close();
+    await ports.identityStore.close();
+    await ports.processes.stop();
+    await release();
+    const aside = await beginAnew(directory, detail, log);
+    if (!aside.ok) return aside;
+  }
+}
+
+async function begin(
+  options: DaemonOptions,
+  hooks: LifeHooks,
+  refusal?: string,
+): Promise<Result<Life, string>> {
+  const { log, socket } = options;
+  const created = await createPeer(options, hooks, refusal);
   if (!created.ok) return created;
-  const peer = created.value;
+  const { peer, release } = created.value;
+  const { clock } = peer.ports;
   const server = new ControlServer({
     listener: new HostListener(socket),
     backend: createBackend(peer, {
       version: VERSION,
       pid: process.pid,
       socket,
-      leave: (timeoutMs) => ending.begin('leave', parts, timeoutMs),
+      leave: hooks.leave,
     }),
-    clock: ports.clock,
+    clock,
     log,
     version: VERSION,
   });
-  const parts = { peer, server, log, release };
-  const listening = await listen(peer, ports, options);
+  const listening = await listen(peer, peer.ports, options);
   if (!listening.ok) return listening;
   const control = await server.open();
   if (!control.ok) {
@@ -257,54 +303,61 @@ export async function startDaemon(options: DaemonOptions): Promise<Result<Daemon
         `${control.detail}${isInUse ? '; choose another with --socket' : ''}`,
     );
   }
+  return ok({ peer, socketPath: control.path, parts: { peer, server, log, release } });
+}
+
+/** Opens everything and starts; an error is a sentence for the operator. */
+export async function startDaemon(options: DaemonOptions): Promise<Result<Daemon, string>> {
+  const { log } = options;
+  const ending = new Ending();
+  const fatal = (why: string): void => {
+    log.log('error', why);
+    ending.fatal();
+  };
+  let peer: Peer;
+  /** The life that is being begun, or the one that goes on. */
+  let current: Promise<Result<Life, string>>;
+  /** The store gets another id: nothing of this life may be relied on, and the next one begins. */
+  const renew = async (before: Life, why: string): Promise<Result<Life, string>> => {
+    const { server, release } = before.parts;
+    await server.close();
+    await before.peer.abandon();
+    await release();
+    return begin(options, hooks, why);
+  };
+  const hooks: LifeHooks = {
+    fatal,
+    refused: (why) => {
+      const before = current;
+      current = before.then((life) => (life.ok && !ending.isUnder ? renew(life.value, why) : life));
+      void current.then((life) => {
+        if (life.ok) peer = life.value.peer;
+        else fatal(life.error);
+      });
+    },
+    leave: async (timeoutMs) => {
+      const life = await current;
+      return life.ok ? ending.begin('leave', life.value.parts, timeoutMs) : [];
+    },
+  };
+  current = begin(options, hooks);
+  const first = await current;
+  if (!first.ok) return first;
+  peer = first.value.peer;
   const end = async (how: 'stop' | 'leave'): Promise<number> => {
-    await ending.begin(how, parts);
+    const life = await current;
+    if (life.ok) await ending.begin(how, life.value.parts);
     return ending.ended;
   };
   return ok({
-    peer,
-    ready: readyLine(peer, control.path),
+    get peer() {
+      return peer;
+    },
+    ready: readyLine(peer, first.value.socketPath),
     stop: () => end('stop'),
     leave: () => end('leave'),
     ended: ending.ended,
   });
-}
-
-/** Between two tries; an inviter that starts at the same time is there after the first. */
-const JOIN_RETRY_FIRST_MS = 1_000;
-const JOIN_RETRY_MAX_MS = 30_000;
-const JOIN_WARNING_MS = 60_000;
-
-/**
- * `--join`: hosts that start together find their inviter a little later. What may pass is tried again for as long as
- * the token is good and nobody else has joined this peer; the rest is one line of level error.
- */
-export async function joinPatiently(peer: Peer, token: string, log: Logger): Promise<void> {
-  const { clock, random } = peer.ports;
-  const decoded = decodeToken(token);
-  const expiresAtMs = decoded.ok ? decoded.value.expiresAtMs : 0;
-  let delayMs = JOIN_RETRY_FIRST_MS;
-  let warnedAt = Number.NEGATIVE_INFINITY;
-  for (;;) {
-    const joined = await peer.membership.join(token);
-    if (joined.ok) {
-      log.log('info', 'joined', { mesh: joined.value.meshId, members: joined.value.members });
-      return;
-    }
-    const { code, message: why } = joined.error;
-    if (!isRetryable(code) || clock.wallMs() >= expiresAtMs) {
-      log.log('error', 'the mesh could not be joined', { code, why });
-      return;
-    }
-    if (clock.nowMs() - warnedAt >= JOIN_WARNING_MS) {
-      warnedAt = clock.nowMs();
-      log.log('warn', 'the mesh could not be joined yet; trying on', { code, why });
-    }
-    await sleep(clock, jitter(random, delayMs, 0.2));
-    delayMs = Math.min(2 * delayMs, JOIN_RETRY_MAX_MS);
-    // Invited somebody, or joined by hand: this is a mesh with others now, and stays in it.
-    if (peer.isClosed || peer.membership.members().length > 1) return;
-  }
 }
 
 function readyLine(peer: Peer, socket: string): Ready {

@@ -100,6 +100,17 @@ export const METHODS = {
       tasks: z.object({ held: z.int(), unfinished: z.int(), owned: z.int(), active: z.int() }),
       conflicts: z.int(),
       slots: z.int(),
+      store: z
+        .object({
+          damaged: z.int().meta({ description: 'values with a wrong checksum; none is used' }),
+          repaired: z.int().meta({ description: 'records fetched again since the start' }),
+          former_store_id: z.string().optional(),
+          renewed_because: z
+            .string()
+            .optional()
+            .meta({ description: 'why members refused the store that this one was before' }),
+        })
+        .optional(),
     }),
   },
   'members.list': {

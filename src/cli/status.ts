@@ -1,9 +1,22 @@
 /** `covey status`: the daemon that this CLI talks to. */
+import type { MethodResult } from '../api/methods.ts';
 import { formatDuration } from '../base/units.ts';
 import { EXIT } from './exit-codes.ts';
 import { jsonFlag } from './flags.ts';
 import { fields } from './output.ts';
 import type { Verb } from './verb.ts';
+
+/** Only what an operator should know of: a store that is well needs no line. */
+function storeText(store: MethodResult<'system.status'>['store']): string | undefined {
+  if (store === undefined) return undefined;
+  const { damaged, repaired, renewed_because: why, former_store_id: former } = store;
+  const parts = [
+    ...(damaged > 0 ? [`${damaged} damaged values`] : []),
+    ...(repaired > 0 ? [`${repaired} damaged records fetched again`] : []),
+    ...(why === undefined ? [] : [`renewed: the store ${former} was refused: ${why}`]),
+  ];
+  return parts.length === 0 ? undefined : parts.join('; ');
+}
 
 export const verb: Verb = {
   configure(command) {
@@ -39,6 +52,7 @@ export const verb: Verb = {
           'tasks',
           `${value.tasks.held} held, ${value.tasks.unfinished} unfinished, ${value.tasks.owned} owned, ${value.tasks.active} active`,
         ],
+        ['store', storeText(value.store)],
         ['conflicts', value.conflicts === 0 ? undefined : value.conflicts],
       ],
       cli.color,

@@ -13,6 +13,8 @@ export interface Attempt {
 }
 
 export interface HandlerContext extends Attempt {
+  /** Unlike the attempt's number never the same for two runs of a task, as on both sides of a partition. */
+  readonly runId: string;
   /** Aborted when the task was canceled, timed out, or is no longer this worker's: stop early. */
   readonly signal: AbortSignal;
   /** Milliseconds that the run timeout left at the start, if there is one. */
@@ -132,6 +134,7 @@ export class AttemptRun {
   #context(): HandlerContext {
     return {
       ...this.ref,
+      runId: this.#task.run_id,
       signal: this.#abort.signal,
       deadlineMs: this.#task.deadline_ms,
       progress: (value) => {

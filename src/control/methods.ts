@@ -173,6 +173,7 @@ function meshMethods(peer: Peer, options: BackendOptions): MeshMethods {
 
 function statusOf(peer: Peer, options: BackendOptions): MethodResult<'system.status'> {
   const self = peer.membership.self();
+  const { damaged, repaired, former } = peer.storeHealth();
   return {
     version: options.version,
     pid: options.pid,
@@ -187,6 +188,13 @@ function statusOf(peer: Peer, options: BackendOptions): MethodResult<'system.sta
     tasks: peer.counts(),
     conflicts: peer.conflicts,
     slots: peer.load().slots,
+    store: {
+      damaged,
+      repaired,
+      ...(former === undefined
+        ? {}
+        : { former_store_id: former.storeId, renewed_because: former.why }),
+    },
   };
 }
 

@@ -20,6 +20,10 @@ const DAEMON_ENTRIES: ReadonlySet<string> = new Set([
   'covey.sock',
 ]);
 
+/** Also stores that were set aside (recover-store.ts). */
+const isDaemons = (name: string): boolean =>
+  DAEMON_ENTRIES.has(name) || name.startsWith('store.corrupt-');
+
 /**
  * Makes the directory and its missing parents, mode 0700; one that is there keeps its mode. Not Node's recursive
  * mkdir: where a parent exists and yet nothing can be made in it (`/proc`), that tries again for ever.
@@ -69,8 +73,7 @@ export async function prepareDataDirectory(
   try {
     const { mode, uid } = await stat(path);
     if ((mode & OTHERS_MASK) === 0) return ok('private');
-    const isOurs =
-      uid === process.getuid?.() && (await readdir(path)).every((name) => DAEMON_ENTRIES.has(name));
+    const isOurs = uid === process.getuid?.() && (await readdir(path)).every(isDaemons);
     if (!isOurs) return ok('shared');
     await chmod(path, PRIVATE_MODE);
     return ok('private');

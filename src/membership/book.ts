@@ -134,11 +134,24 @@ export class Book {
     return [...this.#seenStores.values()];
   }
 
-  rememberStore(seen: SeenStore): void {
+  rememberStore(said: SeenStore): void {
+    const known = this.#seenStores.get(said.storeId);
+    // A hello may be older than what was seen of the same store since.
+    const seen = { ...said, seq: Math.max(said.seq, known?.seq ?? 0) };
     this.#seenStores.set(seen.storeId, seen);
-    const { storeId, peerId, bootCount, bootId, seq } = seen;
-    const map = { store_id: storeId, peer_id: peerId, boot_count: bootCount, boot_id: bootId, seq };
-    this.#later(STORES + storeId, encodeValue(map));
+    this.#later(STORES + seen.storeId, seenBytes(seen));
+  }
+
+  /**
+   * A change of that store was seen. Written with whatever is written next: it only sharpens what the next hello is
+   * compared with, and must not cost a sync of its own.
+   */
+  sawSeq(storeId: string, seq: number): void {
+    const known = this.#seenStores.get(storeId);
+    if (known === undefined || known.seq >= seq || this.#closed) return;
+    const seen = { ...known, seq };
+    this.#seenStores.set(storeId, seen);
+    this.#dirty.set(STORES + storeId, seenBytes(seen));
   }
 
   #later(key: string, value: Uint8Array): void {
@@ -205,6 +218,9 @@ export class Book {
 }
 
 export const newMeshId = (bytes: Uint8Array): string => toHex(bytes);
+
+const seenBytes = ({ storeId, peerId, bootCount, bootId, seq }: SeenStore): Uint8Array =>
+  encodeValue({ store_id: storeId, peer_id: peerId, boot_count: bootCount, boot_id: bootId, seq });
 
 function readSeenStore(map: WireMap): SeenStore | undefined {
   const storeId = readText(map.store_id);

@@ -13,6 +13,7 @@ import type { VersionRange } from '../wire/versions.ts';
 import type { Turn } from './fact.ts';
 import { BOOT_IDS_MAX, CHAIN_MAX } from './limits.ts';
 import { readInt, readList, readText, readTexts } from './read.ts';
+import type { BootSpan } from './store-check.ts';
 
 export interface Hello {
   readonly meshId: string;
@@ -21,6 +22,8 @@ export interface Hello {
   readonly bootId: string;
   readonly bootIds: readonly string[];
   readonly seq: number;
+  /** Of `bootIds`; empty from a peer of an earlier version. */
+  readonly spans: readonly BootSpan[];
   readonly versions: VersionRange;
   readonly features: readonly string[];
   /** Facts, not yet judged: the sender's record, and entries from its own up to the founder's. */
@@ -69,6 +72,7 @@ const helloMap = (hello: Hello): WireMap => ({
   boot_id: hello.bootId,
   boot_ids: hello.bootIds,
   seq: hello.seq,
+  boot_spans: hello.spans.map(({ start, end }) => (end === undefined ? [start] : [start, end])),
   versions: [hello.versions.min, hello.versions.max],
   features: hello.features,
   record: hello.record,
@@ -136,6 +140,7 @@ function readHello(map: WireMap): Hello | undefined {
   if (seq === undefined || min === undefined || max === undefined) return undefined;
   if (!features || !chain || record === undefined) return undefined;
   const known = readKnown(map.known);
+  const spans = readSpans(map.boot_spans);
   const versions = { min, max };
   return {
     meshId,
@@ -144,12 +149,21 @@ function readHello(map: WireMap): Hello | undefined {
     bootId,
     bootIds,
     seq,
+    spans,
     versions,
     features,
     record,
     chain,
     known,
   };
+}
+
+function readSpans(value: WireValue | undefined): BootSpan[] {
+  return (readList(value, BOOT_IDS_MAX) ?? []).flatMap((item) => {
+    const span = readList(item, 2) ?? [];
+    const start = readInt(span[0]);
+    return start === undefined ? [] : [{ start, end: readInt(span[1]) }];
+  });
 }
 
 function readKnown(value: WireValue | undefined): Hello['known'] {

@@ -239,6 +239,7 @@ export class Links {
       bootId: store.bootId,
       bootIds: store.bootIds,
       seq: store.seq(),
+      spans: store.spans,
       versions: VERSIONS,
       features: features ?? [],
       record: toWire(this.#core.own.fact),
@@ -279,8 +280,8 @@ export class Links {
     if (!record || said?.peerId !== from || said.storeId !== hello.storeId) {
       return coveyError('INVALID_REQUEST', { why: 'the hello and its record differ' });
     }
-    const { storeId, bootCount, bootId, bootIds, seq } = hello;
-    const presented = { peerId: from, storeId, bootCount, bootId, bootIds, seq };
+    const { storeId, bootCount, bootId, bootIds, seq, spans } = hello;
+    const presented = { peerId: from, storeId, bootCount, bootId, bootIds, seq, spans };
     const ours = {
       peerId: core.peerId,
       storeId: store.storeId,

@@ -217,6 +217,11 @@ export class Membership {
     this.#core.roster.onEvent(listener);
   }
 
+  /** A change that this store made was seen: a later boot of it that has forgotten it is refused. */
+  sawSeq(storeId: string, seq: number): void {
+    this.#core.book.sawSeq(storeId, seq);
+  }
+
   viewHash(): string {
     return this.#core.view.hash();
   }

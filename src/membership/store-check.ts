@@ -15,8 +15,15 @@ export interface SeenStore {
   readonly bootId: string;
   readonly seq: number;
 }
+/** Where the counter of a boot began, and where the next boot found it; the last one counts on. */
+export interface BootSpan {
+  readonly start: number;
+  readonly end: number | undefined;
+}
 export interface PresentedStore extends SeenStore {
   readonly bootIds: readonly string[];
+  /** Of `bootIds`; empty from a peer of an earlier version. */
+  readonly spans?: readonly BootSpan[];
 }
 
 /** Undefined: it may come in; else why not. `seen` holds every store known, our own as well. */
@@ -48,5 +55,14 @@ export function refusalOfStore(
   if (presented.bootCount > last.bootCount && presented.seq < last.seq) {
     return `its sequence ${presented.seq} is older than ${last.seq} seen before: rolled back`;
   }
+  if (hasForgotten(presented.spans ?? [], last.seq)) {
+    return `its sequence ${last.seq}, seen before, is missing from its history: rolled back`;
+  }
   return undefined;
+}
+
+/** A seq that a boot of this store never came to by its own account, though somebody saw it: each begins far off. */
+function hasForgotten(spans: readonly BootSpan[], seq: number): boolean {
+  const span = spans.findLast(({ start }) => start <= seq);
+  return span?.end !== undefined && seq > span.end;
 }

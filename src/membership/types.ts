@@ -6,6 +6,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Identity, PeerId } from '../ports/identity.ts';
 import type { Address, Network } from '../ports/network.ts';
 import type { Store } from '../ports/store.ts';
+import type { BootSpan } from './store-check.ts';
 
 export interface Load {
   readonly slots: number;
@@ -78,6 +79,7 @@ export interface StoreIdentity {
   readonly bootId: string;
   /** The last 64, this one included. */
   readonly bootIds: readonly string[];
+  readonly spans: readonly BootSpan[];
   /** The last seq that is durable. */
   seq(): number;
 }

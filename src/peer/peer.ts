@@ -5,7 +5,6 @@
  * Stopping, in an orderly way: take nothing → let attempts end → hand over → say goodbye → close.
  */
 import type { Config } from '../api/config.ts';
-
 import { err, ok, type Result } from '../base/result.ts';
 import type { Logger } from '../base/telemetry.ts';
 import { startExec } from '../executors/exec.ts';
@@ -13,35 +12,32 @@ import type { Execution, RunHandlers, RunRequest } from '../executors/executor.t
 import { WorkerRegistry } from '../executors/worker.ts';
 import { Membership } from '../membership/membership.ts';
 import type { Load, MemberEvent } from '../membership/types.ts';
-import { sleep, type Timer } from '../ports/clock.ts';
+import type { Timer } from '../ports/clock.ts';
 import type { Ports } from '../ports/index.ts';
+import { CheckedStore } from '../records/checked-store.ts';
 import { Handoff } from '../records/handoff.ts';
 import { PartnerSync } from '../records/partner-sync.ts';
-
-import type { RecordState } from '../records/record.ts';
+import { clockOf, factsBeyond, type RecordState } from '../records/record.ts';
+import { Repair } from '../records/repair.ts';
 import { Replica } from '../records/replica.ts';
 import { Sharing } from '../records/sharing.ts';
-import { StoreIdentity } from '../records/store-identity.ts';
+import { type FormerStore, type LoadError, StoreIdentity } from '../records/store-identity.ts';
 import { keyRules } from '../tasks/dedupe.ts';
 import { type Demand, demandParts } from '../tasks/demand.ts';
-import { decodeHeader } from '../tasks/facts.ts';
 import { requiredNow } from '../tasks/mesh-view.ts';
 import { Tasks } from '../tasks/room.ts';
 import { taskOf, taskRules } from '../tasks/task.ts';
-import {
-  HANDOVER_TIMEOUT_MS,
-  type HandOverDeps,
-  handOverCopies,
-  handOverOwnership,
-} from './hand-over.ts';
+import { type HandOverDeps, handOverCopies } from './hand-over.ts';
 import { Messenger } from './messenger.ts';
+import { requestDigestOf } from './request-digest.ts';
 import { Sight } from './sight.ts';
+import { Upkeep } from './upkeep.ts';
+import { windDown } from './wind-down.ts';
 
 /** Changes of load are told at most this often: they travel on heartbeats. */
 /** After these the others may have gone on without this peer: it reads before it owns once more. */
 const RETURNS: ReadonlySet<MemberEvent['type']> = new Set(['alive', 'heard', 'condemned']);
 const LOAD_INTERVAL_MS = 100;
-const POLL_MS = 50;
 
 export interface PeerOptions {
   readonly config: Config;
@@ -52,8 +48,13 @@ export interface PeerOptions {
   readonly slots: number;
   /** Path of the control socket, told to commands as COVEY_SOCKET. */
   readonly socket: string;
-  /** The disk failed, or the store was refused: the daemon must stop acknowledging and exit. */
+  /** The disk failed: the daemon must stop acknowledging and exit. */
   readonly onFatal: (why: string) => void;
+  /**
+   * A member refused the store as rolled back or copied. This peer has stopped; its store is to get another id
+   * (`renewStore`) and a new peer to start with it.
+   */
+  readonly onRefused: (why: string) => void;
 }
 
 export interface StartError {
@@ -73,11 +74,13 @@ export class Peer {
   readonly ports: Ports;
   readonly #sharing: Sharing;
   readonly #sync: PartnerSync;
-  readonly #handoff: Handoff;
+  readonly #upkeep: Upkeep;
+  readonly #repair: Repair;
   readonly startedMs: number;
   #conflicts = 0;
+  /** Why a member refused the store before this peer had started. */
+  #refusal: string | undefined;
   #loadTimer: Timer | undefined;
-  #syncTimer: Timer | undefined;
   #state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
 
   private constructor(parts: {
@@ -88,7 +91,8 @@ export class Peer {
     messenger: Messenger;
   }) {
     const { ports, options, membership, identity, messenger } = parts;
-    const { clock, random, store } = ports;
+    const { clock, random } = ports;
+    const store = new CheckedStore(ports.store);
     this.ports = ports;
     this.options = options;
     this.membership = membership;
@@ -103,6 +107,7 @@ export class Peer {
       onFailed: (detail) => options.onFatal(`the store failed: ${detail}`),
     });
     this.replica.onVisible((after, before) => this.#countConflicts(after, before));
+    this.replica.onVisible((after, before) => this.#noteSeqs(after, before));
     this.#sharing = new Sharing({
       replica: this.replica,
       messaging: messenger,
@@ -116,12 +121,11 @@ export class Peer {
       sharing: this.#sharing,
       messaging: messenger,
       directory: this.sight.directory,
+      clock,
     });
-    this.#handoff = new Handoff({
-      replica: this.replica,
-      sharing: this.#sharing,
-      directory: this.sight.directory,
-    });
+    this.#repair = new Repair({ ...this.#keeping(store), recount: () => this.#recount() });
+    this.#upkeep = this.#upkeepOf(store);
+    store.onDamaged = () => this.#upkeep.damaged();
     this.workers = new WorkerRegistry({
       clock,
       random,
@@ -147,7 +151,27 @@ export class Peer {
     });
   }
 
-  static async create(ports: Ports, options: PeerOptions): Promise<Result<Peer, string>> {
+  #keeping(store: CheckedStore) {
+    const { replica, sight, options } = this;
+    const { directory } = sight;
+    return { store, replica, sight, directory, sharing: this.#sharing, log: options.log };
+  }
+
+  #upkeepOf(store: CheckedStore): Upkeep {
+    const { config } = this.options;
+    const keeping = this.#keeping(store);
+    return new Upkeep({
+      ...keeping,
+      ...this.ports,
+      sync: this.#sync,
+      handoff: new Handoff(keeping),
+      repair: this.#repair,
+      intervalMs: config.record_sync_interval,
+      copiesRequired: config.copies_required,
+    });
+  }
+
+  static async create(ports: Ports, options: PeerOptions): Promise<Result<Peer, LoadError>> {
     const identity = await StoreIdentity.load(ports.store, ports.random);
     if (!identity.ok) return identity;
     const { clock, network, random, identityStore } = ports;
@@ -157,6 +181,7 @@ export class Peer {
       log: options.log,
       self: ports.identity.peerId,
     });
+    let peer: Peer | undefined;
     const membership = await Membership.load({
       clock,
       random,
@@ -168,19 +193,18 @@ export class Peer {
       log: options.log,
       version: options.version,
       frame: (from, frameClass, bytes) => messenger.receive(from, frameClass, bytes),
-      onRefusedStore: (why) => options.onFatal(`the store was refused: ${why}`),
+      onRefusedStore: (why) => peer?.refused(why),
     });
-    if (!membership.ok) return membership;
-    const peer = new Peer({
+    if (!membership.ok) return err({ code: 'failed', detail: membership.error });
+    peer = new Peer({
       ports,
       options,
       membership: membership.value,
       identity: identity.value,
       messenger,
     });
-    const loaded = peer.replica.load();
-    if (!loaded.ok) return loaded;
-    peer.#sync.load();
+    peer.replica.load();
+    await peer.#sync.load();
     return ok(peer);
   }
 
@@ -194,7 +218,9 @@ export class Peer {
     this.#state = 'running';
     this.#tellLoad();
     this.tasks.start();
-    this.#scheduleSync();
+    if (this.#refusal !== undefined) this.refused(this.#refusal);
+    else this.#upkeep.start();
+    if (this.#repair.damaged > 0) this.#upkeep.damaged();
     return ok(listening.port);
   }
 
@@ -250,34 +276,6 @@ export class Peer {
     });
   }
 
-  // ---- anti-entropy ---------------------------------------------------------------------------------------
-
-  #scheduleSync(): void {
-    const { clock, random } = this.ports;
-    const base = this.options.config.record_sync_interval;
-    const delay = base * (0.75 + (random.uint32() / 0x1_0000_0000) * 0.5);
-    this.#syncTimer = clock.after(delay, () => {
-      void this.syncOnce().then(() => {
-        if (this.#state === 'running') this.#scheduleSync();
-      });
-    });
-  }
-
-  /** One round with every partner in reach, and the stand-in copies offered to their homes. */
-  async syncOnce(): Promise<void> {
-    for (const peer of this.sight.peers()) {
-      if (peer.self || !peer.linked || this.#state !== 'running') continue;
-      const round = await this.#sync.syncWith(peer.storeId);
-      if (round.ok && !round.value.equal) {
-        this.options.log.log('debug', 'records were synchronised', {
-          with: peer.name,
-          ...round.value,
-        });
-      }
-    }
-    await this.#handoff.round(this.options.config.copies_required);
-  }
-
   // ---- stopping -------------------------------------------------------------------------------------------
 
   /**
@@ -305,24 +303,8 @@ export class Peer {
     this.tasks.stopTaking();
     this.membership.updateSelf({ stopping: true, load: this.load() });
     this.workers.announceStop(config.worker_hold);
-    const until = clock.nowMs() + timeoutMs;
-    while (this.#commandsRun() && clock.nowMs() < until) await sleep(clock, POLL_MS);
-    for (const run of this.tasks.runner.runs()) {
-      if (!run.worker)
-        this.tasks.runner.stopRun(run.runId, 'shutdown', Math.min(config.kill_grace, 2_000));
-    }
-    const killed = clock.nowMs() + config.kill_grace + HANDOVER_TIMEOUT_MS;
-    while (this.#commandsRun() && clock.nowMs() < killed) await sleep(clock, POLL_MS);
-    // Placements that were under way are taken back: nobody may find them open, as if they had run here.
-    const settled = clock.nowMs() + HANDOVER_TIMEOUT_MS;
-    while (this.tasks.owner.isPlacing && clock.nowMs() < settled) await sleep(clock, POLL_MS);
-    await this.tasks.resumption.holdWorkers(config.worker_hold);
-    await handOverOwnership(this.#handOverDeps());
-    await this.tasks.runner.drain(HANDOVER_TIMEOUT_MS);
-  }
-
-  #commandsRun(): boolean {
-    return this.tasks.runner.runs().some((run) => !run.worker);
+    const { tasks } = this;
+    await windDown({ clock, config, tasks, handOver: this.#handOverDeps() }, timeoutMs);
   }
 
   #handOverDeps(): HandOverDeps {
@@ -337,9 +319,24 @@ export class Peer {
     };
   }
 
+  /** From here on nothing is owned, written or acknowledged: others know this store better than it does itself. */
+  refused(why: string): void {
+    if (this.#state === 'new') this.#refusal = why;
+    if (this.#state !== 'running') return;
+    this.#state = 'stopping';
+    this.replica.close();
+    this.tasks.stopTaking();
+    this.options.onRefused(why);
+  }
+
+  /** Ends without handing anything over: what this peer holds and runs is not for others to rely on. */
+  async abandon(): Promise<void> {
+    if (this.#state !== 'stopped') await this.#close('stop');
+  }
+
   async #close(reason: 'stop' | 'leave'): Promise<void> {
     this.#state = 'stopped';
-    this.#syncTimer?.cancel();
+    this.#upkeep.stop();
     this.#loadTimer?.cancel();
     this.tasks.close();
     this.tasks.visibility.close();
@@ -370,6 +367,23 @@ export class Peer {
     this.options.log.log('warn', 'concurrent finals of one task were joined', { id: after.id });
   }
 
+  /** What others must not see a later boot of these stores forget. */
+  #noteSeqs(after: RecordState, before: RecordState | undefined): void {
+    for (const { store, seq } of factsBeyond(after, before === undefined ? {} : clockOf(before)))
+      if (store !== this.identity.storeId) this.membership.sawSeq(store, seq);
+  }
+
+  #recount(): void {
+    this.replica.recount();
+    this.#sync.recount();
+  }
+
+  /** What became of the store, for `system.status`. */
+  storeHealth(): { damaged: number; repaired: number; former: FormerStore | undefined } {
+    const { damaged, repaired } = this.#repair;
+    return { damaged, repaired, former: this.identity.former };
+  }
+
   /** For `system.status`. */
   counts(): { held: number; unfinished: number; owned: number; active: number } {
     return {
@@ -383,14 +397,4 @@ export class Peer {
   requiredNow(): number {
     return requiredNow(this.sight, this.options.config.copies_required);
   }
-}
-
-const digests = new WeakMap<Uint8Array, string>();
-
-function requestDigestOf(header: Uint8Array): string {
-  const known = digests.get(header);
-  if (known !== undefined) return known;
-  const digest = decodeHeader(header)?.digest ?? '';
-  digests.set(header, digest);
-  return digest;
 }

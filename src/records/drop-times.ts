@@ -19,6 +19,12 @@ export class DropTimes {
     return this.#store.range({ from: 'd/', to, limit }).map(({ key }) => idOf(key));
   }
 
+  /** Ids of those whose time lies behind `fromMs` and not behind `toMs`. */
+  between(fromMs: number, toMs: number, limit: number): string[] {
+    const [from, to] = [`d/${padMs(fromMs + 1)}/`, `d/${padMs(toMs + 1)}/`];
+    return this.#store.range({ from, to, limit }).map(({ key }) => idOf(key));
+  }
+
   /** All, the earliest first, from behind the mark of the last one that was looked at; '' from the first on. */
   from(mark: string, limit: number): { readonly mark: string; readonly id: string }[] {
     const from = mark === '' ? 'd/' : `${mark}\x00`;

@@ -59,6 +59,11 @@ export class KnownCopies {
     return covered === known.facts ? known.clock : undefined;
   }
 
+  /** The store said that it does not hold the record any more. */
+  lost(id: string, store: StoreId): void {
+    this.#known.get(id)?.delete(store);
+  }
+
   forget(id: string): void {
     this.#known.delete(id);
   }

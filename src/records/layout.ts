@@ -6,7 +6,8 @@
  * on no disk yet.
  */
 import { err, ok, type Result } from '../base/result.ts';
-import type { RangeQuery, Store, StoreOp } from '../ports/store.ts';
+import { prefixEnd, type RangeQuery, type Store, type StoreOp } from '../ports/store.ts';
+import { IDENTITY_KEY, seal } from './checked-store.ts';
 
 export type Readable = Pick<Store, 'get' | 'range'>;
 /** From one layout to the next: what to write, given what lies there. */
@@ -20,7 +21,23 @@ export interface Layout {
 }
 
 /** Raise the version with every change of a key or an encoding, and add the step from the one before. */
-export const LAYOUT: Layout = { version: 1, migrations: {} };
+export const LAYOUT: Layout = { version: 2, migrations: { 1: sealAll } };
+
+/** Entries read at once by a step. */
+const PAGE_MAX = 1_000;
+
+/** Layout 2: every value carries a checksum. All of a store passes through memory here, once. */
+function sealAll(store: Readable): StoreOp[] {
+  const ops: StoreOp[] = [];
+  for (let from = ' '; ; ) {
+    const page = store.range({ from, to: prefixEnd(''), limit: PAGE_MAX });
+    for (const { key, value } of page)
+      if (key !== IDENTITY_KEY && value.length > 0) ops.push({ put: key, value: seal(key, value) });
+    const last = page.at(-1);
+    if (last === undefined || page.length < PAGE_MAX) return ops;
+    from = `${last.key}\x00`;
+  }
+}
 
 /** What brings a store of layout `from` to this one; nothing if it is there already. */
 export function migrationOps(

@@ -1,33 +1,48 @@
 /**
- * Anti-entropy between two stores: the replication that is relied on. Every pair of partners keeps, on each side,
- * a sum over the content hashes of the records both hold; equal sums end the exchange after one small message.
- * Different ones are found by pages of (id, hash). (Later: a Merkle tree per partner behind the same function.)
+ * Anti-entropy between two stores: the replication that is relied on. Every pair of partners keeps, on each side, a
+ * Merkle tree over the content hashes of the records both hold. Equal roots end the exchange after one small
+ * message, whatever the number of records. Otherwise the slots that differ are found, their leaves, the (id, hash) of
+ * the records in those, and then the records go both ways.
  *
- * Messages: `sync.sum` {count, sum}, `sync.page` {after, upto, items}.
+ * Messages: `sync.root` {cut, sum}, `sync.slots` {cut, sums}, `sync.leaves` {cut, slots, sums}, `sync.items` {cut,
+ * leaves, after, upto, items}, `sync.stones` {stones}. Sums and hashes are eight bytes.
  */
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
+import { type Clock, sleep } from '../ports/clock.ts';
 import type { WireValue } from '../wire/codec.ts';
-import type { WireMap } from '../wire/envelope.ts';
+import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { CallResult, Messaging } from '../wire/messaging.ts';
 import type { StoreDirectory } from './directory.ts';
-import { contentHash, homeOf, type RecordState, type StoreId } from './record.ts';
+import { Exchange } from './exchange.ts';
+import { LEAVES_OF_SLOT, type MerkleTree, SUM_BYTES, sumBytes } from './merkle-tree.ts';
+import { PartnerTrees } from './partner-trees.ts';
+import type { StoreId } from './record.ts';
 import type { Replica } from './replica.ts';
 import type { Sharing } from './sharing.ts';
+import {
+  answerItems,
+  ITEMS_MAX,
+  isBehind,
+  type Position,
+  pageOf,
+  readAnswer,
+} from './sync-items.ts';
+import { answerLeaves, answerSlots, isBytes, leavesOf, numberList, readCut } from './sync-sums.ts';
 import { encodeTombstone } from './tombstone.ts';
 
-/** (id, hash) pairs of one page: about 40 KiB. */
-export const PAGE_ITEMS_MAX = 500;
-/** Pages of one round; the next round goes on where differences are left. */
+/** Pages of one round: five million records. The next round goes on where differences are left. */
 export const ROUND_PAGES_MAX = 10_000;
-
-interface PartnerSum {
-  count: number;
-  sum: bigint;
-}
-
-const SUM_MASK = (1n << 64n) - 1n;
-const hashNumber = (record: RecordState): bigint => BigInt(`0x${contentHash(record).slice(0, 16)}`);
+/**
+ * From so many differing leaves on they are compared once more after a moment: in a busy mesh most of them differ
+ * only by changes that are on their way, and listing them would cost more than all other traffic.
+ */
+export const SECOND_LOOK_FROM = 32;
+export const SECOND_LOOK_MS = 250;
+/** Rounds in a row in which leaves differed and no record did, before one's own sums are taken for wrong. */
+export const SUSPECT_ROUNDS = 3;
+/** Partners whose idle rounds are counted. */
+const SUSPECTS_MAX = 256;
 
 export interface SyncRound {
   readonly equal: boolean;
@@ -35,184 +50,237 @@ export interface SyncRound {
   readonly pushed: number;
 }
 
+const EQUAL: SyncRound = { equal: true, pulled: 0, pushed: 0 };
+
 export class PartnerSync {
   readonly #replica: Replica;
   readonly #sharing: Sharing;
   readonly #messaging: Messaging;
   readonly #directory: StoreDirectory;
-  readonly #sums = new Map<StoreId, PartnerSum>();
+  readonly #clock: Clock;
+  readonly #exchange: Exchange;
+  readonly trees: PartnerTrees;
+  readonly #idleRounds = new Map<StoreId, number>();
 
   constructor(deps: {
     replica: Replica;
     sharing: Sharing;
     messaging: Messaging;
     directory: StoreDirectory;
+    clock: Clock;
+    treesMax?: number;
   }) {
-    this.#replica = deps.replica;
+    const { replica, messaging, clock } = deps;
+    this.#replica = replica;
     this.#sharing = deps.sharing;
-    this.#messaging = deps.messaging;
+    this.#messaging = messaging;
     this.#directory = deps.directory;
-    deps.messaging.onRequest('sync.sum', (from, body) => this.#onSum(from, body));
-    deps.messaging.onRequest('sync.page', (from, body) => this.#onPage(from, body));
-    deps.replica.onVisible((after, before) => this.#recount(after, before));
-    deps.replica.onGone((record) => this.#discount(record));
+    this.#clock = clock;
+    this.#exchange = new Exchange(deps);
+    this.trees = new PartnerTrees(replica, clock, deps.treesMax);
+    messaging.onRequest('sync.root', (from, body) => this.#onRoot(from, body));
+    messaging.onRequest('sync.slots', (from, body) => this.#onSums(from, body, answerSlots));
+    messaging.onRequest('sync.leaves', (from, body) => this.#onSums(from, body, answerLeaves));
+    messaging.onRequest('sync.items', (from, body) => this.#onItems(from, body));
+    messaging.onRequest('sync.stones', async (from, body) => {
+      const store = this.#directory.storeOfPeer(from);
+      if (store === undefined) return err(coveyError('NOT_ALLOWED'));
+      await this.#bury(store, body.stones);
+      return ok({});
+    });
   }
 
   /** Counts what is held already. Once, after the replica was loaded. */
-  load(): void {
-    let after: string | undefined;
-    for (;;) {
-      const ids = this.#replica.ids({ ...(after === undefined ? {} : { after }), limit: 1_000 });
-      for (const id of ids) {
-        const record = this.#replica.get(id);
-        if (record !== undefined) this.#recount(record, undefined);
-      }
-      after = ids.at(-1);
-      if (after === undefined || ids.length < 1_000) return;
-    }
+  load(): Promise<void> {
+    return this.trees.load();
   }
 
-  #discount(record: RecordState): void {
-    for (const store of this.#partnersOf(record)) this.#add(store, -1, -hashNumber(record));
+  /** Something on the disk was found damaged: the sums are added up anew at their next use. */
+  recount(): void {
+    this.trees.distrustAll();
   }
 
   /** One round with the peer of a partner store: afterwards both hold the same of what they share. */
   async syncWith(partner: StoreId): Promise<Result<SyncRound, CoveyError>> {
     const peer = this.#directory.peerOf(partner);
     if (peer === undefined) return err(coveyError('UNREACHABLE', { what: `store ${partner}` }));
-    const mine = this.#sumOf(partner);
-    const first = await this.#messaging.call(peer, 'sync.sum', mine, { frameClass: 'bulk' });
-    if (!first.ok) return first;
-    if (first.value.equal === true) return ok({ equal: true, pulled: 0, pushed: 0 });
-    let after = '';
+    const root = await this.#compareRoots(partner, peer);
+    if (!root.ok) return root;
+    if (root.value.equal) {
+      this.#idleRounds.delete(partner);
+      return ok(EQUAL);
+    }
+    const cut = root.value.cut;
+    const leaves = await this.#differingLeaves(partner, peer, cut);
+    if (!leaves.ok) return leaves;
+    const round = await this.#walk(partner, peer, cut, leaves.value);
+    if (round.ok) this.#weigh(partner, leaves.value.length > 0 && round.value.differences === 0);
+    return round.ok ? ok({ equal: false, ...round.value.moved }) : round;
+  }
+
+  /** Sums that differ over records that do not are wrong, here or there; each side mends its own. */
+  #weigh(partner: StoreId, isIdle: boolean): void {
+    const idle = isIdle ? (this.#idleRounds.get(partner) ?? 0) + 1 : 0;
+    this.#idleRounds.delete(partner);
+    if (idle >= SUSPECT_ROUNDS) this.trees.distrust(partner);
+    else if (idle > 0 && this.#idleRounds.size < SUSPECTS_MAX) this.#idleRounds.set(partner, idle);
+  }
+
+  #call(peer: string, type: string, body: WireMap): Promise<CallResult> {
+    return this.#messaging.call(peer, type, body, { frameClass: 'bulk' });
+  }
+
+  async #compareRoots(
+    partner: StoreId,
+    peer: string,
+  ): Promise<Result<{ equal: boolean; cut: number }, CoveyError>> {
+    const now = this.#clock.wallMs();
+    const sum = await this.trees.at(partner, now, (tree) => sumBytes(tree.root));
+    const answer = await this.#call(peer, 'sync.root', { cut: now, sum });
+    if (!answer.ok) return answer;
+    const cut = readCut(answer.value.cut) ?? now;
+    if (answer.value.equal === true) return ok({ equal: true, cut });
+    if (cut === now) return ok({ equal: false, cut });
+    // Their clock is ahead: what is past there is no matter between the two.
+    const equal = await this.trees.at(partner, cut, (tree) => isBytes(answer.value.sum, tree.root));
+    return ok({ equal, cut });
+  }
+
+  async #differingLeaves(
+    partner: StoreId,
+    peer: string,
+    cut: number,
+  ): Promise<Result<number[], CoveyError>> {
+    const sums = await this.trees.at(partner, cut, (tree) => tree.slotSums());
+    const answer = await this.#call(peer, 'sync.slots', { cut, sums });
+    if (!answer.ok) return answer;
+    const slots = numberList(answer.value.differing, sums.length / SUM_BYTES);
+    const first = await this.#compareLeaves(partner, peer, cut, slots);
+    if (!first.ok || first.value.length < SECOND_LOOK_FROM) return first;
+    await sleep(this.#clock, SECOND_LOOK_MS);
+    const still = [...new Set(first.value.map((leaf) => Math.floor(leaf / LEAVES_OF_SLOT)))];
+    const second = await this.#compareLeaves(partner, peer, cut, still);
+    if (!second.ok) return second;
+    const before = new Set(first.value);
+    return ok(second.value.filter((leaf) => before.has(leaf)));
+  }
+
+  async #compareLeaves(
+    partner: StoreId,
+    peer: string,
+    cut: number,
+    slots: readonly number[],
+  ): Promise<Result<number[], CoveyError>> {
+    if (slots.length === 0) return ok([]);
+    const sums = await this.trees.at(partner, cut, (tree) => leavesOf(tree, slots));
+    const answer = await this.#call(peer, 'sync.leaves', { cut, slots, sums });
+    if (!answer.ok) return answer;
+    const places = numberList(answer.value.differing, slots.length * LEAVES_OF_SLOT);
+    return ok(
+      places
+        .map((place) => {
+          const slot = slots[Math.floor(place / LEAVES_OF_SLOT)] ?? 0;
+          return slot * LEAVES_OF_SLOT + (place % LEAVES_OF_SLOT);
+        })
+        .sort((a, b) => a - b),
+    );
+  }
+
+  /** Compares the records of these leaves page by page, and exchanges those that differ. */
+  async #walk(
+    partner: StoreId,
+    peer: string,
+    cut: number,
+    leaves: readonly number[],
+  ): Promise<
+    Result<{ moved: { pulled: number; pushed: number }; differences: number }, CoveyError>
+  > {
     let pulled = 0;
     let pushed = 0;
-    for (let page = 0; page < ROUND_PAGES_MAX; page++) {
-      const items = this.#page(partner, after, undefined);
-      const last = items.length < PAGE_ITEMS_MAX ? '' : (items.at(-1)?.id ?? '');
-      const answer = await this.#messaging.call(
-        peer,
-        'sync.page',
-        { after, upto: last, items: items.map((item) => [item.id, item.hash]) },
-        { frameClass: 'bulk' },
-      );
+    let differences = 0;
+    let after: Position | undefined;
+    for (let pages = 0; pages < ROUND_PAGES_MAX; pages++) {
+      const list = (leaf: number, from: string) => this.trees.ofLeaf(partner, cut, leaf, from);
+      const page = pageOf(list, leaves, after);
+      if (page === undefined) break;
+      const answer = await this.#call(peer, 'sync.items', { cut, ...page.body });
       if (!answer.ok) return answer;
-      const differing = textList(answer.value.differing);
-      const wanted = textList(answer.value.wanted);
-      const offered = textList(answer.value.offered);
-      await this.#sharing.buryAll(answer.value.stones);
-      pulled += await this.#pull(peer, [...differing, ...offered]);
-      for (const id of [...differing, ...wanted]) {
-        const spread = await this.#sharing.shareWith(id, partner);
-        if (spread) pushed += 1;
-      }
-      if (last === '') break;
-      after = last;
+      const { differing, wanted, offered, stones, upto } = readAnswer(answer.value);
+      differences += differing.length + wanted.length + offered.length;
+      await this.#bury(partner, stones);
+      differences += Array.isArray(stones) ? stones.length : 0;
+      pulled += await this.#exchange.pull(peer, await this.#notDropped(peer, offered));
+      const merged = await this.#exchange.merge(peer, differing);
+      pulled += merged.pulled;
+      pushed += merged.pushed + (await this.#exchange.push(peer, wanted));
+      // Where the answer ended before the page did, the next page begins.
+      const next = upto ?? page.upto;
+      if (next === undefined || (after !== undefined && !isBehind(next, after))) break;
+      after = next;
     }
-    return ok({ equal: false, pulled, pushed });
+    return ok({ moved: { pulled, pushed }, differences });
   }
 
-  async #pull(peer: string, ids: readonly string[]): Promise<number> {
-    if (ids.length === 0) return 0;
-    const copies = await this.#sharing.ask(peer, ids, true);
-    if (!copies.ok) return 0;
-    let pulled = 0;
-    for (const copy of copies.value) {
-      const accepted = await this.#sharing.accept({ ...copy, fresh: false, standIn: false });
-      if (accepted.ok) pulled += 1;
+  async #bury(partner: StoreId, stones: WireValue | undefined): Promise<void> {
+    const list = Array.isArray(stones) ? (stones as WireValue[]).slice(0, ITEMS_MAX) : [];
+    await this.#sharing.buryAll(list);
+    for (const stone of list) {
+      if (isWireMap(stone) && typeof stone.id === 'string' && this.#replica.get(stone.id))
+        await this.trees.leaveOut(partner, stone.id);
     }
-    return pulled;
   }
 
-  #onSum(from: string, body: WireMap): CallResult {
-    const store = this.#directory.storeOfPeer(from);
-    if (store === undefined) return err(coveyError('NOT_ALLOWED'));
-    const mine = this.#sumOf(store);
-    return ok({ equal: mine.count === body.count && mine.sum === body.sum });
-  }
-
-  async #onPage(from: string, body: WireMap): Promise<CallResult> {
-    const store = this.#directory.storeOfPeer(from);
-    const theirs = new Map<string, string>();
-    for (const item of Array.isArray(body.items) ? (body.items as WireValue[]) : []) {
-      const [id, hash] = Array.isArray(item) ? (item as WireValue[]) : [];
-      if (typeof id === 'string' && typeof hash === 'string') theirs.set(id, hash);
-    }
-    if (store === undefined || theirs.size > PAGE_ITEMS_MAX) {
-      return err(coveyError('INVALID_PARAMS', { why: 'sync.page is malformed' }));
-    }
-    const after = typeof body.after === 'string' ? body.after : '';
-    const upto = typeof body.upto === 'string' && body.upto !== '' ? body.upto : undefined;
-    const differing: string[] = [];
-    const wanted: string[] = [];
-    const offered: string[] = [];
+  /** What this store has dropped it does not take again; the partner is told, so that it lets go as well. */
+  async #notDropped(peer: string, offered: readonly string[]): Promise<string[]> {
     const stones: WireMap[] = [];
-    for (const [id, hash] of theirs) {
-      const mine = this.#replica.get(id);
-      if (mine !== undefined) {
-        // Also when ours is a forgotten key: theirs may have been used since.
-        if (contentHash(mine) !== hash) differing.push(id);
-        continue;
-      }
-      const stone = this.#replica.tombstone(id);
-      if (stone === undefined) wanted.push(id);
-      else stones.push({ id, ...encodeTombstone(stone) });
-    }
-    for (const item of this.#page(store, after, upto))
-      if (!theirs.has(item.id)) offered.push(item.id);
-    return ok({ differing, wanted, offered, stones });
+    const left = offered.filter((id) => {
+      const stone = this.#replica.get(id) === undefined ? this.#replica.tombstone(id) : undefined;
+      if (stone !== undefined) stones.push({ id, ...encodeTombstone(stone) });
+      return stone === undefined;
+    });
+    // Should it not arrive, the partner learns it in its own round.
+    if (stones.length > 0) await this.#call(peer, 'sync.stones', { stones });
+    return left;
   }
 
-  /** Records shared with the partner, in (after, upto], in order of id. */
-  #page(partner: StoreId, after: string, upto: string | undefined): { id: string; hash: string }[] {
-    const items: { id: string; hash: string }[] = [];
-    let from = after;
-    while (items.length < PAGE_ITEMS_MAX) {
-      const ids = this.#replica.ids({
-        ...(from === '' ? {} : { after: from }),
-        ...(upto === undefined ? {} : { before: `${upto}\x00` }),
-        limit: PAGE_ITEMS_MAX,
-      });
-      for (const id of ids) {
-        from = id;
-        const record = this.#replica.get(id);
-        if (record === undefined || !this.#isShared(record, partner)) continue;
-        items.push({ id, hash: contentHash(record) });
-        if (items.length === PAGE_ITEMS_MAX) break;
-      }
-      if (ids.length < PAGE_ITEMS_MAX) break;
-    }
-    return items;
+  // ---- answers --------------------------------------------------------------------------------------------
+
+  async #onRoot(from: string, body: WireMap): Promise<CallResult> {
+    const store = this.#directory.storeOfPeer(from);
+    const theirs = readCut(body.cut);
+    if (store === undefined) return err(coveyError('NOT_ALLOWED'));
+    if (theirs === undefined) return err(malformed('sync.root'));
+    const cut = Math.max(theirs, this.#clock.wallMs());
+    return this.trees.at(store, cut, (tree) => {
+      // The sum that came is over another cut unless theirs is the later clock.
+      const equal = cut === theirs && isBytes(body.sum, tree.root);
+      return ok({ equal, cut, sum: sumBytes(tree.root) });
+    });
   }
 
-  #isShared(record: RecordState, partner: StoreId): boolean {
-    const home = homeOf(record);
-    const isBoths = home.includes(partner) && home.includes(this.#replica.storeId);
-    return isBoths && !this.#sharing.isForgotten(record);
+  async #onSums(
+    from: string,
+    body: WireMap,
+    answer: (tree: MerkleTree, body: WireMap) => number[] | undefined,
+  ): Promise<CallResult> {
+    const store = this.#directory.storeOfPeer(from);
+    const cut = readCut(body.cut);
+    if (store === undefined) return err(coveyError('NOT_ALLOWED'));
+    if (cut === undefined) return err(malformed('sync'));
+    const differing = await this.trees.at(store, cut, (tree) => answer(tree, body));
+    return differing === undefined ? err(malformed('sync')) : ok({ differing });
   }
 
-  #partnersOf(record: RecordState): StoreId[] {
-    const home = homeOf(record);
-    return home.includes(this.#replica.storeId)
-      ? home.filter((store) => store !== this.#replica.storeId)
-      : [];
-  }
-
-  #recount(after: RecordState, before: RecordState | undefined): void {
-    if (before !== undefined) this.#discount(before);
-    for (const store of this.#partnersOf(after)) this.#add(store, 1, hashNumber(after));
-  }
-
-  #add(store: StoreId, count: number, hash: bigint): void {
-    const sum = this.#sums.get(store) ?? { count: 0, sum: 0n };
-    this.#sums.set(store, { count: sum.count + count, sum: (sum.sum + hash) & SUM_MASK });
-  }
-
-  #sumOf(store: StoreId): { count: number; sum: string } {
-    const sum = this.#sums.get(store);
-    return { count: sum?.count ?? 0, sum: (sum?.sum ?? 0n).toString(16) };
+  #onItems(from: string, body: WireMap): CallResult {
+    const store = this.#directory.storeOfPeer(from);
+    const cut = readCut(body.cut);
+    if (store === undefined) return err(coveyError('NOT_ALLOWED'));
+    if (cut === undefined) return err(malformed('sync.items'));
+    const list = (leaf: number, after: string) => this.trees.ofLeaf(store, cut, leaf, after);
+    const answer = answerItems(list, body, this.#replica);
+    return answer === undefined ? err(malformed('sync.items')) : ok(answer);
   }
 }
 
-const textList = (value: WireValue | undefined): string[] =>
-  Array.isArray(value) ? (value as WireValue[]).filter((item) => typeof item === 'string') : [];
+const malformed = (type: string): CoveyError =>
+  coveyError('INVALID_PARAMS', { why: `${type} is malformed` });

@@ -167,11 +167,21 @@ export function homeOf(record: RecordState): StoreId[] {
 }
 
 const hashes = new WeakMap<RecordState, string>();
+/** Facts are shared by the versions of a record: each is hashed once, however often its record changes. */
+const factHashes = new WeakMap<Fact, string>();
+
+function factHash(fact: Fact): string {
+  const known = factHashes.get(fact);
+  if (known !== undefined) return known;
+  const hash = digestOf(encodeValue(fact.value));
+  factHashes.set(fact, hash);
+  return hash;
+}
 
 /**
- * Equal for equal content, whatever the order in which it was learned. Of facts the dots alone: a dot has one value
- * (a store that was rolled back is refused before it can use one twice), and a hash over all output of all attempts
- * would be made again with every fact.
+ * Equal for equal content, whatever the order in which it was learned. Values of facts are part of it: a dot should
+ * have one value, but where it has two (a disk that gave back something else, a dot used twice), partners must see
+ * that they differ, and the join then lets them agree.
  */
 export function contentHash(record: RecordState): string {
   const known = hashes.get(record);
@@ -185,7 +195,7 @@ export function contentHash(record: RecordState): string {
       digestOf(record.header),
       record.blobDigest,
       record.firstHome,
-      record.facts.map((fact) => [fact.store, fact.seq]),
+      record.facts.map((fact) => [fact.store, fact.seq, factHash(fact)]),
     ]),
   );
   hashes.set(record, hash);

@@ -5,24 +5,24 @@
  * decides is synced before anybody sees it. Nothing may be decided outside from a version read earlier.
  *
  * Keys:  r/ID record   b/ID blob   u/ID marks the unfinished   d/MS/ID final records by drop time
- *        t/ID tombstone   s/ID marks a counted stand-in copy
+ *        t/ID tombstone   s/ID marks a counted stand-in copy   x/LEAF/ID is what partner-index.ts says
  */
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import { type AppendResult, prefixEnd, type Store, type StoreOp } from '../ports/store.ts';
-import { encodeValue } from '../wire/codec.ts';
-import type { WireMap } from '../wire/envelope.ts';
-import { DropTimes, dropKey } from './drop-times.ts';
+import type { Change, Decision, KindRules } from './change.ts';
+import { DropTimes } from './drop-times.ts';
+import { PartnerIndex } from './partner-index.ts';
 import {
   contentHash,
   decodeRecordBytes,
-  encodeRecord,
   FACTS_MAX,
-  type Fact,
   KEY_PREFIX,
   type RecordKind,
   type RecordState,
+  withFact,
 } from './record.ts';
+import { removalOps, writeOps } from './record-ops.ts';
 import type { StoreIdentity } from './store-identity.ts';
 import { stoneOp, type Tombstone, Tombstones } from './tombstone.ts';
 
@@ -33,36 +33,14 @@ export const UNFINISHED_MAX = 1_000_000;
 /** Dedupe keys of one store: on the disk alone, about 0.5 KiB each, but a start reads all of them once. */
 export const KEYS_MAX = 1_000_000;
 
-/** What the replica must know of a kind. */
-export interface KindRules {
-  /** Whether the rules can read it at all: what another version or a broken peer sent may be anything. */
-  isReadable(record: RecordState): boolean;
-  isFinal(record: RecordState): boolean;
-  /** Wall milliseconds from which a final record may be dropped. */
-  dropAtMs(record: RecordState): number | undefined;
-}
-
-export interface Change {
-  readonly current: RecordState | undefined;
-  readonly tombstone: Tombstone | undefined;
-  /** A fact under this store's next dot; it must go into the record that the decision returns. */
-  fact(value: WireMap): Fact;
-}
-
-export interface Decision<T> {
-  readonly value: T;
-  /** The new version; absent: nothing changes. */
-  readonly next?: RecordState;
-  /** The record is forgotten; `extra` may leave a mark of it. */
-  readonly forget?: boolean;
-  readonly blob?: Uint8Array;
-  readonly extra?: readonly StoreOp[];
-}
+export type { Change, Decision, KindRules } from './change.ts';
 
 export type VisibleListener = (after: RecordState, before: RecordState | undefined) => void;
 export type GoneListener = (record: RecordState) => void;
 
 export class Replica {
+  /** What is shared with whom, for the Merkle trees. */
+  readonly shared: PartnerIndex;
   readonly #store: Store;
   readonly #identity: StoreIdentity;
   readonly #rules: Readonly<Record<RecordKind, KindRules>>;
@@ -89,20 +67,27 @@ export class Replica {
     this.#store = deps.store;
     this.#stones = new Tombstones(deps.store);
     this.#dropTimes = new DropTimes(deps.store);
+    this.shared = new PartnerIndex(deps.store);
     this.#identity = deps.identity;
     this.#rules = deps.rules;
     this.#onFailed = deps.onFailed;
   }
 
   /** Reads the unfinished records into memory. Once, before anything else. */
-  load(): Result<void, string> {
+  load(): void {
     for (const id of this.#keys('u/')) {
       const record = this.#read(id);
-      if (record === undefined) return err(`record ${id} is marked unfinished and cannot be read`);
-      this.#unfinished.set(id, record);
+      // Damaged: not held here, until it was fetched again (repair.ts).
+      if (record !== undefined) this.#unfinished.set(id, record);
     }
+    this.recount();
+  }
+
+  /** What is held, counted anew: some of it was found damaged. */
+  recount(): void {
+    this.#held = 0;
+    this.#heldKeys = 0;
     for (const id of this.#keys('r/')) this.#count(id, 1);
-    return ok(undefined);
   }
 
   get storeId(): string {
@@ -189,6 +174,11 @@ export class Replica {
     return this.#dropTimes.passed(nowWallMs, limit);
   }
 
+  /** Ids of final records whose drop time lies behind `fromMs` and not behind `toMs`. */
+  droppingBetween(fromMs: number, toMs: number, limit: number): string[] {
+    return this.#dropTimes.between(fromMs, toMs, limit);
+  }
+
   /** Final records whatever their drop time, page by page. */
   byDropTime(mark: string, limit: number): { readonly mark: string; readonly id: string }[] {
     return this.#dropTimes.from(mark, limit);
@@ -206,6 +196,15 @@ export class Replica {
    */
   close(): void {
     this.#closed = true;
+  }
+
+  dropAtMs(record: RecordState): number | undefined {
+    return this.#rules[record.kind].dropAtMs(record);
+  }
+
+  /** What is read of the record's entries may be durable and not visible yet, or the other way round. */
+  isChanging(id: string): boolean {
+    return this.#queues.has(id);
   }
 
   /** Resolves when no change of the record is under way. */
@@ -263,9 +262,7 @@ export class Replica {
     const counter = this.#identity.seqOp();
     const batch = [
       counter.op,
-      ...(forgotten === undefined
-        ? this.#opsFor(current, next, decision.blob)
-        : this.#removalOf(forgotten)),
+      ...this.#opsOf(current, forgotten, decision),
       ...(decision.extra ?? []),
     ];
     const written = await this.#store.append(batch);
@@ -277,6 +274,16 @@ export class Replica {
     return ok(decision.value);
   }
 
+  #opsOf<T>(
+    current: RecordState | undefined,
+    forgotten: RecordState | undefined,
+    { next, blob }: Decision<T>,
+  ): StoreOp[] {
+    if (forgotten !== undefined) return removalOps(this.#rules[forgotten.kind], forgotten);
+    if (next === undefined) return [];
+    return writeOps(this.storeId, this.#rules[next.kind], { current, next, blob });
+  }
+
   #failureOf(written: Extract<AppendResult, { ok: false }>): CoveyError {
     if (written.code === 'closed') return coveyError('STOPPING');
     this.#full = written.code === 'full';
@@ -286,36 +293,6 @@ export class Replica {
     }
     const why = { peer: 'this peer', why: written.detail };
     return coveyError(this.#full ? 'STORE_FULL' : 'STORE_FAILED', why);
-  }
-
-  #opsFor(
-    current: RecordState | undefined,
-    next: RecordState | undefined,
-    blob: Uint8Array | undefined,
-  ): StoreOp[] {
-    if (next === undefined || next === current) return [];
-    const { id } = next;
-    const rules = this.#rules[next.kind];
-    const ops: StoreOp[] = [{ put: `r/${id}`, value: encodeValue(encodeRecord(next)) }];
-    if (blob !== undefined && blob.length > 0) ops.push({ put: `b/${id}`, value: blob });
-    const dropBefore = current === undefined ? undefined : rules.dropAtMs(current);
-    if (!rules.isFinal(next)) {
-      ops.push({ put: `u/${id}`, value: new Uint8Array(0) });
-      return ops;
-    }
-    const dropAt = rules.dropAtMs(next);
-    ops.push({ del: `u/${id}` });
-    if (dropBefore !== undefined && dropBefore !== dropAt)
-      ops.push({ del: dropKey(dropBefore, id) });
-    if (dropAt !== undefined) ops.push({ put: dropKey(dropAt, id), value: new Uint8Array(0) });
-    return ops;
-  }
-
-  #removalOf(record: RecordState): StoreOp[] {
-    const { id, kind } = record;
-    const dropAt = this.#rules[kind].dropAtMs(record);
-    const marks: StoreOp[] = ['r', 'b', 'u', 's'].map((mark) => ({ del: `${mark}/${id}` }));
-    return dropAt === undefined ? marks : [...marks, { del: dropKey(dropAt, id) }];
   }
 
   #hide(record: RecordState): void {
@@ -344,11 +321,18 @@ export class Replica {
 
   /**
    * Another store dropped the record after its final: a tombstone beats any copy that is not final, which would
-   * run again. A final copy stays for its own drop time.
+   * run again. Of a final copy it says that its drop time had come by then, should this store not know: drop times
+   * join by minimum. (The stone of a fast clock says a later one than the record has, and changes nothing.)
    */
   async bury(id: string, tombstone: Tombstone): Promise<Result<boolean, CoveyError>> {
-    return this.change(id, ({ current }) => {
-      if (current?.kind !== 'task' || this.#rules.task.isFinal(current)) return { value: false };
+    return this.change(id, ({ current, fact }) => {
+      if (current?.kind !== 'task') return { value: false };
+      const rules = this.#rules.task;
+      if (rules.isFinal(current)) {
+        const atMs = tombstone.droppedWallMs;
+        const value = atMs < (rules.dropAtMs(current) ?? atMs) && rules.earlierDrop(atMs);
+        return value ? { value: false, next: withFact(current, fact(value)) } : { value: false };
+      }
       return { value: true, forget: true, extra: [stoneOp(id, tombstone)] };
     });
   }

@@ -80,7 +80,7 @@ export class Sharing {
   constructor(deps: SharingDeps) {
     this.#deps = deps;
     deps.messaging.onRequest('rec.put', (from, body) => this.#onPut(from, body));
-    deps.messaging.onRequest('rec.ask', (_from, body) => this.#onAsk(body));
+    deps.messaging.onRequest('rec.ask', (from, body) => this.#onAsk(from, body));
     deps.replica.onGone((record) => this.#known.forget(record.id));
   }
 
@@ -107,6 +107,7 @@ export class Sharing {
       const joined = current === undefined ? record : joinRecords(current, record);
       // Of two creations under one id the other one may stand after the join, and its payload with it.
       const isBlobNew = joined.blobDigest !== '' && joined.blobDigest !== current?.blobDigest;
+      const isBlobLost = !isBlobNew && blob !== undefined && replica.blob(record.id) === undefined;
       if (isBlobNew && blob === undefined) {
         // Half a task is no copy: whoever counts us would count on a payload that is not here.
         const why = `the payload of ${record.id} is missing`;
@@ -115,10 +116,11 @@ export class Sharing {
       // A repeated creation may find the task, even its end, at stores that this one has not heard yet: only of
       // a first one is it known that nobody can hold more.
       const mayAdd = fresh && isFirst === true && current === undefined;
-      const next = mayAdd ? enrich(joined, change.fact) : joined;
+      const whole = isBlobLost ? { ...joined } : joined;
+      const next = mayAdd ? enrich(whole, change.fact) : whole;
       const stored: Accepted = { outcome: 'stored', record: next, existed: current !== undefined };
       const decision: Decision<Result<Accepted, CoveyError>> = { value: ok(stored), next, extra };
-      return blob !== undefined && isBlobNew ? { ...decision, blob } : decision;
+      return blob !== undefined && (isBlobNew || isBlobLost) ? { ...decision, blob } : decision;
     });
     return done.ok ? done.value : done;
   }
@@ -184,13 +186,14 @@ export class Sharing {
 
   /**
    * What another member holds of these records, stand-in copies included. With `blobs`, payloads too: for a copy
-   * that is to be kept here.
+   * that is to be kept here. `isLost`: this store held them and does not any more: nobody may count it any longer.
    */
   async ask(
     peer: string,
     ids: readonly string[],
     blobs: boolean,
     timeoutMs?: number,
+    isLost = false,
   ): Promise<Result<Copy[], CoveyError>> {
     const copies: Copy[] = [];
     let left: readonly string[] = ids;
@@ -199,7 +202,7 @@ export class Sharing {
       const answer = await this.#deps.messaging.call(
         peer,
         'rec.ask',
-        { ids: page, blobs },
+        { ids: page, blobs, ...(isLost ? { lost: true } : {}) },
         { frameClass: 'bulk', ...(timeoutMs === undefined ? {} : { timeoutMs }) },
       );
       if (!answer.ok) return answer;
@@ -360,12 +363,13 @@ export class Sharing {
     }
   }
 
-  async #onAsk(body: WireMap): Promise<CallResult> {
+  async #onAsk(from: string, body: WireMap): Promise<CallResult> {
     const ids = Array.isArray(body.ids) ? (body.ids as WireValue[]) : [];
     if (ids.length > ASK_IDS_MAX || !ids.every((id) => typeof id === 'string')) {
       return err(coveyError('INVALID_PARAMS', { why: `rec.ask takes ${ASK_IDS_MAX} ids at most` }));
     }
-    const { replica } = this.#deps;
+    const { replica, directory } = this.#deps;
+    const asking = body.lost === true ? directory.storeOfPeer(from) : undefined;
     const copies: WireValue[] = [];
     const stones: WireValue[] = [];
     let bytes = 0;
@@ -373,6 +377,7 @@ export class Sharing {
     for (const id of ids as string[]) {
       if (bytes > ASK_BYTES_MAX) break;
       answered += 1;
+      if (asking !== undefined) this.#known.lost(id, asking);
       // A change under way may become durable after this answer: the asker must not miss it.
       await replica.settled(id);
       const record = replica.get(id);

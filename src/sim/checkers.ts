@@ -5,8 +5,10 @@
  * `strict` worlds never had a partition nor two daemons down at once: there a told final never changes and nothing
  * starts again without a cause. In all others a task may run on both sides and then says so.
  */
-import { contentHash, homeOf, type StoreId } from '../records/record.ts';
+import { faultsOfSecondStart, type StartFault, type StartSeen } from '../base/second-start.ts';
+import { contentHash, homeOf } from '../records/record.ts';
 import { type Attempt, attemptByRun, type Task, taskOf } from '../tasks/task.ts';
+import { beyondPromise, missingHomes, short, tooFew } from './copies.ts';
 import type { Evidence, OutsideRun, Replicated, Submitted, Violation } from './evidence.ts';
 
 export interface CheckOptions {
@@ -18,9 +20,6 @@ export interface CheckOptions {
 }
 
 type Checker = (evidence: Evidence, options: CheckOptions) => Violation[];
-
-/** The end of an id names its home, the start its time: in between is what differs. */
-export const short = (id: string): string => id.slice(8, 20);
 
 /** One version of each task, of a home store if there is one. */
 function tasksOf(evidence: Evidence): Map<string, Task> {
@@ -62,26 +61,12 @@ export function judgeCopies(replicas: Evidence['replicas']): Violation[] {
   const stores = new Set([...replicas.values()].flat().map(({ storeId }) => storeId));
   return [...replicas].flatMap(([id, copies]) => [
     ...missingHomes(id, copies, stores),
+    ...tooFew(id, copies, stores),
     ...differing(id, copies),
   ]);
 }
 
 const copiesAgree: Checker = ({ replicas }) => judgeCopies(replicas);
-
-function missingHomes(
-  id: string,
-  copies: readonly Replicated[],
-  stores: ReadonlySet<StoreId>,
-): Violation[] {
-  const holders = new Set(copies.map(({ storeId }) => storeId));
-  const home = new Set(copies.flatMap(({ record }) => homeOf(record)));
-  return [...home]
-    .filter((store) => stores.has(store) && !holders.has(store))
-    .map((store) => ({
-      rule: 'missing_copy',
-      detail: `home store ${store.slice(0, 8)} has no copy of ${short(id)}`,
-    }));
-}
 
 function differing(id: string, copies: readonly Replicated[]): Violation[] {
   const violations: Violation[] = [];
@@ -118,7 +103,9 @@ const finalsStay: Checker = (evidence, { strict }) => {
     const key = `${host} ${id}`;
     if (final === undefined) {
       const before = byHost.get(key);
-      if (before !== undefined && isHome(host, id)) {
+      // A copy that was destroyed comes back by and by, the older version of a partner perhaps first.
+      const isDestroyed = evidence.destroyed.get(id)?.has(storeOf.get(host) ?? '') === true;
+      if (before !== undefined && isHome(host, id) && !isDestroyed) {
         const detail = `${host} showed ${short(id)} as ${before} and at ${atMs} as not final`;
         violations.push({ rule: 'final_taken_back', detail });
       }
@@ -155,8 +142,6 @@ function runsByTask(evidence: Evidence): Map<string, OutsideRun[]> {
   return byTask;
 }
 
-const CAUSES_OF_ANOTHER_START = new Set(['failed', 'timeout', 'lost', 'interrupted']);
-
 /** Whether the owner that placed `after` could not know of `before`: the history shows both. */
 function areConcurrent(evidence: Evidence, before: Attempt, after: Attempt): boolean {
   const copies = [...evidence.replicas.values()].flat();
@@ -165,10 +150,6 @@ function areConcurrent(evidence: Evidence, before: Attempt, after: Attempt): boo
   const placedMs = known?.get(after.start.run_id) ?? Number.POSITIVE_INFINITY;
   return (known?.get(before.start.run_id) ?? Number.POSITIVE_INFINITY) > placedMs;
 }
-
-const overlap = (a: OutsideRun, b: OutsideRun): boolean =>
-  a.startedMs < (b.endedMs ?? Number.POSITIVE_INFINITY) &&
-  b.startedMs < (a.endedMs ?? Number.POSITIVE_INFINITY);
 
 /** Every start is in the history; a second one has a cause there, and is marked when it may have overlapped. */
 const startsHaveCauses: Checker = (evidence, { strict }) => {
@@ -206,19 +187,20 @@ function judgeSecond(
 ): Violation[] {
   const what = `run ${after.run.runId} of ${short(id)} (attempt ${after.attempt.start.n}) on ${after.run.host}`;
   const out = before.attempt.ends[0]?.out ?? 'open';
-  const hasCause = before.attempt.ends.some((end) => CAUSES_OF_ANOTHER_START.has(end.out));
-  const violations: Violation[] = [];
-  if (before.run.runId === after.run.runId)
-    violations.push({ rule: 'same_run_twice', detail: `${what} was started twice` });
-  if (!hasCause && !concurrent) {
-    const detail = `${what} although ${before.run.runId} is ${out}`;
-    violations.push({ rule: 'started_again', detail });
-  }
-  if (overlap(before.run, after.run) && !after.attempt.start.dbl && !concurrent) {
-    const detail = `${what} overlaps ${before.run.runId} on ${before.run.host} and is not marked`;
-    violations.push({ rule: 'unmarked_double', detail });
-  }
-  return violations;
+  const texts: Readonly<Record<StartFault, string>> = {
+    same_run_twice: `${what} was started twice`,
+    started_again: `${what} although ${before.run.runId} is ${out}`,
+    unmarked_double: `${what} overlaps ${before.run.runId} on ${before.run.host} and is not marked`,
+  };
+  const seen = ({ run, attempt }: typeof before): StartSeen => ({
+    ...run,
+    outcomes: attempt.ends.map((end) => end.out),
+    possiblyDouble: attempt.start.dbl,
+  });
+  return faultsOfSecondStart(seen(before), seen(after), concurrent).map((rule) => ({
+    rule,
+    detail: texts[rule],
+  }));
 }
 
 /** By then the end of a run that is in reach lies on W stores: slow disks and a slow network included. */
@@ -275,6 +257,21 @@ const nothingRunsOn: Checker = (evidence, { strict, strayMsMax }) => {
   });
 };
 
+/** A takeover, the repeated order and the grace of the kill. */
+const CANCEL_MS_MAX = 10_000;
+
+/** What runs ends soon after its cancel was acknowledged, whoever owns it then. */
+const cancelsAreObeyed: Checker = ({ submits, runs, endMs }, { strict }) => {
+  if (!strict) return [];
+  const canceled = new Map(submits.map(({ id, canceledMs }) => [id, canceledMs]));
+  return runs.flatMap((run) => {
+    const canceledMs = canceled.get(run.taskId) ?? Number.POSITIVE_INFINITY;
+    if ((run.endedMs ?? endMs) <= canceledMs + CANCEL_MS_MAX) return [];
+    const detail = `run ${run.runId} of ${short(run.taskId)} on ${run.host} went on long after the cancel`;
+    return [{ rule: 'cancel_ignored', detail }];
+  });
+};
+
 /** The accepted result is that of a run that really ended so, and the final follows from what the task asked for. */
 const resultsAreTrue: Checker = (evidence, { strict }) => {
   const tasks = tasksOf(evidence);
@@ -308,7 +305,8 @@ function judgeResult(
     const detail = `${what} after ${failedRuns} failures of ${submitted.attempts}`;
     violations.push({ rule: 'false_failure', detail });
   }
-  if (final?.state === 'canceled' && !submitted.canceled)
+  const isDuplicate = submitted.key !== undefined && final?.reason === 'duplicate';
+  if (final?.state === 'canceled' && !submitted.canceled && !isDuplicate)
     violations.push({ rule: 'false_cancel', detail: `${what}, and nobody canceled it` });
   // What failed by itself in the moment between its daemon's death and the guardian's kill is a loss.
   const failures = task.attempts.filter(({ ends }) => ends[0]?.out === 'failed').length;
@@ -336,6 +334,34 @@ const viewsAgree: Checker = ({ viewHashes, members }) => {
 const nobodyGaveUp: Checker = ({ fatals }) =>
   fatals.map(({ host, why }) => ({ rule: 'fatal', detail: `${host}: ${why}` }));
 
+/** Every step was right by itself, whatever later ones have healed. Each rule speaks once. */
+const stepsHold: Checker = ({ steps }, { strict }) => {
+  const rules = new Map<string, Violation>();
+  for (const { rule, detail, within } of steps)
+    if ((strict || within === 'any') && !rules.has(rule)) rules.set(rule, { rule, detail });
+  return [...rules.values()];
+};
+
+/** Where nothing parts the mesh, a dedupe key has one task at a time. */
+const keysHaveOneTask: Checker = (evidence, { strict }) => {
+  if (!strict) return [];
+  const tasks = tasksOf(evidence);
+  const finals = finalTimes(evidence);
+  const keyed = acknowledged(evidence).filter(({ key }) => key !== undefined);
+  return keyed.flatMap((first) =>
+    keyed.flatMap((second) => {
+      const isLater = (first.answeredMs ?? Number.POSITIVE_INFINITY) < (second.askedMs ?? 0);
+      const isSame = first.key === second.key && first.id !== second.id;
+      const wasOver =
+        (finals.get(first.id) ?? Number.POSITIVE_INFINITY) <= (second.answeredMs ?? 0);
+      const { state, dup } = tasks.get(second.id)?.final ?? {};
+      if (!isLater || !isSame || wasOver || (state === 'canceled' && dup !== undefined)) return [];
+      const detail = `${short(second.id)} was taken under the key of ${short(first.id)}, which was not over`;
+      return [{ rule: 'key_twice', detail }];
+    }),
+  );
+};
+
 export const CHECKERS: Readonly<Record<string, Checker>> = {
   keepsAcknowledged,
   copiesAgree,
@@ -346,7 +372,18 @@ export const CHECKERS: Readonly<Record<string, Checker>> = {
   resultsAreTrue,
   viewsAgree,
   nobodyGaveUp,
+  cancelsAreObeyed,
+  stepsHold,
+  keysHaveOneTask,
 };
 
-export const check = (evidence: Evidence, options: CheckOptions): Violation[] =>
-  Object.values(CHECKERS).flatMap((checker) => checker(evidence, options));
+export function check(evidence: Evidence, options: CheckOptions): Violation[] {
+  const beyond = beyondPromise(evidence);
+  const covered = {
+    ...evidence,
+    submits: evidence.submits.filter(({ id }) => id === undefined || !beyond.has(id)),
+    told: evidence.told.filter(({ id }) => !beyond.has(id)),
+    runs: evidence.runs.filter(({ taskId }) => !beyond.has(taskId)),
+  };
+  return Object.values(CHECKERS).flatMap((checker) => checker(covered, options));
+}

@@ -1,13 +1,20 @@
 /** The clients of a story: they submit, wait, cancel and read through random peers, and ask again when nobody answers. */
 import type { SubmitInput } from '../api/task.ts';
-import { type Random, randomBelow } from '../base/random.ts';
+import { type Random, randomBelow, SeededRandom } from '../base/random.ts';
 import { argvOf } from './commands.ts';
 import type { Submitted } from './evidence.ts';
 import { between, pick, type ScenarioOptions } from './options.ts';
+import { Reads } from './reads.ts';
 import { WORKER_TYPE } from './sim-worker.ts';
 import type { World } from './world.ts';
 
 const RETRY_AFTER_MS = 6_000;
+/** So few that tasks of one key often meet. */
+const DEDUPE_KEYS = 3;
+/** A silent peer is convicted after 7 s, or 14. */
+const LONG_MS = 15_000;
+/** A client reads a task, or lists all, within so long after a submit. */
+const READ_AFTER_MS_MAX = 10_000;
 
 export interface ClientDeps {
   readonly world: World;
@@ -20,9 +27,18 @@ export interface ClientDeps {
 
 export class Clients {
   readonly #deps: ClientDeps;
+  readonly #reads: Reads;
+  /** Of keys and reads: without them a story would be the same. */
+  readonly #extra: Random;
 
   constructor(deps: ClientDeps) {
     this.#deps = deps;
+    this.#reads = new Reads(deps.world);
+    this.#extra = new SeededRandom(`reads ${deps.options.seed}`);
+    // Clients whose daemon was away are the first to come back.
+    deps.world.onUp = (i) => {
+      if (!deps.world.isOver && randomBelow(this.#extra, 2) === 0) this.submit(i);
+    };
   }
 
   /** Hosts whose daemon runs and answers, by number. */
@@ -32,15 +48,25 @@ export class Clients {
     );
   }
 
-  #drawTask(): { input: SubmitInput; about: Pick<Submitted, 'kind' | 'attempts' | 'failures'> } {
+  #drawTask(): {
+    input: SubmitInput;
+    about: Pick<Submitted, 'kind' | 'attempts' | 'failures' | 'key'>;
+  } {
     const { random, options } = this.#deps;
-    const durationMs = randomBelow(random, options.taskMsMax);
+    // Now and then one that outlasts a conviction: what is given up while it runs.
+    const moreMs = randomBelow(this.#extra, 12) === 0 ? LONG_MS : 0;
+    const durationMs = randomBelow(random, options.taskMsMax) + moreMs;
     const attempts = randomBelow(random, 3) === 0 ? between(random, 2, 3) : 1;
     const failures = randomBelow(random, 5) === 0 ? between(random, 1, 3) : 0;
     const isDelayed = randomBelow(random, 6) === 0;
     const isBackedOff = randomBelow(random, 2) === 0;
+    const keyed =
+      randomBelow(this.#extra, 8) === 0
+        ? { key: `key ${randomBelow(this.#extra, DEDUPE_KEYS)}` }
+        : {};
     const common: SubmitInput = {
       attempts,
+      ...('key' in keyed ? { dedupe_key: keyed.key } : {}),
       priority: randomBelow(random, 3),
       ...(isDelayed ? { delay_ms: randomBelow(random, 8_000) } : {}),
       ...(isBackedOff
@@ -50,21 +76,22 @@ export class Clients {
     if (options.workers > 0 && randomBelow(random, 4) === 0) {
       return {
         input: { ...common, type: WORKER_TYPE, payload: { ms: durationMs, failures } },
-        about: { kind: 'worker', attempts, failures },
+        about: { kind: 'worker', attempts, failures, ...keyed },
       };
     }
     const argv = argvOf({ durationMs, failures, isDeaf: randomBelow(random, 10) === 0 });
     return {
       input: { ...common, exec: { argv, cwd: '/work' } },
-      about: { kind: 'exec', attempts, failures },
+      about: { kind: 'exec', attempts, failures, ...keyed },
     };
   }
 
-  submit(): void {
+  submit(at?: number): void {
     const { world, random, later } = this.#deps;
-    const i = pick(random, this.#up());
+    const i = at ?? pick(random, this.#up());
     const { input, about } = this.#drawTask();
     const isReserved = randomBelow(random, 3) === 0;
+    later(randomBelow(this.#extra, READ_AFTER_MS_MAX), () => this.#readSome());
     if (i === undefined) return;
     const id = isReserved ? world.peer(i).tasks.submitter.reserve(1).ids[0] : undefined;
     const request = id === undefined ? input : { ...input, id };
@@ -77,12 +104,22 @@ export class Clients {
   #retry(request: SubmitInput, submitted: Submitted): void {
     const { world, random, later, count } = this.#deps;
     later(RETRY_AFTER_MS, () => {
-      if (submitted.outcome === 'acknowledged') return;
+      if (submitted.outcome === 'acknowledged' || submitted.outcome === 'existing') return;
       const i = pick(random, this.#up());
       if (i === undefined) return;
       count('retried');
       world.submitAgain(i, request, submitted);
     });
+  }
+
+  #readSome(): void {
+    const i = pick(this.#extra, this.#up());
+    const id = pick(this.#extra, this.acknowledged())?.id;
+    const what = randomBelow(this.#extra, 6);
+    if (i === undefined || id === undefined) return;
+    if (what === 0) this.#reads.list(i);
+    else this.#reads.get(i, id);
+    this.#deps.count(what === 0 ? 'lists' : 'reads');
   }
 
   acknowledged(): Submitted[] {

@@ -90,6 +90,19 @@ export class SimDisk {
     this.restore([]);
   }
 
+  /** Turns one bit of what lies on the disk; answers the key whose value it belongs to, none if nothing lies there. */
+  flipBit(random: Random): string | undefined {
+    const entries = this.#durable.entries().filter(([, value]) => value.length > 0);
+    const entry = entries[randomBelow(random, Math.max(1, entries.length))];
+    if (entry === undefined) return undefined;
+    const [key, value] = entry;
+    const flipped = value.slice();
+    const at = randomBelow(random, flipped.length);
+    flipped[at] = (flipped[at] ?? 0) ^ (1 << randomBelow(random, 8));
+    this.#durable.set(key, flipped);
+    return key;
+  }
+
   /** For the store alone. */
   read(): SortedMap<Uint8Array> {
     return this.#durable;

@@ -25,8 +25,16 @@ export interface Submitted {
   readonly number: number;
   /** Known after the answer, or before it when the client reserved it. */
   id: string | undefined;
-  /** refused: surely not stored. unknown: no answer, or too few copies. */
-  outcome: 'open' | 'acknowledged' | 'refused' | 'unknown';
+  /**
+   * refused: surely not stored. existing: another task has its dedupe key, and nothing was stored for it. unknown: no
+   * answer, or too few copies.
+   */
+  outcome: 'open' | 'acknowledged' | 'refused' | 'existing' | 'unknown';
+  /** When it was sent first, and when its client first had an answer. */
+  readonly askedMs?: number;
+  answeredMs?: number;
+  /** Its dedupe key. */
+  readonly key?: string;
   detail: string;
   readonly kind: 'exec' | 'worker';
   /** Failures of the command that the task allows. */
@@ -34,6 +42,8 @@ export interface Submitted {
   /** How many of its attempts the command fails. */
   readonly failures: number;
   canceled: boolean;
+  /** When the wish was acknowledged. */
+  canceledMs?: number;
 }
 
 /** A request under way at one boot of a host's daemon. */
@@ -94,12 +104,31 @@ export interface Evidence {
   readonly members: readonly MemberSeen[];
   /** What ended a daemon that nobody had asked to end. */
   readonly fatals: readonly { readonly host: string; readonly why: string }[];
+  /** Steps that broke a rule when they were made. */
+  readonly steps: readonly StepViolation[];
   readonly cuts: readonly Cut[];
+  /** By record: stores whose copy of it a fault destroyed, or took back to an older version. */
+  readonly destroyed: ReadonlyMap<string, ReadonlySet<string>>;
   readonly endMs: number;
+}
+
+export function noteDestroyed(
+  destroyed: Map<string, Set<string>>,
+  id: string,
+  storeId: string,
+): void {
+  const stores = destroyed.get(id) ?? new Set<string>();
+  destroyed.set(id, stores);
+  stores.add(storeId);
 }
 
 export interface Violation {
   /** The invariant's short name. */
   readonly rule: string;
   readonly detail: string;
+}
+
+export interface StepViolation extends Violation {
+  /** The worlds in which it is one. */
+  readonly within: 'any' | 'strict';
 }

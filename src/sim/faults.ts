@@ -34,6 +34,7 @@ const SLOW_MS_MAX = 1_500;
 const LOSSY_MAX = 0.5;
 const FLAPS_MAX = 6;
 const AMBUSH_MS_MAX = 5;
+const BACKUP_AGE_MS_MAX = 15_000;
 
 const running = ({ world }: Trouble): number[] =>
   world.hosts.flatMap((host, i) => (host.state === 'up' && !host.isFrozen ? [i] : []));
@@ -148,6 +149,34 @@ export const FAULTS = {
       };
       return true;
     }),
+  },
+  restart_old_data: {
+    what: 'kill -9, and a start with an older copy of store/, taken at some moment of the story',
+    strike: withOne((trouble, i) => {
+      const { world, random, later } = trouble;
+      const host = world.host(i);
+      const image = host.disk.snapshot();
+      later(between(random, 100, BACKUP_AGE_MS_MAX), () => {
+        if (world.isOver || host.state !== 'up') return;
+        world.crash(i);
+        host.putBack(image);
+        later(pauseMs(trouble), () => restart(trouble, i));
+      });
+      return true;
+    }),
+  },
+  restart_no_data: {
+    what: 'kill -9, and a start with an empty store/; identity/ is kept',
+    strike: withOne((trouble, i) => {
+      trouble.world.crash(i);
+      trouble.world.host(i).putBack([]);
+      trouble.later(pauseMs(trouble), () => restart(trouble, i));
+      return true;
+    }),
+  },
+  bit_flip: {
+    what: 'one bit of one value on a disk turns',
+    strike: withOne((trouble, i) => trouble.world.host(i).flipBit(trouble.random)),
   },
   stop: {
     what: 'SIGTERM, and a later start',

@@ -4,23 +4,29 @@
  * to the world's clock; everything else belongs to the incarnation and ends with it.
  */
 import type { Config } from '../api/config.ts';
-import type { LogFields, LogLevel } from '../base/telemetry.ts';
+import type { Random } from '../base/random.ts';
+import type { LogFields, Logger, LogLevel } from '../base/telemetry.ts';
 import { HANDLER_FAILED } from '../peer/messenger.ts';
 import { Peer } from '../peer/peer.ts';
+import { renewStore } from '../peer/renew-store.ts';
+import type { Ports } from '../ports/index.ts';
 import { prefixEnd } from '../ports/store.ts';
-import { clockOf, decodeRecordBytes, factsBeyond, type RecordState } from '../records/record.ts';
+import { clockOf, factsBeyond, type RecordState } from '../records/record.ts';
+import type { LoadError } from '../records/store-identity.ts';
 import { taskOf } from '../tasks/task.ts';
 import type { OwnedClock, SimClock, Skew } from './clock.ts';
 import { commandOf } from './commands.ts';
-import { SimDisk } from './disk.ts';
-import type { OutsideRun, ShownFinal, Told } from './evidence.ts';
+import { type DiskImage, SimDisk } from './disk.ts';
+import { noteDestroyed, type OutsideRun, type ShownFinal, type Told } from './evidence.ts';
 import { Freezer } from './freezer.ts';
 import { createSimIdentity } from './identity.ts';
 import type { SimNetworkHub } from './network-hub.ts';
+import { lostBy, readRecord, storeOn } from './on-disk.ts';
 import { SimMachine } from './processes.ts';
 import { SimRandom } from './random.ts';
 import { SimWorker } from './sim-worker.ts';
 import { SimSpool } from './spool.ts';
+import type { Actor, Steps } from './steps.ts';
 import type { TraceHash } from './trace.ts';
 import { TracedClock, tracedIdentity } from './traced-ports.ts';
 
@@ -44,6 +50,9 @@ export interface HostDeps {
   /** The store of this host knows now that the attempt was placed. */
   readonly onKnown: (host: string, runId: string) => void;
   readonly onFatal: (host: string, why: string) => void;
+  /** By record: stores whose copy of it a fault destroyed. */
+  readonly destroyed: Map<string, Set<string>>;
+  readonly steps: Steps;
 }
 
 /** starting and stopping may last; a crash may come in the middle of either. */
@@ -67,6 +76,7 @@ export class SimHost {
   #freezer: Freezer | undefined;
   #clock: OwnedClock | undefined;
   #wallOffsetMs = 0;
+  #frozenMs = 0;
 
   constructor(index: number, deps: HostDeps) {
     const { clock, trace, seed } = deps;
@@ -124,8 +134,17 @@ export class SimHost {
     return this.disk
       .read()
       .range('r/', prefixEnd('r/'), Number.MAX_SAFE_INTEGER, false)
-      .map(([, value]) => decodeRecordBytes(value))
+      .map(([key, value]) => readRecord(key, value))
       .filter((record) => record?.kind === 'task') as RecordState[];
+  }
+
+  /** One of them, as `records`. */
+  durable(id: string): RecordState | undefined {
+    return readRecord(`r/${id}`, this.disk.read().get(`r/${id}`));
+  }
+
+  isBuried(id: string): boolean {
+    return this.disk.read().get(`t/${id}`) !== undefined;
   }
 
   get state(): HostState {
@@ -147,9 +166,9 @@ export class SimHost {
 
   /**
    * Starts the daemon; does not resolve when it is killed meanwhile. False: it found its disk full or broken, said so
-   * and ended, and whoever looks after it starts it again.
+   * and ended, and whoever looks after it starts it again. With `refusal` its store gets another id first.
    */
-  async start(): Promise<boolean> {
+  async start(refusal?: string): Promise<boolean> {
     if (this.#state !== 'down') throw new Error(`${this.name} is ${this.#state}`);
     const { clock, hub, trace, seed, config, slots, skew } = this.#deps;
     this.#state = 'starting';
@@ -160,26 +179,31 @@ export class SimHost {
     const freezer = new Freezer(this.#clock);
     this.#freezer = freezer;
     const ownClock = new TracedClock(freezer.clock(), trace.for(this.#tag));
-    const created = await Peer.create(
-      {
-        clock: ownClock,
-        random: new SimRandom(`${this.#tag} ${seed}`, trace.for(this.#tag)),
-        identity: tracedIdentity(this.#identity, trace.for(this.#tag)),
-        network: freezer.network(hub.createNetwork(this.#identity, ownClock)),
-        identityStore: freezer.store(this.#identityDisk.openStore()),
-        store: freezer.store(this.disk.openStore()),
-        processes: freezer.processes(this.#machine.openProcesses()),
-        spool: this.#spool,
-      },
-      {
-        config: { ...config, name: this.name },
-        log: { log: (level, message, fields) => this.#note(level, message, fields) },
-        version: 'sim',
-        slots,
-        socket: `/run/${this.name}`,
-        onFatal: (why) => this.#deps.onFatal(this.name, why),
-      },
-    );
+    const ports: Ports = {
+      clock: ownClock,
+      random: new SimRandom(`${this.#tag} ${seed}`, trace.for(this.#tag)),
+      identity: tracedIdentity(this.#identity, trace.for(this.#tag)),
+      network: freezer.network(hub.createNetwork(this.#identity, ownClock)),
+      identityStore: freezer.store(this.#identityDisk.openStore()),
+      store: freezer.store(this.disk.openStore()),
+      processes: freezer.processes(this.#machine.openProcesses()),
+      spool: this.#spool,
+    };
+    const log: Logger = { log: (level, message, fields) => this.#note(level, message, fields) };
+    if (refusal !== undefined) {
+      const { tombstone_ttl: tombstoneTtlMs } = config;
+      const renewed = await renewStore(ports, { why: refusal, log, tombstoneTtlMs });
+      if (!renewed.ok) return this.#didNotStart(renewed.error);
+    }
+    const created = await Peer.create(ports, {
+      config: { ...config, name: this.name },
+      log,
+      version: 'sim',
+      slots,
+      socket: `/run/${this.name}`,
+      onFatal: (why) => this.#deps.onFatal(this.name, why),
+      onRefused: (why) => this.#deps.clock.after(0, () => void this.#renew(boot, why)),
+    });
     if (!created.ok) return this.#didNotStart(created.error);
     const peer = created.value;
     this.#peer = peer;
@@ -191,12 +215,53 @@ export class SimHost {
     return true;
   }
 
-  #didNotStart(why: string): boolean {
-    this.#note('error', 'did not start', { why });
-    if (!this.disk.isTroubled && !this.#identityDisk.isTroubled)
-      throw new Error(`${this.name} was not created: ${why}`);
+  #didNotStart({ code, detail }: LoadError): boolean {
+    this.#note('error', 'did not start', { code, why: detail });
+    const isTroubled = this.disk.isTroubled || this.#identityDisk.isTroubled;
+    if (code !== 'corrupt' && !isTroubled)
+      throw new Error(`${this.name} was not created: ${detail}`);
     this.crash();
+    // The daemon sets such a store aside, and begins with an empty one.
+    if (code === 'corrupt') this.putBack([]);
     return false;
+  }
+
+  /** The daemon makes its store another one, as the mesh demands, and goes on with that. */
+  async #renew(boot: number, why: string): Promise<void> {
+    const peer = this.#peer;
+    if (this.#state !== 'up' || this.#boot !== boot || peer === undefined) return;
+    this.#deps.trace.add(`${this.name} renew`, [boot, why]);
+    this.#deps.steps.refused(this.name, why);
+    this.#state = 'stopping';
+    await peer.abandon();
+    this.#end();
+    if (!(await this.start(why))) this.#startLater();
+  }
+
+  #startLater(): void {
+    this.#deps.clock.after(1_000, () => {
+      if (this.#state !== 'down') return;
+      void this.start().then((isUp) => {
+        if (!isUp) this.#startLater();
+      });
+    });
+  }
+
+  /** Other contents of its disk while it is down; what that destroys is noted. */
+  putBack(image: DiskImage): void {
+    const lost = lostBy(this.disk, image);
+    for (const id of lost) noteDestroyed(this.#deps.destroyed, id, storeOn(this.disk));
+    this.disk.restore(image);
+  }
+
+  /** One bit of what lies on its disk turns. */
+  flipBit(random: Random): boolean {
+    const store = storeOn(this.disk);
+    const key = this.disk.flipBit(random);
+    this.#deps.trace.add(`${this.name} flip`, [key]);
+    if (key?.startsWith('r/') || key?.startsWith('b/'))
+      noteDestroyed(this.#deps.destroyed, key.slice(2), store);
+    return key !== undefined;
   }
 
   #startWorker(peer: Peer, freezer: Freezer): void {
@@ -213,7 +278,21 @@ export class SimHost {
 
   /** Notes what this incarnation shows of each task, when that changes. */
   #listenTo(peer: Peer, boot: number): void {
+    const { steps } = this.#deps;
+    const actor: Actor = {
+      host: this.name,
+      storeId: peer.identity.storeId,
+      shown: new Map(),
+      finished: new Set(),
+      minoritySinceMs: undefined,
+    };
+    peer.membership.onEvent(() => {
+      const statuses = peer.membership.members().map(({ status }) => status);
+      steps.members(actor, statuses);
+    });
+    peer.replica.onGone((record) => steps.gone(actor, record));
     peer.replica.onVisible((after, before) => {
+      steps.visible(actor, after, before);
       for (const { value } of factsBeyond(after, before === undefined ? {} : clockOf(before)))
         if (value.t === 'start') this.#deps.onKnown(this.name, String(value.run_id));
     });
@@ -229,6 +308,7 @@ export class SimHost {
       const text = JSON.stringify([shownFinal, conflicts]);
       if (shown.get(id) === text) return;
       shown.set(id, text);
+      if (final !== undefined) steps.told(actor, id);
       const atMs = this.#deps.clock.nowMs();
       this.#deps.onTold({ atMs, host: this.name, boot, id, final: shownFinal, conflicts });
     });
@@ -238,6 +318,9 @@ export class SimHost {
     const at = this.#deps.clock.nowMs().toFixed(1).padStart(9);
     this.log.push(`${at} ${this.name} ${level} ${message} ${JSON.stringify(fields)}`);
     if (this.log.length > LOG_LINES_MAX) this.log.shift();
+    const [, dead] = /^(\w+) is dead$/.exec(message) ?? [];
+    if (dead !== undefined && String(fields.evidence).startsWith('not heard for'))
+      this.#deps.steps.convicted(this.name, dead);
     if (message !== HANDLER_FAILED) return;
     // On a host it is a line in the log; here it is a mistake that was found.
     this.#deps.clock.after(0, () => {
@@ -272,12 +355,14 @@ export class SimHost {
     if (this.#state === 'down' || this.isFrozen) throw new Error(`${this.name} is not running`);
     this.#deps.trace.add(`${this.name} freeze`, [this.#boot]);
     this.#freezer?.freeze();
+    this.#frozenMs = this.#deps.clock.nowMs();
   }
 
   thaw(): void {
     if (!this.isFrozen) return;
     this.#deps.trace.add(`${this.name} thaw`, [this.#boot]);
     this.#freezer?.thaw();
+    this.#deps.steps.thawed(this.name, this.#deps.clock.nowMs() - this.#frozenMs);
   }
 
   /** SIGTERM: resolves when the daemon has ended; never, when it is killed meanwhile. */
@@ -297,6 +382,7 @@ export class SimHost {
     this.#worker?.die();
     this.#worker = undefined;
     this.#peer = undefined;
+    this.#deps.steps.ended(this.name);
     this.#state = 'down';
   }
 }

@@ -2,7 +2,7 @@
  * Runs the worlds of seeds and says what became of them: the drawn options first, then the verdict; of a failure
  * the story, and on demand a smaller world that still fails.
  */
-import { short } from './checkers.ts';
+import { short } from './copies.ts';
 import { Coverage, FULL_BATCH_SEEDS } from './coverage.ts';
 import { createWorld, type ScenarioOptions } from './options.ts';
 import { optionsOf, type SimRequest, smaller } from './request.ts';

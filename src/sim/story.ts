@@ -2,7 +2,7 @@
  * The shortest useful story of a world that failed: what happened to the task or the member concerned, across all
  * peers, in the order of the one virtual clock, which is an order of cause and effect.
  */
-import { short } from './checkers.ts';
+import { short } from './copies.ts';
 import type { Violation } from './evidence.ts';
 import type { World } from './world.ts';
 

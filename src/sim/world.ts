@@ -11,20 +11,13 @@ import { type SubmitInput, submitSchema } from '../api/task.ts';
 import type { Peer } from '../peer/peer.ts';
 import { taskOf } from '../tasks/task.ts';
 import { SimClock, type Skew } from './clock.ts';
-import type {
-  Asking,
-  Cut,
-  Evidence,
-  MemberSeen,
-  OutsideRun,
-  Replicated,
-  Submitted,
-  Told,
-} from './evidence.ts';
+import type { Asking, Cut, Evidence, OutsideRun, Replicated, Submitted, Told } from './evidence.ts';
+import { evidenceOf } from './evidence-of.ts';
 import { SimHost } from './host.ts';
 import { SimNetworkHub } from './network-hub.ts';
 import { pendingOf } from './pending.ts';
 import { SimRandom } from './random.ts';
+import { Steps } from './steps.ts';
 import { TraceHash } from './trace.ts';
 import { trapGlobals } from './traps.ts';
 import { Wires } from './wires.ts';
@@ -67,16 +60,25 @@ export class World {
   readonly trace: TraceHash;
   readonly hosts: readonly SimHost[];
   readonly wires: Wires;
+  /** Judged when they are made. */
+  readonly steps = new Steps({
+    disks: () => this.hosts,
+    nowMs: () => this.clock.nowMs(),
+    isIntact: () => this.destroyed.size === 0,
+  });
   readonly submits: Submitted[] = [];
   readonly runs: OutsideRun[] = [];
   readonly told: Told[] = [];
   /** Called from inside the peer: may set timers of the world, no more. */
   onTold: ((told: Told) => void) | undefined;
+  /** Called when a restarted daemon serves clients again; it has linked to nobody yet. */
+  onUp: ((i: number) => void) | undefined;
   readonly asking: Asking[] = [];
   readonly waits: Waiting[] = [];
   readonly knownSince = new Map<string, Map<string, number>>();
   readonly fatals: { host: string; why: string }[] = [];
   readonly cuts: Cut[] = [];
+  readonly destroyed = new Map<string, Set<string>>();
   /** What clients and faults did, for a story; `about` is a task. */
   readonly journal: { readonly atMs: number; readonly text: string; readonly about?: string }[] =
     [];
@@ -109,13 +111,18 @@ export class World {
           workers: options.workers ?? 0,
           skew: options.skews?.[i] ?? {},
           diskMsMax: options.diskMsMax ?? DISK_MS_MAX,
-          onRun: (run) => this.runs.push(run),
+          onRun: (run) => {
+            this.runs.push(run);
+            this.steps.started(run.host, run.taskId, run.runId);
+          },
           onTold: (told) => {
             this.told.push(told);
             this.onTold?.(told);
           },
           onKnown: (name, runId) => this.#known(name, runId),
           onFatal: (name, why) => this.#fatal(name, why),
+          destroyed: this.destroyed,
+          steps: this.steps,
         }),
     );
   }
@@ -194,8 +201,10 @@ export class World {
     return this.host(i).start();
   }
 
-  restart(i: number): Promise<boolean> {
-    return this.host(i).start();
+  async restart(i: number): Promise<boolean> {
+    const isUp = await this.host(i).start();
+    if (isUp) this.onUp?.(i);
+    return isUp;
   }
 
   /** kill -9. */
@@ -244,6 +253,7 @@ export class World {
     }
     if (!(await this.runUntil(() => this.isWhole(), JOIN_LIMIT_MS)))
       throw new Error('the mesh did not come together');
+    this.steps.joined();
   }
 
   /** Every daemon runs and sees every other alive and linked. */
@@ -268,7 +278,7 @@ export class World {
   submit(
     i: number,
     input: SubmitInput,
-    about: Pick<Submitted, 'kind' | 'attempts' | 'failures'>,
+    about: Pick<Submitted, 'kind' | 'attempts' | 'failures' | 'key'>,
   ): Submitted {
     const submitted: Submitted = {
       ...about,
@@ -277,6 +287,7 @@ export class World {
       outcome: 'open',
       detail: '',
       canceled: false,
+      askedMs: this.clock.nowMs(),
     };
     this.submits.push(submitted);
     this.submitAgain(i, input, submitted);
@@ -296,10 +307,15 @@ export class World {
         asking.answered = true;
         this.trace.add('client receipt', [number, JSON.stringify(result)]);
         if (submitted.outcome === 'acknowledged') return;
-        if (result.ok) {
+        submitted.answeredMs ??= this.clock.nowMs();
+        if (result.ok && result.value.existing && result.value.stored_on.length === 0) {
+          submitted.outcome = 'existing';
+          submitted.detail = JSON.stringify(result.value);
+        } else if (result.ok) {
           submitted.id = result.value.id;
           submitted.outcome = 'acknowledged';
           submitted.detail = JSON.stringify(result.value);
+          this.steps.acknowledged(name, submitted.id);
           const { stored_on: on } = result.value;
           this.note(
             `${name} acknowledges it to its client: on ${on.length} stores`,
@@ -335,7 +351,12 @@ export class World {
     this.trace.add('client cancel', [number, i]);
     void this.peer(i)
       .tasks.intents.cancel(id, 'test')
-      .then((result) => this.trace.add('client canceled', [number, JSON.stringify(result)]));
+      .then((result) => {
+        this.trace.add('client canceled', [number, JSON.stringify(result)]);
+        if (!result.ok) return;
+        submitted.canceledMs ??= this.clock.nowMs();
+        this.steps.canceled(this.host(i).name, id);
+      });
   }
 
   // ---- what is known at the end ---------------------------------------------------------------------------
@@ -360,25 +381,6 @@ export class World {
   }
 
   evidence(): Evidence {
-    const members = this.hosts.flatMap(({ name, peer }): MemberSeen[] =>
-      (peer?.membership.members() ?? []).map((member) => ({
-        by: name,
-        name: member.name,
-        status: member.status,
-        linked: member.name === name || peer?.membership.linked(member.peerId) === true,
-      })),
-    );
-    return {
-      submits: this.submits,
-      runs: this.runs,
-      told: this.told,
-      knownSince: this.knownSince,
-      replicas: this.replicas(),
-      viewHashes: this.hosts.map(({ peer }) => peer?.membership.viewHash() ?? 'down'),
-      members,
-      fatals: this.fatals,
-      cuts: this.cuts,
-      endMs: this.clock.nowMs(),
-    };
+    return evidenceOf(this);
   }
 }

@@ -64,6 +64,7 @@ export const keyRules = {
   dropAtMs: (record: RecordState): number =>
     record.facts.reduce((latest, fact) => Math.max(latest, Number(fact.value.at)), record.stamp) +
     KEY_TTL_MS,
+  earlierDrop: () => undefined,
 };
 
 interface Claimed {

@@ -57,6 +57,8 @@ export interface ReaderDeps {
   readonly view: MeshView;
   readonly tails: Tails;
   readonly homeOfId: (id: string) => string[];
+  /** Told of every read: the join, and what each store had of it. */
+  readonly onVersions: (joined: RecordState, copies: ReadonlyMap<string, RecordState>) => void;
   /** Why a task that this store owns waits; undefined when it does not own it. */
   readonly waitingReason: (id: string) => string | undefined;
 }
@@ -124,7 +126,7 @@ export class Reader {
   }
 
   async #ask(id: string, blobs: boolean, stores: readonly string[], local: Seen): Promise<Seen> {
-    const { view, messaging } = this.#deps;
+    const { view, messaging, replica } = this.#deps;
     const peers = view
       .peers()
       .filter((peer) => stores.includes(peer.storeId) && peer.linked && !peer.self);
@@ -134,11 +136,15 @@ export class Reader {
       ),
     );
     let { found, stone } = local;
-    for (const answer of answers) {
+    const copies = new Map<string, RecordState>();
+    if (found !== undefined && replica.get(id) !== undefined)
+      copies.set(replica.storeId, found.record);
+    for (const [i, answer] of answers.entries()) {
       if (!answer.ok) continue;
       const other = firstOf(answer.value.items, readFound);
       stone ??= firstOf(answer.value.stones, decodeTombstone);
       if (other === undefined) continue;
+      copies.set(peers[i]?.storeId ?? '', other.record);
       found =
         found === undefined
           ? other
@@ -147,6 +153,7 @@ export class Reader {
               extras: { ...found.extras, ...other.extras },
             };
     }
+    if (found !== undefined && stone === undefined) this.#deps.onVersions(found.record, copies);
     return { found, stone };
   }
 

@@ -10,6 +10,7 @@ import { type Clock, sleep } from '../ports/clock.ts';
 import type { Spool } from '../ports/processes.ts';
 import type { Store } from '../ports/store.ts';
 import type { PartnerSync } from '../records/partner-sync.ts';
+import { ReadRepair } from '../records/read-repair.ts';
 import type { Replica } from '../records/replica.ts';
 import type { Sharing } from '../records/sharing.ts';
 import type { WireMap } from '../wire/envelope.ts';
@@ -22,7 +23,8 @@ import { Intents } from './intents.ts';
 import { Lister } from './listing.ts';
 import type { MeshView } from './mesh-view.ts';
 import { Owner } from './owner.ts';
-import { type Found, Reader } from './reader.ts';
+import { type Found, Reader, type ReaderDeps } from './reader.ts';
+import { Redundancy } from './redundancy.ts';
 import { Resumption } from './resumption.ts';
 import { Retention } from './retention.ts';
 import { serveRuns } from './run-messages.ts';
@@ -77,6 +79,7 @@ export class Tasks {
   readonly #attempts: Attempts;
   readonly #dispatcher: Dispatcher;
   readonly #retention: Retention;
+  readonly #redundancy: Redundancy;
   readonly #dedupe: Dedupe;
   #stopping = false;
   #startedMs: number;
@@ -132,13 +135,14 @@ export class Tasks {
       claimKey: (queue, key, id) => this.#dedupe.claim(queue, key, id),
       isKnown: async (id) => (await this.reader.find(id, false)) !== undefined,
     });
-    this.reader = new Reader({ ...common, homeOfId: (id) => this.submitter.homeOfId(id) });
+    this.reader = new Reader({ ...common, ...this.#finding() });
     this.lister = new Lister(common);
     this.#retention = new Retention({
       ...running,
       countMax: config.retention_count,
       tombstoneTtlMs: config.tombstone_ttl,
     });
+    this.#redundancy = new Redundancy(running);
     const serving = { ...running, owner: this.owner, reader: this.reader };
     serveRuns(serving);
     this.intents = new Intents(serving);
@@ -151,6 +155,15 @@ export class Tasks {
     messaging.onRequest('own.take', (_from, body) => this.#onTake(body));
   }
 
+  /** How records are found, and what becomes of the versions that a search has found. */
+  #finding(): Pick<ReaderDeps, 'homeOfId' | 'onVersions'> {
+    const repair = new ReadRepair({ ...this.#deps, directory: this.#deps.view.directory });
+    return {
+      homeOfId: (id) => this.submitter.homeOfId(id),
+      onVersions: (joined, copies) => repair.saw(joined, copies),
+    };
+  }
+
   start(): void {
     this.#startedMs = this.#deps.clock.nowMs();
     this.#dispatcher.startTimers();
@@ -158,6 +171,7 @@ export class Tasks {
     this.reader.startTimers();
     this.owner.start();
     this.#retention.start();
+    this.#redundancy.start();
     const report = (): void => {
       if (this.#stopping || this.#reporting) return;
       this.#reporting = true;
@@ -181,6 +195,7 @@ export class Tasks {
   /** Members changed: owners may have changed, and free slots. */
   membersChanged(): void {
     this.owner.evaluateAll();
+    this.#redundancy.membersChanged();
     this.#dispatcher.pumpAll();
     this.#dedupe.membersChanged();
   }
@@ -260,6 +275,7 @@ export class Tasks {
     this.reader.close();
     this.#attempts.stop();
     this.#retention.close();
+    this.#redundancy.close();
     this.#dedupe.close();
   }
 }

@@ -41,6 +41,9 @@ export async function sendStart(
 ): Promise<StartAnswer | undefined> {
   const { view, runner, messaging, replica } = deps;
   const { record, fact } = placed;
+  // It was found damaged here, and is being fetched again: without it another command would run.
+  if (record.blobDigest !== '' && replica.blob(record.id) === undefined)
+    return { taken: false, code: 'no_payload' };
   if (credit.peerId === view.self().peerId) {
     return runner.start(orderOf(placed, replica.storeId, replica.blob(record.id)), credit.credit);
   }

@@ -241,6 +241,7 @@ export const taskRules = {
   isReadable: isTaskRecord,
   isFinal: (record: RecordState): boolean => taskOf(record).final !== undefined,
   dropAtMs: (record: RecordState): number | undefined => taskOf(record).dropAt,
+  earlierDrop: (atMs: number) => toWire({ t: 'drop', drop_at: atMs }),
 };
 
 export { toWire };

@@ -10,15 +10,23 @@ const hostOf = (index: number): string => `127.77.0.${index}`;
 /** Nothing is made yet, but for the directory of sockets where DIR is too long a path for them. */
 export async function layOut(
   dir: string,
-  options: { readonly peers: number; readonly hubSocket?: string },
+  options: {
+    readonly peers: number;
+    readonly hubSocket?: string;
+    readonly dataDirs?: Readonly<Record<number, string>>;
+  },
 ): Promise<Omit<NetworkState, 'madeDir'>> {
   const owner = await refOf(process.pid);
   invariant(owner, 'this process is not in /proc');
-  const socketDir = await socketDirFor(join(dir, `peer${options.peers}`, 'covey.sock'));
+  const dataDirs = Object.values(options.dataDirs ?? {});
+  const longest = [join(dir, `peer${options.peers}`), ...dataDirs].reduce((a, b) =>
+    Buffer.byteLength(b) > Buffer.byteLength(a) ? b : a,
+  );
+  const socketDir = await socketDirFor(join(longest, 'covey.sock'));
   const peers: PeerState[] = [];
   for (let index = 1; index <= options.peers; index++) {
     const host = hostOf(index);
-    const dataDir = join(dir, `peer${index}`);
+    const dataDir = options.dataDirs?.[index] ?? join(dir, `peer${index}`);
     peers.push({
       index,
       name: `test${index}`,

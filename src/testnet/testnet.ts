@@ -37,6 +37,8 @@ export interface TestNetworkOptions {
   readonly peers: number;
   /** Default: a fresh one under the temporary directory, removed by `down`. */
   readonly dir?: string;
+  /** Data directories elsewhere than in `dir`, by index; who names one removes it. */
+  readonly dataDirs?: Readonly<Record<number, string>>;
   /** Commands at once on each daemon; default: the daemon's own. */
   readonly slots?: number;
   /** Whether the daemons are joined into one mesh; default yes. */

@@ -114,6 +114,26 @@ describe('the checkers', () => {
     expect(rulesOf({ ...truth, runs: [run, late] })).toContain('started_after_final');
   });
 
+  it('excuse a task that is lost when as many copies were destroyed as its acknowledgement asked for, and no other', () => {
+    const lost = (stores: string[], of = id) => ({
+      ...truth,
+      replicas: new Map(),
+      destroyed: new Map([[of, new Set(stores)]]),
+    });
+    expect(rulesOf(lost(['a']))).toContain('lost');
+    expect(rulesOf(lost(['a', 'b'], 'another'))).toContain('lost');
+    expect(rulesOf(lost(['a', 'b']))).toEqual([]);
+  });
+
+  it('see that a task has fewer copies than the mesh could have', () => {
+    const other = new Map([...truth.replicas, ['other', copies.map((copy) => ({ ...copy }))]]);
+    const [first] = copies;
+    if (first === undefined) throw new Error('a copy');
+    const record = { ...first.record, firstHome: [first.storeId] };
+    const few = new Map([...other, [id, [{ ...first, record }]]]);
+    expect(rulesOf({ ...truth, replicas: few })).toContain('missing_copy');
+  });
+
   it('see a run that goes on', () => {
     expect(rulesOf({ ...truth, runs: [{ ...run, endedMs: undefined }] }, WILD)).toEqual(['stray']);
     const long = { ...run, endedMs: (run.endedMs ?? 0) + 60_000 };

@@ -130,6 +130,7 @@ export class Host {
           bootCount: this.bootCount,
           bootId: this.bootIds.at(-1) ?? '',
           bootIds: this.bootIds,
+          spans: [],
           seq: () => this.seq,
         },
         config,

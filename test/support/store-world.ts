@@ -5,7 +5,9 @@
 import { hash52 } from '../../src/base/hash.ts';
 import { SeededRandom } from '../../src/base/random.ts';
 import { NO_LOAD } from '../../src/membership/types.ts';
+import type { Clock } from '../../src/ports/clock.ts';
 import type { Store } from '../../src/ports/store.ts';
+import { CheckedStore } from '../../src/records/checked-store.ts';
 import type { StoreDirectory } from '../../src/records/directory.ts';
 import { PartnerSync } from '../../src/records/partner-sync.ts';
 import type { RecordState } from '../../src/records/record.ts';
@@ -42,9 +44,15 @@ export class StoreWorld {
   readonly clock = new SimClock();
   readonly mesh = new MemoryMesh(this.clock);
   readonly hosts: StoreHost[] = [];
+  #boots = 0;
   /** Status of members by peer id; alive where nothing is set. */
   readonly status = new Map<string, PeerSight['status']>();
   readonly overrides = new Map<string, Partial<PeerSight>>();
+
+  /** How far the wall clock of a host, by name, goes wrong; may be changed at any time. */
+  readonly wallOffsetMs = new Map<string, number>();
+  /** Merkle trees that a host keeps at once, by name. */
+  readonly treesMax = new Map<string, number>();
 
   static async of(...names: string[]): Promise<StoreWorld> {
     const world = new StoreWorld();
@@ -100,33 +108,49 @@ export class StoreWorld {
     this.status.delete(peerId);
   }
 
+  /** Every boot draws anew, as from a system's source. */
+  #seedOf(name: string): string {
+    this.#boots += 1;
+    const isFirst = !this.hosts.some((host) => host.name === name);
+    return isFirst ? `store ${name}` : `store ${name} ${this.#boots}`;
+  }
+
   async #open(name: string, disk: SimDisk): Promise<StoreHost> {
-    const store = disk.openStore();
-    const identity = await this.run(StoreIdentity.load(store, new SeededRandom(`store ${name}`)));
-    if (!identity.ok) throw new Error(identity.error);
+    const bare = disk.openStore();
+    const store = new CheckedStore(bare);
+    const identity = await this.run(StoreIdentity.load(bare, new SeededRandom(this.#seedOf(name))));
+    if (!identity.ok) throw new Error(identity.error.detail);
     const { storeId } = identity.value;
     const failures: string[] = [];
+    const clock = this.#clockOf(name);
+    const treesMax = this.treesMax.get(name);
     const replica = new Replica({
       store,
       identity: identity.value,
       rules: { task: taskRules, key: keyRules },
       onFailed: (detail) => failures.push(detail),
     });
-    const loaded = replica.load();
-    if (!loaded.ok) throw new Error(loaded.error);
+    replica.load();
     const peerId = `peer-${name}`;
     const messaging = this.mesh.join(peerId);
     const view = this.#viewOf(peerId);
     const sharing = new Sharing({
       replica,
       messaging,
-      clock: this.clock,
+      clock,
       directory: view.directory,
       requestDigest: (record: RecordState) => decodeHeader(record.header)?.digest ?? '',
       enrich: (record) => record,
     });
-    const sync = new PartnerSync({ replica, sharing, messaging, directory: view.directory });
-    sync.load();
+    const sync = new PartnerSync({
+      replica,
+      sharing,
+      messaging,
+      directory: view.directory,
+      clock,
+      ...(treesMax === undefined ? {} : { treesMax }),
+    });
+    await this.run(sync.load());
     const identityOf = identity.value;
     return {
       name,
@@ -141,6 +165,14 @@ export class StoreWorld {
       sync,
       view,
       failures,
+    };
+  }
+
+  #clockOf(name: string): Clock {
+    return {
+      nowMs: () => this.clock.nowMs(),
+      wallMs: () => this.clock.wallMs() + (this.wallOffsetMs.get(name) ?? 0),
+      after: (delayMs, callback) => this.clock.after(delayMs, callback),
     };
   }
 

@@ -28,7 +28,8 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   testnet: ['base', 'api', 'ports', 'client', 'host'],
   cli: ['base', 'api', 'client', 'testnet', 'version.ts'],
   'daemon.ts': [...CONTRACTS, ...LOGIC, 'host', 'version.ts'],
-  'daemon-main.ts': ['base', 'api', 'client', 'host', 'daemon.ts', 'version.ts'],
+  'daemon-join.ts': ['base', 'ports', 'membership', 'peer'],
+  'daemon-main.ts': ['base', 'api', 'client', 'host', 'daemon.ts', 'daemon-join.ts', 'version.ts'],
 };
 
 /** Only the simulator's own verb may load it: the other verbs start in milliseconds. */
@@ -150,7 +151,10 @@ export const ENTRY_POINTS = [
   'src/cli/main.ts',
   'src/testnet/hub-main.ts',
   'src/testnet/demo-main.ts',
+  'src/testnet/chaos-main.ts',
+  'src/testnet/chaos-worker.ts',
   'src/client/index.ts',
+  'src/host/try-store.ts',
 ];
 
 export const roomOf = (file: string): string => file.split('/')[1] ?? '';

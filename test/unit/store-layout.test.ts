@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
 import { prefixEnd, type Store, type StoreOp } from '../../src/ports/store.ts';
+import { CheckedStore } from '../../src/records/checked-store.ts';
 import { LAYOUT, type Layout, migrationOps } from '../../src/records/layout.ts';
 import { StoreIdentity } from '../../src/records/store-identity.ts';
 import { SimClock } from '../../src/sim/clock.ts';
@@ -15,6 +16,7 @@ const text = (bytes: Uint8Array | undefined): unknown => {
 const entries = (store: Pick<Store, 'range'>, prefix: string, limit = 100) =>
   store.range({ from: prefix, to: prefixEnd(prefix), limit });
 
+const FIRST: Layout = { version: 1, migrations: {} };
 /** Layout 2 moved `old/…` to `new/…`; layout 3 counts what lies under `new/`. */
 const LATER: Layout = {
   version: 3,
@@ -35,7 +37,7 @@ class World {
   /** A store of layout 1 with two entries. */
   async prepare(): Promise<Store> {
     const store = this.disk.openStore();
-    await this.settle(StoreIdentity.load(store, new SeededRandom('store'), LAYOUT));
+    await this.settle(StoreIdentity.load(store, new SeededRandom('store'), FIRST));
     await this.settle(
       store.append([
         { put: 'old/a', value: encodeValue('A') },
@@ -107,10 +109,26 @@ test('a newer store is refused with a sentence, and nothing is written', async (
   const before = entries(store, '');
   expect(await world.load(store, LAYOUT)).toEqual({
     ok: false,
-    error:
-      'the store was written by a newer Covey (layout 3, this one knows 1); upgrade this daemon',
+    error: {
+      code: 'newer',
+      detail:
+        'the store was written by a newer Covey (layout 3, this one knows 2); upgrade this daemon',
+    },
   });
   expect(entries(store, '')).toEqual(before);
+});
+
+test('layout 2 adds a checksum to every value, and the counter goes on', async () => {
+  const world = new World();
+  const store = await world.prepare();
+  await world.settle(store.append([{ put: 'm/seq', value: encodeValue(7) }]));
+  const loaded = await world.load(store, LAYOUT);
+  expect(loaded.ok && loaded.value.seq()).toBe(7);
+  const checked = new CheckedStore(store);
+  expect(['old/a', 'old/b'].map((key) => text(checked.get(key)))).toEqual(['A', 'B']);
+  expect(text(checked.get('m/store'))).toMatchObject({ schema_version: 2, boot_count: 2 });
+  expect(checked.damaged()).toEqual([]);
+  expect(await world.load(store, LAYOUT)).toMatchObject({ ok: true, value: { bootCount: 3 } });
 });
 
 test('a gap between two layouts is named', () => {

@@ -1,0 +1,117 @@
+/**
+ * Opening `store/` when what lies there may be no store any more. LMDB maps its file into memory and believes it: a
+ * file that is cut off or overwritten ends the whole process with a signal instead of an answer. So its head is
+ * read before it is opened, and after a start that ended inside the opening a process of its own tries it first.
+ */
+import { spawn } from 'node:child_process';
+import { open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import process from 'node:process';
+import { err, ok, type Result } from '../base/result.ts';
+import { textOf } from './directory-lock.ts';
+
+const DATA_FILE = 'data.mdb';
+/** Lies in the directory while the store is being opened and read for the first time. */
+const MARK_FILE = 'opening';
+const META_PAGES = 2;
+const HEADER_BYTES = 16;
+const MAGIC = 0xbeef_c0de;
+const META_FLAG = 8;
+/** Within a meta page: number, flags, and what LMDB calls mm_magic, md_pad (the size of a page), mm_last_pg. */
+const AT = { flags: 18, magic: 24, pageBytes: 48, lastPage: 144 } as const;
+const PAGE_BYTES_MIN = 512;
+const PAGE_BYTES_MAX = 65_536;
+/** A trial that takes longer reads a large store on a slow disk, and has not fallen over. */
+const TRIAL_MS_MAX = 60_000;
+/** Of one name; a host that has set aside more needs its operator. */
+const ASIDE_MAX = 1_000;
+
+/** Why the file cannot be a store; undefined when it may be one, or is not there. */
+export async function flawOf(directory: string): Promise<string | undefined> {
+  const path = join(directory, DATA_FILE);
+  const info = await stat(path).catch(() => undefined);
+  // A file without content is what a crash in the very first start leaves; LMDB makes a store of it.
+  if (info === undefined || info.size === 0) return undefined;
+  const file = await open(path, 'r');
+  try {
+    const head = Buffer.alloc(META_PAGES * PAGE_BYTES_MAX);
+    const { bytesRead } = await file.read(head, 0, head.length, 0);
+    return flawOfHead(head.subarray(0, bytesRead));
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * LMDB itself wants both meta pages to be in order. Do not compare the size of the file with their last page: a healthy
+ * file may be shorter.
+ */
+export function flawOfHead(head: Buffer): string | undefined {
+  if (head.length < AT.lastPage + 8) return 'it is cut off';
+  const pageBytes = head.readUInt32LE(AT.pageBytes);
+  if (pageBytes < PAGE_BYTES_MIN || pageBytes > PAGE_BYTES_MAX) return 'it is no LMDB file';
+  for (let page = 0; page < META_PAGES; page++) {
+    const meta = head.subarray(page * pageBytes, (page + 1) * pageBytes);
+    if (meta.length < AT.lastPage + HEADER_BYTES) return 'it is cut off';
+    const isMeta = (meta.readUInt16LE(AT.flags) & META_FLAG) !== 0;
+    if (
+      !isMeta ||
+      meta.readUInt32LE(AT.magic) !== MAGIC ||
+      meta.readUInt32LE(AT.pageBytes) !== pageBytes
+    )
+      return 'it is no LMDB file';
+  }
+  return undefined;
+}
+
+/** The directory under a name that tells what it is; answers that name. */
+export async function setAside(directory: string, what: string): Promise<Result<string, string>> {
+  for (let n = 1; n <= ASIDE_MAX; n++) {
+    const aside = `${directory}.${what}-${n}`;
+    const isTaken = await readdir(aside).then(
+      () => true,
+      () => false,
+    );
+    if (isTaken) continue;
+    try {
+      await rename(directory, aside);
+      return ok(aside);
+    } catch (thrown) {
+      return err(`${directory} cannot be set aside: ${textOf(thrown)}`);
+    }
+  }
+  return err(`${directory} cannot be set aside: ${ASIDE_MAX} are already there`);
+}
+
+/** Before the store is opened; `settled` once all of it could be read. */
+export async function markOpening(directory: string): Promise<void> {
+  // A disk without room must not keep the daemon from starting; then a start that fails is tried again as it is.
+  await writeFile(join(directory, MARK_FILE), '').catch(() => undefined);
+}
+
+export async function settled(directory: string): Promise<void> {
+  await rm(join(directory, MARK_FILE), { force: true });
+}
+
+/** The last start ended while it opened this store: whether that was the store's fault. */
+export async function fellOver(directory: string): Promise<boolean> {
+  const mark = await stat(join(directory, MARK_FILE)).catch(() => undefined);
+  return mark !== undefined && !(await isReadable(directory));
+}
+
+/** Reads all of it in another process, whose death says no. */
+function isReadable(directory: string): Promise<boolean> {
+  const program = join(import.meta.dirname, `try-store${import.meta.filename.slice(-3)}`);
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [program, directory], { stdio: 'ignore' });
+    const timer = setTimeout(() => child.kill('SIGKILL'), TRIAL_MS_MAX);
+    let isLate = false;
+    timer.unref();
+    child.on('error', () => resolve(true));
+    child.on('exit', (code, signal) => {
+      clearTimeout(timer);
+      isLate = signal === 'SIGKILL';
+      resolve(isLate || code === 0);
+    });
+  });
+}

@@ -1,0 +1,82 @@
+/** What keeps copies where they belong: rounds of anti-entropy, stand-ins delivered, damaged values fetched again. */
+import type { Logger } from '../base/telemetry.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import type { Random } from '../ports/random.ts';
+import { HANDOFF_ROUND_MAX, type Handoff } from '../records/handoff.ts';
+import type { PartnerSync } from '../records/partner-sync.ts';
+import type { Repair } from '../records/repair.ts';
+import type { Sight } from './sight.ts';
+
+/** What one read finds damaged its neighbours are likely to be too: a moment later they are repaired together. */
+const REPAIR_AFTER_MS = 200;
+/** Pages of stand-ins in one round, while all of a page could be delivered: a store that was renewed holds many. */
+const HANDOFF_PAGES_MAX = 50;
+
+export interface UpkeepDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly sight: Sight;
+  readonly sync: PartnerSync;
+  readonly handoff: Handoff;
+  readonly repair: Repair;
+  readonly intervalMs: number;
+  readonly copiesRequired: number;
+}
+
+export class Upkeep {
+  readonly #deps: UpkeepDeps;
+  #timer: Timer | undefined;
+  #repairTimer: Timer | undefined;
+  #running = false;
+
+  constructor(deps: UpkeepDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    this.#running = true;
+    this.#schedule();
+  }
+
+  stop(): void {
+    this.#running = false;
+    this.#timer?.cancel();
+    this.#repairTimer?.cancel();
+  }
+
+  #schedule(): void {
+    const { clock, random, intervalMs } = this.#deps;
+    const delay = intervalMs * (0.75 + (random.uint32() / 0x1_0000_0000) * 0.5);
+    this.#timer = clock.after(delay, () => {
+      void this.round().then(() => {
+        if (this.#running) this.#schedule();
+      });
+    });
+  }
+
+  /** One round with every partner in reach, and the stand-in copies offered to their homes. */
+  async round(): Promise<void> {
+    const { sight, sync, log, handoff, repair, copiesRequired } = this.#deps;
+    repair.scrub();
+    await repair.round();
+    for (const peer of sight.peers()) {
+      if (peer.self || !peer.linked || !this.#running) continue;
+      const round = await sync.syncWith(peer.storeId);
+      if (round.ok && !round.value.equal) {
+        log.log('debug', 'records were synchronised', { with: peer.name, ...round.value });
+      }
+    }
+    for (let pages = 0; pages < HANDOFF_PAGES_MAX && this.#running; pages++)
+      if ((await handoff.round(copiesRequired)) < HANDOFF_ROUND_MAX) return;
+  }
+
+  /** Something damaged was read. */
+  damaged(): void {
+    if (!this.#running || this.#repairTimer !== undefined) return;
+    this.#repairTimer = this.#deps.clock.after(REPAIR_AFTER_MS, () => {
+      this.#repairTimer = undefined;
+      if (this.#running) void this.#deps.repair.round();
+    });
+  }
+}

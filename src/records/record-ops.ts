@@ -1,0 +1,43 @@
+/** What a change of a record writes and removes beside the record itself: one batch, so that its marks never lie. */
+import type { StoreOp } from '../ports/store.ts';
+import { encodeValue } from '../wire/codec.ts';
+import type { KindRules } from './change.ts';
+import { dropKey } from './drop-times.ts';
+import { entryOps, entryRemoval, sharedEntry } from './partner-index.ts';
+import { encodeRecord, type RecordState, type StoreId } from './record.ts';
+
+const NOTHING = new Uint8Array(0);
+
+export function writeOps(
+  self: StoreId,
+  rules: KindRules,
+  change: {
+    readonly current: RecordState | undefined;
+    readonly next: RecordState | undefined;
+    readonly blob: Uint8Array | undefined;
+  },
+): StoreOp[] {
+  const { current, next, blob } = change;
+  if (next === undefined || next === current) return [];
+  const { id } = next;
+  const dropAt = rules.dropAtMs(next);
+  const ops: StoreOp[] = [
+    { put: `r/${id}`, value: encodeValue(encodeRecord(next)) },
+    ...entryOps(sharedEntry(self, next, dropAt)),
+  ];
+  if (blob !== undefined && blob.length > 0) ops.push({ put: `b/${id}`, value: blob });
+  if (!rules.isFinal(next)) return [...ops, { put: `u/${id}`, value: NOTHING }];
+  ops.push({ del: `u/${id}` });
+  const dropBefore = current === undefined ? undefined : rules.dropAtMs(current);
+  if (dropBefore !== undefined && dropBefore !== dropAt) ops.push({ del: dropKey(dropBefore, id) });
+  if (dropAt !== undefined) ops.push({ put: dropKey(dropAt, id), value: NOTHING });
+  return ops;
+}
+
+export function removalOps(rules: KindRules, record: RecordState): StoreOp[] {
+  const { id } = record;
+  const dropAt = rules.dropAtMs(record);
+  const marks: StoreOp[] = ['r', 'b', 'u', 's'].map((mark) => ({ del: `${mark}/${id}` }));
+  marks.push(entryRemoval(id));
+  return dropAt === undefined ? marks : [...marks, { del: dropKey(dropAt, id) }];
+}

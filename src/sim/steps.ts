@@ -1,0 +1,238 @@
+/**
+ * What must hold of every single step, judged when it is made: a store changes a record, shows how a task ended, lets
+ * a copy go, acknowledges. A mistake in a step is often healed by the next join, and the end state says nothing of it;
+ * but had a disk been lost in between, so had the task.
+ *
+ * What was told is compared with what lies on the disks at that moment, not with what any peer believes.
+ */
+import { digestOf } from '../base/hash.ts';
+import { type Fact, homeOf, type RecordState } from '../records/record.ts';
+import { attemptByRun, currentAttempt, type Task, taskOf } from '../tasks/task.ts';
+import { encodeValue } from '../wire/codec.ts';
+import type { StepViolation } from './evidence.ts';
+
+/** W of a world whose hosts are all configured alike. */
+const COPIES_REQUIRED = 2;
+
+/** After W was lowered somewhere, what was counted by it is on its way for so long at most: a stuck disk included. */
+const LOWERED_MS = 45_000;
+/** A decision of a peer that sees too few is written so soon. */
+const WRITE_MS_MAX = 2_000;
+/** A pause that a peer must have noticed, and how long it then accuses nobody (`heartbeat_pause` and more). */
+const PAUSE_MS_MIN = 5_000;
+const QUIET_MS = 2_000;
+
+/** What the steps of a world are compared with. */
+export interface Ground {
+  readonly disks: () => readonly Disk[];
+  readonly nowMs: () => number;
+  /** No fault has destroyed anything yet: what was counted is still there. */
+  readonly isIntact: () => boolean;
+}
+
+export interface Disk {
+  readonly name: string;
+  /** The version on its disk, of tasks. */
+  durable(id: string): RecordState | undefined;
+  /** A tombstone of it lies on its disk. */
+  isBuried(id: string): boolean;
+}
+
+/** One incarnation of a host's peer. */
+export interface Actor {
+  readonly host: string;
+  readonly storeId: string;
+  /** What it showed of each record last. */
+  readonly shown: Map<string, RecordState>;
+  /** Tasks whose final this incarnation wrote. */
+  readonly finished: Set<string>;
+  /** Since when it sees fewer than half of the members. */
+  minoritySinceMs: number | undefined;
+}
+
+const dotOf = (fact: Fact): string => `${fact.store}/${fact.seq}`;
+const short = (id: string): string => id.slice(8, 20);
+
+export class Steps {
+  readonly violations: StepViolation[] = [];
+  readonly #ground: Ground;
+  readonly #values = new Map<string, string>();
+  /** When a peer last saw fewer members than W. */
+  #loweredMs = Number.NEGATIVE_INFINITY;
+  readonly #lowered = new Set<string>();
+  readonly #thaws = new Map<string, number>();
+
+  constructor(ground: Ground) {
+    this.#ground = ground;
+  }
+
+  #disk(host: string): Disk | undefined {
+    return this.#ground.disks().find(({ name }) => name === host);
+  }
+
+  /** All hosts are members now: W is what it will be, and nothing was counted before. */
+  joined(): void {
+    this.#loweredMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** A daemon ended, or sees enough members again. */
+  ended(host: string): void {
+    if (this.#lowered.delete(host)) this.#loweredMs = this.#ground.nowMs();
+  }
+
+  /** A peer sees its members otherwise than before. */
+  members(actor: Actor, statuses: readonly string[]): void {
+    const now = this.#ground.nowMs();
+    this.ended(actor.host);
+    const present = statuses.filter((status) => status === 'alive' || status === 'suspect').length;
+    if (present < COPIES_REQUIRED) this.#lowered.add(actor.host);
+    const known = statuses.filter((status) => status !== 'left').length;
+    const seen = statuses.filter((status) => status === 'alive').length;
+    if (seen * 2 >= known) actor.minoritySinceMs = undefined;
+    else actor.minoritySinceMs ??= now;
+  }
+
+  /** Whether W has been the same everywhere for long, and all that was ever counted is still there. */
+  get #isSteady(): boolean {
+    const { nowMs, isIntact } = this.#ground;
+    return isIntact() && this.#lowered.size === 0 && nowMs() - this.#loweredMs > LOWERED_MS;
+  }
+
+  /** A peer goes on after it stood still. */
+  thawed(host: string, pausedMs: number): void {
+    if (pausedMs >= PAUSE_MS_MIN) this.#thaws.set(host, this.#ground.nowMs());
+  }
+
+  /** A peer takes a member for dead by its own judgement. */
+  convicted(host: string, member: string): void {
+    const sinceMs = this.#ground.nowMs() - (this.#thaws.get(host) ?? Number.NEGATIVE_INFINITY);
+    const detail = `${host} stood still itself until a moment ago, and takes ${member} for dead`;
+    if (sinceMs < QUIET_MS) this.violate('accused_after_pause', detail);
+  }
+
+  /** A peer is told that its store went back in time. */
+  refused(host: string, why: string): void {
+    if (this.#ground.isIntact()) this.violate('refused_for_nothing', `${host}: ${why}`);
+  }
+
+  /** A peer shows a new version of a record. */
+  visible(actor: Actor, after: RecordState, decidedOn: RecordState | undefined): void {
+    const { host, shown } = actor;
+    const before = shown.get(after.id) ?? decidedOn;
+    shown.set(after.id, after);
+    if (after.kind !== 'task') return;
+    const what = `${short(after.id)} on ${host}`;
+    const dots = new Set(after.facts.map(dotOf));
+    // A destroyed copy comes back by and by, the older version of a partner perhaps first.
+    const isIntact = this.#ground.isIntact();
+    if (isIntact && before?.facts.some((fact) => !dots.has(dotOf(fact))) === true)
+      this.violate('facts_lost', `a version of ${what} lacks facts of the one before`);
+    const known = new Set(before?.facts.map(dotOf));
+    const task = before === undefined ? undefined : taskOf(before);
+    for (const fact of after.facts) {
+      if (known.has(dotOf(fact))) continue;
+      const isNew = this.#noteDot(fact, what);
+      if (fact.store === actor.storeId && fact.value.t === 'final') actor.finished.add(after.id);
+      if (!isNew || fact.store !== actor.storeId || task === undefined) continue;
+      this.#judgeOwn(task, fact, what);
+      this.#judgeLoss(actor, task, fact, what);
+    }
+    this.#judgeDisk(host, after, dots, what);
+  }
+
+  /** The small side of a partition gives up nothing of which it does not know that it ended. */
+  #judgeLoss(actor: Actor, task: Task, { value }: Fact, what: string): void {
+    // Of a worker's handler, which outlives its daemon, nothing is ever proven.
+    const isCommand = task.header.argv !== undefined;
+    const isLoss = isCommand && value.t === 'end' && value.out === 'lost' && value.proven !== true;
+    const sinceMs = this.#ground.nowMs() - (actor.minoritySinceMs ?? Number.POSITIVE_INFINITY);
+    if (isLoss && sinceMs > WRITE_MS_MAX)
+      this.violate('minority_loss', `run ${value.run_id} of ${what}, which sees a minority`);
+  }
+
+  /** One dot has one value, wherever it is seen. True: it was never seen before. */
+  #noteDot(fact: Fact, what: string): boolean {
+    const dot = dotOf(fact);
+    const digest = digestOf(encodeValue(fact.value));
+    const known = this.#values.get(dot);
+    if (known === undefined) this.#values.set(dot, digest);
+    else if (known !== digest)
+      this.violate('dot_reused', `the dot ${dot} has another value in ${what}`);
+    return known === undefined;
+  }
+
+  /** Durable before visible. */
+  #judgeDisk(host: string, after: RecordState, dots: ReadonlySet<string>, what: string): void {
+    const durable = new Set(this.#disk(host)?.durable(after.id)?.facts.map(dotOf));
+    if ([...dots].some((dot) => !durable.has(dot)))
+      this.violate('shown_before_durable', `${what} is shown and not on its disk`);
+  }
+
+  /** What a store writes itself, it decides on the newest version that it has. */
+  #judgeOwn(before: Task, { value }: Fact, what: string): void {
+    const { t, run_id: runId } = value;
+    if (t !== 'start' && t !== 'end' && t !== 'final') return;
+    if (before.final !== undefined)
+      this.violate('written_after_final', `${what} is final, and a fact '${t}' was added`);
+    if (t === 'start' && currentAttempt(before) !== undefined)
+      this.violate('start_while_open', `run ${runId} of ${what} is placed beside an open one`);
+    if (t === 'start' && before.cancel !== undefined)
+      this.violate('start_after_cancel', `run ${runId} of ${what}, which is canceled`);
+    const attempt = t === 'end' ? attemptByRun(before, String(runId)) : undefined;
+    if (attempt !== undefined && attempt.ends.length > 0)
+      this.violate('second_end', `run ${runId} of ${what} had ended, and ended again`);
+  }
+
+  /** A peer forgot a record. A stand-in does so when W of the home have it. */
+  gone(actor: Actor, record: RecordState): void {
+    actor.shown.delete(record.id);
+    if (record.kind !== 'task' || this.#disk(actor.host)?.isBuried(record.id) === true) return;
+    const copies = this.#copies(record.id, () => true);
+    if (copies < Math.min(COPIES_REQUIRED, homeOf(record).length) && this.#ground.isIntact()) {
+      const detail = `${actor.host} gave up its copy of ${short(record.id)}; ${copies} are left`;
+      this.violate('given_up_early', detail);
+    }
+  }
+
+  /** A peer shows how a task ended. */
+  told({ host, storeId, finished }: Actor, id: string): void {
+    // What an earlier boot wrote and had not brought to W is shown after the restart: known, in docs/simulator.md.
+    const facts = finished.has(id) ? [] : (this.#disk(host)?.durable(id)?.facts ?? []);
+    if (facts.some(({ store, value }) => store === storeId && value.t === 'final')) return;
+    const copies = this.#copies(id, ({ final }) => final !== undefined);
+    this.#demand(copies, 'told_early', `${host} shows the end of ${short(id)}`);
+  }
+
+  acknowledged(host: string, id: string): void {
+    const copies = this.#copies(id, () => true);
+    this.#demand(copies, 'acknowledged_early', `${host} acknowledged ${short(id)}`);
+  }
+
+  canceled(host: string, id: string): void {
+    const copies = this.#copies(id, (task) => (task.cancel ?? task.final) !== undefined);
+    this.#demand(copies, 'canceled_early', `${host} acknowledged the cancel of ${short(id)}`);
+  }
+
+  /** A command or a worker's handler was started. */
+  started(host: string, id: string, runId: string): void {
+    const copies = this.#copies(id, (task) => attemptByRun(task, runId) !== undefined);
+    this.#demand(copies, 'started_early', `${host} started run ${runId} of ${short(id)}`);
+  }
+
+  #demand(copies: number, rule: string, what: string): void {
+    const detail = `${what}, which so many disks have: ${copies}`;
+    if (copies < COPIES_REQUIRED && this.#isSteady) this.violate(rule, detail);
+  }
+
+  /** Disks with a copy of which it holds, or with its tombstone. */
+  #copies(id: string, holds: (task: Task) => boolean): number {
+    return this.#ground.disks().filter((disk) => {
+      const record = disk.durable(id);
+      return record === undefined ? disk.isBuried(id) : holds(taskOf(record));
+    }).length;
+  }
+
+  violate(rule: string, detail: string, within: StepViolation['within'] = 'any'): void {
+    this.violations.push({ rule, detail, within });
+  }
+}

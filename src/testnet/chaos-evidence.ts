@@ -1,0 +1,99 @@
+/**
+ * What a chaos run knows from outside the mesh: which submits were acknowledged, which programs ran from when to when,
+ * what each peer told. Plain data: a test may falsify any of it and must then be contradicted (chaos-checkers.ts).
+ * Times are the host's uptime in milliseconds: shell scripts can read nothing finer without another process.
+ */
+import type { TaskView } from '../api/task.ts';
+
+export type ProgramKind = 'exec' | 'worker';
+
+/** The exit code of a program that fails on purpose. */
+export const FAILS_WITH = 3;
+/** Of a handler that gave up because its attempt was no longer wanted. */
+export const ABORTED_WITH = 4;
+
+/** One start of a command or of a worker's handler, as it wrote itself down. */
+export interface ProgramRun {
+  readonly kind: ProgramKind;
+  readonly taskId: string;
+  readonly attempt: number;
+  readonly runId: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly startedMs: number;
+  /** Whether an earlier run of the task still held its lock; workers have none. */
+  readonly lockWasBusy: boolean;
+  /** Undefined: it was not seen to end. */
+  readonly endedMs: number | undefined;
+  /** Undefined: it did not come to its own end. */
+  readonly exitCode: number | undefined;
+}
+
+export interface Submit {
+  readonly id: string;
+  readonly kind: ProgramKind;
+  /** Failures that the task allows, and attempts that its program fails. */
+  readonly attempts: number;
+  readonly fails: number;
+  /** open: nobody has answered for sure yet. refused: surely not accepted, for a reason that stays. */
+  outcome: 'open' | 'acknowledged' | 'refused';
+  tries: number;
+  detail: string;
+  cancelSent: boolean;
+  acknowledgedMs: number | undefined;
+  /** Of the receipt. */
+  storedOn: readonly string[];
+  required: number;
+}
+
+/** A final that a peer showed to a client. */
+export interface ToldFinal {
+  readonly atMs: number;
+  readonly peer: string;
+  readonly id: string;
+  readonly final: string;
+}
+
+/** A store whose `store/` was removed. */
+export interface Destroyed {
+  readonly peer: string;
+  readonly storeId: string;
+  readonly atMs: number;
+}
+
+/** A time in which peers could not hear of one another's starts: a partition or a frozen daemon. Wall clock. */
+export interface Separation {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+export interface ChaosEvidence {
+  readonly submits: readonly Submit[];
+  readonly runs: readonly ProgramRun[];
+  readonly told: readonly ToldFinal[];
+  /** At the end: peer, then task. A peer that did not answer is not in it. */
+  readonly views: ReadonlyMap<string, ReadonlyMap<string, TaskView>>;
+  /** Of tasks that were started more than once: outcomes of attempts in the full history, as `n outcome`. */
+  readonly histories: ReadonlyMap<string, readonly string[]>;
+  readonly separations: readonly Separation[];
+  readonly destroyed: readonly Destroyed[];
+  /** Processes of commands that still ran when every task was final. */
+  readonly leftRunning: readonly string[];
+  /** Daemons that ended or did not start, though nobody meant them to. */
+  readonly gaveUp: readonly string[];
+}
+
+/** What must agree everywhere and for ever: how the task ended, by which run, with what result. */
+export function finalOf(view: TaskView): string | undefined {
+  if (!['completed', 'failed', 'canceled', 'expired'].includes(view.state)) return undefined;
+  const run = view.attempts.find(({ accepted }) => accepted)?.run_id ?? '-';
+  return `${view.state} ${run} ${outputOf(view)}`;
+}
+
+/** The result as text: what a command printed, or what a handler returned. */
+export const outputOf = (view: TaskView): string =>
+  view.state !== 'completed'
+    ? ''
+    : typeof view.stdout === 'string'
+      ? view.stdout
+      : JSON.stringify(view.result ?? null);

@@ -1,0 +1,77 @@
+/** A damaged record is not held until it was fetched again, and nobody counts on the copy meanwhile. */
+import { expect, test } from 'vitest';
+import { SeededRandom } from '../../src/base/random.ts';
+import { CheckedStore } from '../../src/records/checked-store.ts';
+import type { RecordState } from '../../src/records/record.ts';
+import { Repair } from '../../src/records/repair.ts';
+import { type StoreHost, StoreWorld } from '../support/store-world.ts';
+import { factOf, finalOf, newRecord, withFacts } from '../support/task-records.ts';
+
+const lines: string[] = [];
+
+function repairOf({ store, replica, sharing, view }: StoreHost) {
+  if (!(store instanceof CheckedStore)) throw new Error('the store has no checksums');
+  const log = { log: (_: string, message: string) => lines.push(message) };
+  const { directory } = view;
+  const recount = () => replica.recount();
+  return { store, repair: new Repair({ store, replica, sharing, directory, log, recount }) };
+}
+
+const finalRecord = (...hosts: StoreHost[]): RecordState => {
+  const [first] = hosts;
+  if (first === undefined) throw new Error('a record has a home');
+  const home = hosts.map(({ storeId }) => storeId).sort();
+  return withFacts(newRecord(home), factOf(first.storeId, 1, finalOf()));
+};
+
+const take = (world: StoreWorld, host: StoreHost, record: RecordState) =>
+  world.run(host.sharing.accept({ record, blob: undefined, fresh: false, standIn: false }));
+
+/** Turns bits until the value is damaged. */
+function damage(host: StoreHost, key: string): void {
+  const random = new SeededRandom('flip');
+  while (host.store.get(key) !== undefined) host.disk.flipBit(random);
+}
+
+test('it is fetched again from a partner, and is no copy before', async () => {
+  const world = await StoreWorld.of('a', 'b');
+  const [a, b] = [world.host('a'), world.host('b')];
+  const { store, repair } = repairOf(a);
+  const record = finalRecord(a, b);
+  const { id } = record;
+  await take(world, a, record);
+  expect(await world.run(a.sharing.shareWith(id, b.storeId))).toBe(true);
+  expect(b.replica.get(id)).toEqual(record);
+
+  damage(a, `r/${id}`);
+  expect(a.replica.get(id)).toBeUndefined();
+  expect(a.replica.ids({ limit: 10 })).toEqual([]);
+  expect(await world.run(repair.round())).toBe(1);
+  expect(a.replica.get(id)).toEqual(record);
+  expect([store.damaged(), repair.repaired, a.replica.heldCount]).toEqual([[], 1, 1]);
+  expect(lines).toContain('a damaged value was set aside');
+});
+
+test('what nobody has stays damaged, and is not counted as held', async () => {
+  const world = await StoreWorld.of('a', 'b');
+  const a = world.host('a');
+  const { repair } = repairOf(a);
+  const record = finalRecord(a);
+  await take(world, a, record);
+  damage(a, `r/${record.id}`);
+  expect(await world.run(repair.round())).toBe(0);
+  expect(repair.damaged).toBeGreaterThan(0);
+  expect(a.replica.heldCount).toBe(0);
+});
+
+test('an unfinished record is written again from memory', async () => {
+  const world = await StoreWorld.of('a');
+  const a = world.host('a');
+  const { repair } = repairOf(a);
+  const record = newRecord([a.storeId]);
+  await take(world, a, record);
+  damage(a, `r/${record.id}`);
+  expect(await world.run(repair.round())).toBe(1);
+  expect(a.store.get(`r/${record.id}`)).toBeDefined();
+  expect(a.replica.get(record.id)).toEqual(record);
+});
