@@ -20,6 +20,7 @@ import { COVEY, COVEYD } from '../../src/testnet/paths.ts';
 import { TestNetwork } from '../../src/testnet/testnet.ts';
 import { decodeValue, encodeValue } from '../../src/wire/codec.ts';
 import { isWireMap } from '../../src/wire/envelope.ts';
+import { checkedIdentity } from '../support/checked-identity.ts';
 import type { Running } from './daemons.ts';
 import { TEST_MS } from './mesh.ts';
 import { atEnd, daemons } from './setting.ts';
@@ -349,7 +350,7 @@ test(
     if (!store.ok) throw new Error(store.error.detail);
     const meta = decodeValue(store.value.get('m/store') ?? new Uint8Array(0));
     if (!meta.ok || !isWireMap(meta.value)) throw new Error('no identity of the store');
-    const newer = { ...meta.value, schema_version: 1_000 };
+    const newer = checkedIdentity({ ...meta.value, schema_version: 1_000 });
     await store.value.append([{ put: 'm/store', value: encodeValue(newer) }]);
     await store.value.close();
     expect(await refusal(busyDir)).toMatch(/^coveyd: .*(newer|1000)/);
