@@ -23,6 +23,7 @@ export default defineConfig({
   test: {
     // Every file in a process of its own: a leaked handle, a trapped global or a crash stays with its file.
     pool: 'forks',
+    globalSetup: ['test/support/compile-cache.ts'],
     // For the closing line of .ci/run.
     reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }]],
     projects: [

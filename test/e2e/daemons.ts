@@ -22,6 +22,12 @@ export interface Running {
   kill(signal: NodeJS.Signals): Promise<Ended>;
 }
 
+/**
+ * Of this process alone: a port that a daemon chose stays its own while it is dead, whatever other tests, with
+ * daemons of theirs, let the kernel choose meanwhile.
+ */
+const HOST = `127.76.${(process.pid >> 8) & 0xff}.${process.pid & 0xff}`;
+
 export class Daemons {
   readonly dir: string;
   readonly #children: ChildProcess[] = [];
@@ -53,7 +59,7 @@ export class Daemons {
   ): Promise<Running> {
     const dataDir = join(this.dir, name);
     const socket = join(this.dir, `${name}.sock`);
-    const where = ['--data-dir', dataDir, '--bind', '127.77.1.1:0', '--socket', socket];
+    const where = ['--data-dir', dataDir, '--bind', `${HOST}:0`, '--socket', socket];
     const all = [...where, '--allow-root', ...args];
     const { child, ended } = this.#spawn(all, command, env);
     const { stdout, pid } = child;

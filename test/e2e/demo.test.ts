@@ -5,15 +5,15 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { entryOf } from '../../src/testnet/paths.ts';
 import { descendantsOf, waitUntilGone } from '../../src/testnet/processes.ts';
+import { atEnd } from './setting.ts';
 
 const TIMEOUT_MS = 180_000;
 /** A batch is one file here, and shall last long enough to be killed in the middle. */
 const FILES = 120;
 const NUMBERS_A_FILE = 50_000;
-const cleanups: (() => Promise<unknown>)[] = [];
 let data: string;
 
 beforeAll(async () => {
@@ -25,14 +25,10 @@ beforeAll(async () => {
 
 afterAll(() => rm(data, { recursive: true, force: true }));
 
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-}, TIMEOUT_MS);
-
 /** An empty directory as the demo's temporary one. */
 async function prepare(): Promise<string> {
   const temporary = await mkdtemp(join(tmpdir(), 'cvd-'));
-  cleanups.push(() => rm(temporary, { recursive: true, force: true }));
+  atEnd(() => rm(temporary, { recursive: true, force: true }));
   return temporary;
 }
 
@@ -41,7 +37,7 @@ function demo(temporary: string): ChildProcess {
     env: { ...process.env, TMPDIR: temporary, INIT_CWD: '/' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  cleanups.push(async () => {
+  atEnd(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill('SIGTERM');
     await once(child, 'exit');
