@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { COVEYD } from '../../src/testnet/paths.ts';
+import { endWithUs, processEndsWithUs } from '../support/end-with-us.ts';
 
 export interface Ended {
   readonly code: number | null;
@@ -37,7 +38,9 @@ export class Daemons {
   }
 
   static async create(): Promise<Daemons> {
-    return new Daemons(await mkdtemp(join(tmpdir(), 'covey-one-')));
+    const dir = await mkdtemp(join(tmpdir(), 'covey-one-'));
+    endWithUs({ files: dir });
+    return new Daemons(dir);
   }
 
   async end(): Promise<void> {
@@ -85,6 +88,7 @@ export class Daemons {
     const env = { ...Object.fromEntries(foreign), ...variables };
     const child = spawn(program, [...first, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env });
     this.#children.push(child);
+    void processEndsWithUs(child.pid);
     const exit = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
       child.on('exit', (code, signal) => resolve({ code, signal }));
     });

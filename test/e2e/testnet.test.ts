@@ -10,20 +10,15 @@ import { COVEY } from '../../src/testnet/paths.ts';
 import { type ProcessRef, refOf, waitUntilGone } from '../../src/testnet/processes.ts';
 import { callDaemon } from '../../src/testnet/rpc.ts';
 import { endHub } from '../../src/testnet/supervise.ts';
-import { TestNetwork } from '../../src/testnet/testnet.ts';
+import type { TestNetwork } from '../../src/testnet/testnet.ts';
 import { endWithUs } from '../support/end-with-us.ts';
 import { TEST_MS } from './mesh.ts';
-import { atEnd } from './setting.ts';
+import { atEnd, upNetwork } from './setting.ts';
 
 const execFileAsync = promisify(execFile);
 /** Of partitions and stops it is their length that is waited for. */
-const config = { silence_patience: '3s' };
-
-async function up(peers: number): Promise<TestNetwork> {
-  const network = await TestNetwork.up({ peers, slots: 1, config });
-  atEnd(() => network.down({ graceMs: 0 }));
-  return network;
-}
+const up = (peers: number): Promise<TestNetwork> =>
+  upNetwork({ peers, config: { silence_patience: '3s' } });
 
 /** How peer `index` lists the others, by name. */
 async function view(network: TestNetwork, index: number): Promise<Record<string, string>> {
@@ -84,7 +79,8 @@ test(
   async () => {
     const scratch = await mkdtemp(join(tmpdir(), 'covey-e2e-'));
     const dir = join(scratch, 'net');
-    endWithUs(dir);
+    endWithUs({ network: dir });
+    endWithUs({ files: scratch });
     atEnd(async () => {
       await endHub(dir);
       await rm(scratch, { recursive: true, force: true });

@@ -9,24 +9,22 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { COVEYD } from '../../src/testnet/paths.ts';
-
-const FILL_S_MAX = 60;
+import { endWithUs, processEndsWithUs } from './end-with-us.ts';
 
 export default async function setUp(): Promise<() => Promise<void>> {
   const dir = await mkdtemp(join(tmpdir(), 'covey-compiled-'));
+  endWithUs({ files: dir });
   process.env.NODE_COMPILE_CACHE = join(dir, 'cache');
   const where = ['--data-dir', join(dir, 'data'), '--socket', join(dir, 'socket')];
   const args = [...where, '--bind', '127.76.0.1:0', '--allow-root'];
-  // It ends by itself even when nobody is left to end it; SIGTERM is handed on to the daemon.
-  const daemon = spawn('timeout', [String(FILL_S_MAX), COVEYD, ...args], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
+  const daemon = spawn(COVEYD, args, { stdio: ['ignore', 'pipe', 'ignore'] });
   const ended = once(daemon, 'close');
   ended.catch(() => undefined); // what is wrong with it the tests will tell
   // Its ready line is all that it prints.
   daemon.stdout.once('data', () => daemon.kill('SIGTERM')).resume();
+  await processEndsWithUs(daemon.pid);
   return async () => {
-    daemon.kill('SIGTERM');
+    daemon.kill('SIGKILL');
     await ended.catch(() => undefined);
     await rm(dir, { recursive: true, force: true, maxRetries: 5 });
   };

@@ -28,13 +28,16 @@ afterEach(async () => {
 });
 
 async function up(options: Partial<TestNetworkOptions> = {}): Promise<TestNetwork> {
-  const network = await TestNetwork.up({ peers: 3, coveyd: FAKE, ...options });
+  const dir = options.dir ?? join(await scratch(), 'net');
+  endWithUs({ network: dir });
+  const network = await TestNetwork.up({ peers: 3, coveyd: FAKE, ...options, dir });
   cleanups.push(() => network.down());
   return network;
 }
 
 async function scratch(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'covey-test-'));
+  endWithUs({ files: dir });
   cleanups.push(() => rm(dir, { recursive: true, force: true }));
   return dir;
 }
@@ -148,7 +151,7 @@ test('SIGTERM of the program that holds a network ends the network first', async
 
 test('a supervisor keeps the network; any process can ask it, and down ends all', async () => {
   const dir = join(await scratch(), 'net');
-  endWithUs(dir);
+  endWithUs({ network: dir });
   const started = await startHub({ dir, peers: 2, coveyd: FAKE });
   cleanups.push(() => endHub(dir));
   expect(started.ok).toBe(true);
@@ -178,7 +181,7 @@ test('a supervisor keeps the network; any process can ask it, and down ends all'
 
 test('down works after a crash of the supervisor', async () => {
   const dir = join(await scratch(), 'net');
-  endWithUs(dir);
+  endWithUs({ network: dir });
   const started = await startHub({ dir, peers: 2, coveyd: FAKE });
   cleanups.push(() => endHub(dir));
   if (!started.ok) throw new Error(started.error);
