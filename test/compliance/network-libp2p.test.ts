@@ -140,6 +140,8 @@ test('connections are made from the given local address, and names are resolved'
   });
   child.process.kill('SIGKILL');
   await world.settle(() => a.closedPeers.includes(child.peerId));
+  // Its sockets end one after another, and the listener may be the last of them.
+  await world.settle(() => child.process.signalCode === 'SIGKILL');
   expect(await a.network.dial(child.peerId, `localhost:${port}`, 5_000)).toMatchObject({
     code: 'refused',
   });

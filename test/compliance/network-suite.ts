@@ -221,7 +221,11 @@ const admissionTests = [
     }),
   () =>
     test('a stranger that nobody admits is cut off', { timeout: 30_000 }, async () => {
-      const [a, b] = [await bench.startPeer('a'), await bench.startPeer('b')];
+      const strangerMs = 2_000;
+      const [a, b] = [
+        await bench.startPeer('a', strangerMs),
+        await bench.startPeer('b', strangerMs),
+      ];
       await bench.connect(a, b);
       a.network.admit(b.peerId);
       await bench.world.settle(

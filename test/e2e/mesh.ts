@@ -15,6 +15,8 @@ import { endWithUs } from '../support/end-with-us.ts';
 export const TEST_MS = 120_000;
 /** For a mesh that must come to an end of its work after a fault: detection, takeover, restart. */
 export const SETTLE_MS = 60_000;
+/** For processes to which an end, but no time for it, is promised. */
+export const GONE_MS = 20_000;
 
 export interface Start {
   readonly id: string;
