@@ -118,7 +118,7 @@ test('neither disconnect nor stop waits for a frozen process', async () => {
   await a.network.disconnect(child.peerId);
   await world.settle(() => a.closedPeers.length === 1);
   await a.network.stop();
-  expect(performance.now() - startedMs).toBeLessThan(3_000);
+  expect(performance.now() - startedMs).toBeLessThan(10_000);
 });
 
 test('connections are made from the given local address, and names are resolved', async () => {

@@ -105,7 +105,7 @@ describe('the streams of a real command', () => {
       '(echo early; exec sleep 1000) & while [ ! -e /proc/$!/fd ]; do :; done; sleep 0.2';
     const startMs = performance.now();
     expect(await run(processes, script)).toMatchObject({ code: 0, out: 'early\n' });
-    expect(performance.now() - startMs).toBeLessThan(2_000);
+    expect(performance.now() - startMs).toBeLessThan(10_000);
   });
 });
 

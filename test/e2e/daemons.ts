@@ -1,5 +1,6 @@
 /** Single daemons with flags of the test's own, for what the test network does not do: strange starts. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,6 +21,8 @@ export interface Running {
   /** The first line on stdout, as it was printed. */
   readonly ready: Readonly<Record<string, unknown>>;
   readonly ended: Promise<Ended>;
+  /** Resolves when its log holds this; never if it never does. */
+  logged(text: string): Promise<void>;
   kill(signal: NodeJS.Signals): Promise<Ended>;
 }
 
@@ -65,8 +68,9 @@ export class Daemons {
     const where = ['--data-dir', dataDir, '--bind', `${HOST}:0`, '--socket', socket];
     const all = [...where, '--allow-root', ...args];
     const { child, ended } = this.#spawn(all, command, env);
-    const { stdout, pid } = child;
-    if (!stdout || pid === undefined) throw new Error('the daemon has no output');
+    const { stdout, stderr, pid } = child;
+    if (!stdout || !stderr || pid === undefined) throw new Error('the daemon has no output');
+    const logged = heard(stderr);
     const lines = createInterface({ input: stdout });
     const line = new Promise<string>((resolve) => lines.once('line', resolve));
     const first = await Promise.race([line, ended]);
@@ -75,7 +79,7 @@ export class Daemons {
       child.kill(signal);
       return ended;
     };
-    return { pid, ready: JSON.parse(first), ended, kill };
+    return { pid, ready: JSON.parse(first), ended, logged, kill };
   }
 
   #spawn(
@@ -97,4 +101,15 @@ export class Daemons {
     );
     return { child, ended };
   }
+}
+
+/** Listens from now on, and answers for what was said at any time since. */
+function heard(stream: NodeJS.ReadableStream): (text: string) => Promise<void> {
+  let said = '';
+  stream.on('data', (chunk) => {
+    said += String(chunk);
+  });
+  return async (text) => {
+    while (!said.includes(text)) await once(stream, 'data');
+  };
 }
