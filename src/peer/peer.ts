@@ -34,9 +34,9 @@ import { Sight } from './sight.ts';
 import { Upkeep } from './upkeep.ts';
 import { windDown } from './wind-down.ts';
 
-/** Changes of load are told at most this often: they travel on heartbeats. */
 /** After these the others may have gone on without this peer: it reads before it owns once more. */
 const RETURNS: ReadonlySet<MemberEvent['type']> = new Set(['alive', 'heard', 'condemned']);
+/** Changes of load are told at most this often: they travel on heartbeats. */
 const LOAD_INTERVAL_MS = 100;
 
 export interface PeerOptions {
@@ -203,7 +203,7 @@ export class Peer {
       identity: identity.value,
       messenger,
     });
-    peer.replica.load();
+    for (const part of [peer.replica, peer.tasks]) part.load();
     await peer.#sync.load();
     return ok(peer);
   }
@@ -339,7 +339,7 @@ export class Peer {
     this.#upkeep.stop();
     this.#loadTimer?.cancel();
     this.tasks.close();
-    this.tasks.visibility.close();
+    await this.tasks.visibility.close();
     await this.membership.stop(reason);
     this.messenger.stop();
     await this.ports.processes.stop();

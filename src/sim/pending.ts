@@ -1,6 +1,6 @@
 /** What a world has not yet brought to its end, in words: a run that does not come to its end says why. */
-import { judgeCopies } from './checkers.ts';
-import { beyondPromise, short } from './copies.ts';
+import { judgeCopies, short } from './copies.ts';
+import { CREATION } from './losses.ts';
 import type { World } from './world.ts';
 
 /** Lines; empty when all is well. */
@@ -30,9 +30,8 @@ export function pendingOf(world: World): string[] {
 function unanswered(world: World): string[] {
   const boots = new Map(world.hosts.map((host) => [host.name, host.boot]));
   // Nobody can tell the end of what so many disks have lost.
-  const gone = beyondPromise(world);
   const isSure = (id: string) =>
-    !gone.has(id) &&
+    !world.losses.lost.get(id)?.has(CREATION) &&
     world.submits.some((item) => item.id === id && item.outcome === 'acknowledged');
   const submits = world.asking
     .filter(({ answered, host, boot }) => !answered && boots.get(host) === boot)

@@ -26,7 +26,7 @@ export class AttemptsWorld {
   static async of(...names: string[]): Promise<AttemptsWorld> {
     const stores = await StoreWorld.of(...names);
     const hosts = stores.hosts.map((host): TaskHost => {
-      const visibility = new Visibility(host.replica);
+      const visibility = new Visibility({ ...host, clock: stores.clock });
       const attempts = new Attempts({
         taskClock: new TaskClock(stores.clock),
         clock: stores.clock,

@@ -84,7 +84,7 @@ describe('visibility', () => {
 
   it('tells nothing once it is closed, and keeps hidden what was', async () => {
     const { a, id, told } = await hidden();
-    a.visibility.close();
+    await a.visibility.close();
     a.visibility.reveal(id);
     const shown = a.visibility.get(id);
     expect([told, shown && taskOf(shown).final]).toEqual([[], undefined]);
