@@ -10,7 +10,7 @@ import { homeOf } from '../records/record.ts';
 import { type Attempt, attemptByRun, type Task, taskOf } from '../tasks/task.ts';
 import { judgeCopies, short } from './copies.ts';
 import type { Evidence, OutsideRun, Submitted, Violation } from './evidence.ts';
-import { CREATION, endName, finalName, startName } from './losses.ts';
+import { CREATION, endName, finalName, PAYLOAD, startName } from './losses.ts';
 
 export interface CheckOptions {
   readonly strict: boolean;
@@ -364,7 +364,9 @@ export const CHECKERS: Readonly<Record<string, Checker>> = {
 export function check(evidence: Evidence, options: CheckOptions): Violation[] {
   const covered = {
     ...evidence,
-    submits: evidence.submits.filter(({ id }) => !isLost(evidence, id ?? '', CREATION)),
+    submits: evidence.submits.filter(
+      ({ id = '' }) => !isLost(evidence, id, CREATION) && !isLost(evidence, id, PAYLOAD),
+    ),
     told: evidence.told.filter(
       ({ id, final }) =>
         final === undefined ||

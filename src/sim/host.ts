@@ -261,14 +261,18 @@ export class SimHost {
   /** One bit of what lies on its disk turns. */
   flipBit(random: Random): boolean {
     const at = { host: this.name, store: storeOn(this.disk) };
-    const whole = new Map(this.disk.read().entries());
+    const before = new Map(
+      this.disk.read().range('r/', prefixEnd('r/'), Number.MAX_SAFE_INTEGER, false),
+    );
     const key = this.disk.flipBit(random);
     this.#deps.trace.add(`${this.name} flip`, [key]);
-    if (key?.startsWith('r/') || key?.startsWith('b/')) {
-      const id = key.slice(2);
-      const record = readRecord(`r/${id}`, whole.get(`r/${id}`));
-      this.#deps.losses.struck(at, id, { before: record, after: undefined });
-    }
+    const id = key?.slice(2) ?? '';
+    if (key?.startsWith('b/')) this.#deps.losses.payloadStruck(at, id);
+    else if (key?.startsWith('r/'))
+      this.#deps.losses.struck(at, id, {
+        before: readRecord(key, before.get(key)),
+        after: undefined,
+      });
     return key !== undefined;
   }
 

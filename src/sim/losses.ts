@@ -9,6 +9,8 @@ import type { Disk } from './steps.ts';
 
 /** Names of what may be lost of a task. */
 export const CREATION = 'creation';
+/** What it is to run: without it a task is refused for most of an hour, and fails. */
+export const PAYLOAD = 'payload';
 export const CANCEL = 'cancel';
 export const startName = (runId: string): string => `start ${runId}`;
 export const endName = (runId: string): string => `end ${runId}`;
@@ -48,15 +50,36 @@ export class Losses {
     id: string,
     copy: { readonly before: RecordState | undefined; readonly after: RecordState | undefined },
   ): void {
-    const stores = this.destroyed.get(id) ?? new Set<StoreId>();
-    this.destroyed.set(id, stores.add(at.store));
-    const others = this.#disks().filter(({ name }) => name !== at.host);
+    const others = this.#note(at, id);
     // Whoever dropped it had its end.
     if (others.some((disk) => disk.isBuried(id))) return;
     const left = new Set(
       [copy.after, ...others.map((disk) => disk.durable(id))].flatMap((kept) => [...namesOf(kept)]),
     );
     const gone = [...namesOf(copy.before)].filter((name) => !left.has(name));
-    if (gone.length > 0) this.lost.set(id, new Set([...(this.lost.get(id) ?? []), ...gone]));
+    this.#lose(id, gone);
+  }
+
+  /** A fault damages the payload that this host has of it. */
+  payloadStruck(at: { readonly host: string; readonly store: StoreId }, id: string): void {
+    const others = this.#note(at, id);
+    if (!others.some((disk) => disk.durable(id) !== undefined)) this.#lose(id, [PAYLOAD]);
+  }
+
+  /** Answers the other disks. */
+  #note({ host, store }: { readonly host: string; readonly store: StoreId }, id: string): Disk[] {
+    const stores = this.destroyed.get(id) ?? new Set<StoreId>();
+    this.destroyed.set(id, stores.add(store));
+    return this.#disks().filter(({ name }) => name !== host);
+  }
+
+  #lose(id: string, names: readonly string[]): void {
+    if (names.length > 0) this.lost.set(id, new Set([...(this.lost.get(id) ?? []), ...names]));
+  }
+
+  /** Nobody can bring it to its end any more. */
+  isBeyond(id: string): boolean {
+    const lost = this.lost.get(id);
+    return lost?.has(CREATION) === true || lost?.has(PAYLOAD) === true;
   }
 }
