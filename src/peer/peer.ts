@@ -123,9 +123,9 @@ export class Peer {
       directory: this.sight.directory,
       clock,
     });
-    this.#repair = new Repair({ ...this.#keeping(store), recount: () => this.#recount() });
+    this.#repair = this.#repairOf(store);
     this.#upkeep = this.#upkeepOf(store);
-    store.onDamaged = () => this.#upkeep.damaged();
+    store.onDamaged = (key) => this.#upkeep.damaged(key);
     this.workers = new WorkerRegistry({
       clock,
       random,
@@ -155,6 +155,11 @@ export class Peer {
     const { replica, sight, options } = this;
     const { directory } = sight;
     return { store, replica, sight, directory, sharing: this.#sharing, log: options.log };
+  }
+
+  #repairOf(store: CheckedStore): Repair {
+    const visibility = () => this.tasks.visibility;
+    return new Repair({ ...this.ports, ...this.#keeping(store), sync: this.#sync, visibility });
   }
 
   #upkeepOf(store: CheckedStore): Upkeep {
@@ -371,11 +376,6 @@ export class Peer {
   #noteSeqs(after: RecordState, before: RecordState | undefined): void {
     for (const { store, seq } of factsBeyond(after, before === undefined ? {} : clockOf(before)))
       if (store !== this.identity.storeId) this.membership.sawSeq(store, seq);
-  }
-
-  #recount(): void {
-    this.replica.recount();
-    this.#sync.recount();
   }
 
   /** What became of the store, for `system.status`. */

@@ -81,9 +81,9 @@ const finalsStay: Checker = (evidence, { strict }) => {
     const key = `${host} ${id}`;
     if (final === undefined) {
       const before = byHost.get(key);
-      // A copy that was destroyed comes back by and by, the older version of a partner perhaps first.
-      const isDestroyed = evidence.destroyed.get(id)?.has(storeOf.get(host) ?? '') === true;
-      if (before !== undefined && isHome(host, id) && !isDestroyed) {
+      // Such a store does not know what it had shown, before others tell it. One that finds a copy damaged does.
+      const isReplaced = evidence.replaced.get(id)?.has(storeOf.get(host) ?? '') === true;
+      if (before !== undefined && isHome(host, id) && !isReplaced) {
         const detail = `${host} showed ${short(id)} as ${before} and at ${atMs} as not final`;
         violations.push({ rule: 'final_taken_back', detail });
       }

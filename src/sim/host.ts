@@ -253,7 +253,7 @@ export class SimHost {
     const left = new Map(image);
     for (const id of lostBy(this.disk, left)) {
       const after = readRecord(`r/${id}`, left.get(`r/${id}`));
-      this.#deps.losses.struck(at, id, { before: this.durable(id), after });
+      this.#deps.losses.replacedBy(at, id, { before: this.durable(id), after });
     }
     this.disk.restore(image);
   }

@@ -36,12 +36,25 @@ function namesOf(record: RecordState | undefined): Set<string> {
 export class Losses {
   /** By record: stores whose copy was destroyed, or an older one put in its place. */
   readonly destroyed = new Map<string, Set<StoreId>>();
+  /** Those among them whose disk got other contents: such a store does not know what it had shown. */
+  readonly replaced = new Map<string, Set<StoreId>>();
   /** By record: what lay there alone. */
   readonly lost = new Map<string, Set<string>>();
   readonly #disks: () => readonly Disk[];
 
   constructor(disks: () => readonly Disk[]) {
     this.#disks = disks;
+  }
+
+  /** A fault puts an older copy, or none, in the place of this host's. */
+  replacedBy(
+    at: { readonly host: string; readonly store: StoreId },
+    id: string,
+    copy: { readonly before: RecordState | undefined; readonly after: RecordState | undefined },
+  ): void {
+    const stores = this.replaced.get(id) ?? new Set<StoreId>();
+    this.replaced.set(id, stores.add(at.store));
+    this.struck(at, id, copy);
   }
 
   /** A fault leaves this host `after` of the copy that it had. */

@@ -118,7 +118,6 @@ describe('the checkers', () => {
     const lost = (names: string[], of = id) => ({
       ...truth,
       replicas: new Map(),
-      destroyed: new Map([[of, new Set(['a', 'b'])]]),
       lost: new Map([[of, new Set(names)]]),
     });
     const all = ['creation', `start ${run.runId}`];
