@@ -6,6 +6,7 @@
  *
  * Keys:  r/ID record   b/ID blob   u/ID marks the unfinished   d/MS/ID final records by drop time
  *        t/ID tombstone   s/ID marks a counted stand-in copy   x/LEAF/ID is what partner-index.ts says
+ *        h/ID marks a final that too few stores have (visibility.ts of the tasks room)
  */
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
