@@ -104,6 +104,10 @@ export const METHODS = {
         .object({
           damaged: z.int().meta({ description: 'values with a wrong checksum; none is used' }),
           repaired: z.int().meta({ description: 'records fetched again since the start' }),
+          room: z.enum(['ample', 'low', 'scarce', 'full']).optional().meta({
+            description:
+              'on the disk; low: no new tasks; scarce: no new attempts and copies either; full: nothing is stored',
+          }),
           former_store_id: z.string().optional(),
           renewed_because: z
             .string()

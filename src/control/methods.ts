@@ -191,6 +191,7 @@ function statusOf(peer: Peer, options: BackendOptions): MethodResult<'system.sta
     store: {
       damaged,
       repaired,
+      room: peer.replica.room,
       ...(former === undefined
         ? {}
         : { former_store_id: former.storeId, renewed_because: former.why }),

@@ -8,6 +8,7 @@
 import type { WaitingReason } from '../api/task.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
+import { takes } from '../ports/room.ts';
 import { homeOf, type RecordState } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
 import type { Messaging } from '../wire/messaging.ts';
@@ -391,6 +392,7 @@ export class Owner {
 
   /** Why a task that this store owns waits. */
   waitingReason(task: Task): WaitingReason {
+    if (!takes(this.#deps.replica.room, 'extend')) return 'over_limit';
     return this.#deps.dispatcher.placement(demandOf(task.header)).reason ?? 'no_free_slot';
   }
 }
