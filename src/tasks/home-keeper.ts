@@ -3,6 +3,7 @@
 import { parseTaskId } from '../base/task-id.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock } from '../ports/clock.ts';
+import { standingHome } from '../records/directory.ts';
 import { homeOf } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
 import type { Attempts } from './attempts.ts';
@@ -39,7 +40,7 @@ export class HomeKeeper {
   isInSight(task: Task): boolean {
     const { view, clock, replica } = this.#deps;
     const ageMs = clock.wallMs() - (parseTaskId(task.id)?.createdMs ?? 0);
-    return homeOf(task.record).every(
+    return standingHome(view.directory, task.record).every(
       (store) =>
         store === replica.storeId || view.inTouchForMs(store) > Math.max(KEPT_MS_MAX, ageMs),
     );

@@ -10,6 +10,7 @@
 import { jitter, type Random } from '../base/random.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
+import type { StoreStatus } from '../records/directory.ts';
 import { homeOf, KEY_PREFIX, type StoreId } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
 import type { Attempts } from './attempts.ts';
@@ -27,6 +28,9 @@ const GROWS_AT_ONCE = 20;
 const AFTER_CHANGE_MS = 3_000;
 /** A walk without an occasion: what was missed by all others. */
 const WALK_INTERVAL_MS = 600_000;
+
+/** Of a store that does not have its copy any more, as far as the mesh is concerned. */
+const GONE: ReadonlySet<StoreStatus> = new Set(['unknown', 'left', 'removed']);
 
 export interface RedundancyDeps {
   readonly clock: Clock;
@@ -126,7 +130,7 @@ export class Redundancy {
     const home = homeOf(record);
     const kept = home.filter((store) => {
       const status = directory.statusOf(store);
-      return store === replica.storeId || (status !== 'unknown' && status !== 'left');
+      return store === replica.storeId || !GONE.has(status);
     });
     // Nobody of the home is left: whoever has a copy takes a place in it.
     if (kept.length === 0) return replica.isStandIn(id) ? replica.storeId : undefined;
