@@ -206,6 +206,12 @@ export const ERROR_CODES = {
     rpc: -32032,
     help: 'Start it with --advertise HOST:PORT, as others reach it.',
   },
+  NOT_REMOVABLE: {
+    sentence: 'Member {name} cannot be removed: {why}.',
+    retryable: false,
+    rpc: -32033,
+    help: "Only a member that is dead or has left is removed. Stop it first, or run 'covey leave' on its host.",
+  },
 } as const satisfies Record<string, CodeEntry>;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

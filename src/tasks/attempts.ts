@@ -377,8 +377,9 @@ export function lossOf(
   if (runner.storeId !== attempt.start.runner_store || runner.bootCount > attempt.runnerBoot) {
     return { proven: true, why: `${name} started again` };
   }
-  if (runner.status === 'dead') {
-    const how = runner.crashed ? 'crashed' : 'fell silent';
+  if (runner.status === 'dead' || runner.status === 'removed') {
+    const isRemoved = runner.status === 'removed';
+    const how = isRemoved ? 'was removed' : runner.crashed ? 'crashed' : 'fell silent';
     return { proven: runner.crashed, why: `${name} ${how}` };
   }
   return runner.status === 'left' ? { proven: true, why: `${name} left` } : undefined;

@@ -6,6 +6,7 @@
  * task may have changed, and is harmless when nothing has.
  */
 import type { WaitingReason } from '../api/task.ts';
+import type { Random } from '../base/random.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import { takes } from '../ports/room.ts';
@@ -35,6 +36,7 @@ const PLACE_RETRY_MS = 1_000;
 
 export interface OwnerDeps {
   readonly clock: Clock;
+  readonly random: Random;
   readonly taskClock: TaskClock;
   readonly log: Logger;
   readonly messaging: Messaging;
@@ -128,6 +130,7 @@ export class Owner {
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#homes.close();
     for (const entry of this.#entries.values()) entry.timer?.cancel();
   }
 
@@ -243,7 +246,7 @@ export class Owner {
       void this.#secureFused(entry, fused);
       return;
     }
-    this.#homes.grow(entry, task);
+    this.#homes.grow(task);
     taskClock.enter(task);
     const now = taskClock.nowMs(task.id);
     this.#setTimer(entry, nextDeadline(task, now), now);
