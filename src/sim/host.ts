@@ -25,6 +25,7 @@ import type { SimNetworkHub } from './network-hub.ts';
 import { lostBy, readRecord, storeOn } from './on-disk.ts';
 import { SimMachine } from './processes.ts';
 import { SimRandom } from './random.ts';
+import { wronglyRefused } from './refusals.ts';
 import { SimWorker } from './sim-worker.ts';
 import { SimSpool } from './spool.ts';
 import type { Actor, Steps } from './steps.ts';
@@ -99,6 +100,10 @@ export class SimHost {
       syncMsMax: deps.diskMsMax,
       trace: trace.for(`${this.name}/store`),
     });
+    this.disk.onRefused = (ops) => {
+      const what = wronglyRefused(this.disk, ops);
+      if (what !== undefined) deps.steps.violate('refused_end', `${this.name} refused ${what}`);
+    };
     const runs = new Map<string, OutsideRun>();
     this.#machine = new SimMachine({
       clock,

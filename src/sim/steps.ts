@@ -84,7 +84,7 @@ export class Steps {
     this.ended(actor.host);
     const present = statuses.filter((status) => status === 'alive' || status === 'suspect').length;
     if (present < COPIES_REQUIRED) this.#lowered.add(actor.host);
-    const known = statuses.filter((status) => status !== 'left').length;
+    const known = statuses.filter((status) => status !== 'left' && status !== 'removed').length;
     const seen = statuses.filter((status) => status === 'alive').length;
     if (seen * 2 >= known) actor.minoritySinceMs = undefined;
     else actor.minoritySinceMs ??= now;

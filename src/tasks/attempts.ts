@@ -10,6 +10,7 @@ import { err, ok, type Result } from '../base/result.ts';
 import { KIB } from '../base/units.ts';
 import type { Clock } from '../ports/clock.ts';
 import { sleep } from '../ports/clock.ts';
+import { takes } from '../ports/room.ts';
 import {
   decodeFacts,
   type Fact,
@@ -133,7 +134,7 @@ export class Attempts {
    */
   async place(id: string, runner: PeerSight): Promise<Placed | 'no' | 'later' | 'taken_back'> {
     const { replica } = this.#deps;
-    if (!this.#canStore()) return 'later';
+    if (!this.#canStore() || !takes(replica.room, 'extend')) return 'later';
     const written = await replica.change<Placed | 'no'>(id, ({ current, fact }) => {
       if (current?.kind !== 'task') return { value: 'no' };
       const task = taskOf(current);
@@ -141,7 +142,7 @@ export class Attempts {
       const start = this.startFact(task, runner);
       const dotted = fact(toWire(start));
       const next = withFact(current, dotted);
-      return { value: { record: next, start, fact: dotted }, next };
+      return { value: { record: next, start, fact: dotted }, next, purpose: 'extend' };
     });
     if (!written.ok) return 'later';
     if (written.value === 'no') return 'no';
@@ -369,8 +370,9 @@ export function lossOf(
   if (runner.storeId !== attempt.start.runner_store || runner.bootCount > attempt.runnerBoot) {
     return { proven: true, why: `${name} started again` };
   }
-  if (runner.status === 'dead') {
-    const how = runner.crashed ? 'crashed' : 'fell silent';
+  if (runner.status === 'dead' || runner.status === 'removed') {
+    const isRemoved = runner.status === 'removed';
+    const how = isRemoved ? 'was removed' : runner.crashed ? 'crashed' : 'fell silent';
     return { proven: runner.crashed, why: `${name} ${how}` };
   }
   return runner.status === 'left' ? { proven: true, why: `${name} left` } : undefined;
