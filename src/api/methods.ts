@@ -44,6 +44,10 @@ export const memberSchema = z.object({
   addresses: z.array(z.string()),
   labels: z.record(z.string(), z.string()),
   version: z.string(),
+  set_aside: z
+    .int()
+    .optional()
+    .meta({ description: 'unfinished tasks that its store set aside after a long absence' }),
   load: z.object({
     slots: z.int(),
     slots_free: z.int(),
@@ -104,6 +108,10 @@ export const METHODS = {
         .object({
           damaged: z.int().meta({ description: 'values with a wrong checksum; none is used' }),
           repaired: z.int().meta({ description: 'records fetched again since the start' }),
+          set_aside: z
+            .int()
+            .optional()
+            .meta({ description: 'unfinished tasks set aside after a long absence' }),
           former_store_id: z.string().optional(),
           renewed_because: z
             .string()

@@ -196,6 +196,10 @@ export const taskViewSchema = z.object({
   failures: z.int(),
   losses: z.int(),
   home: z.array(z.string()),
+  set_aside_by: z.array(z.string()).optional().meta({
+    description:
+      'stores that were away for longer than tombstone_ttl: nobody else knows the task, nothing runs it',
+  }),
   owner: z.string().optional(),
   runner: z.string().optional(),
   argv: z.array(z.string()).optional(),

@@ -39,6 +39,12 @@ async function taskText(task: TaskView, cli: Cli): Promise<string> {
       ['dedupe key', task.dedupe_key],
       ['conflicts', task.conflicts === 0 ? undefined : task.conflicts],
       ['home', await storeNames(cli, task.home)],
+      [
+        'set aside',
+        task.set_aside_by === undefined
+          ? undefined
+          : `by ${await storeNames(cli, task.set_aside_by)}, away for longer than tombstone_ttl: nobody else knows the task, and nothing runs it`,
+      ],
       ['owner', task.owner],
       ['runner', task.runner],
     ],

@@ -198,6 +198,7 @@ function statusOf(peer: Peer, options: BackendOptions): MethodResult<'system.sta
     store: {
       damaged,
       repaired,
+      set_aside: peer.replica.aside.count,
       ...(former === undefined
         ? {}
         : { former_store_id: former.storeId, renewed_because: former.why }),
@@ -222,6 +223,7 @@ function memberView(peer: Peer, member: Member): MemberView {
     addresses: [...member.addresses],
     labels: { ...member.labels },
     version: member.version,
+    ...(load.setAside === undefined ? {} : { set_aside: load.setAside }),
     load: {
       slots: load.slots,
       slots_free: load.slotsFree,

@@ -32,6 +32,8 @@ import type { Visibility } from './visibility.ts';
 interface Seen {
   readonly found: Found | undefined;
   readonly stone: Tombstone | undefined;
+  /** What stores have set aside: not a copy, only a last word about a task that nobody else knows. */
+  readonly aside?: Found | undefined;
 }
 
 /** Ids of one `task.read` or `task.watch`. */
@@ -105,11 +107,11 @@ export class Reader {
 
   /** The same, or what is left of a task whose record was dropped: its end alone. To be told, not to be acted on. */
   async findOrRemains(id: string, blobs: boolean): Promise<Found | undefined> {
-    const { found, stone } = await this.#look(id, blobs);
+    const { found, stone, aside } = await this.#look(id, blobs);
     if (found !== undefined && taskOf(found.record).final !== undefined) return found;
     // A tombstone beats every copy that is not final.
     const remains = stone === undefined ? undefined : remainsOf(id, stone);
-    return remains === undefined ? found : { record: remains, extras: {} };
+    return remains === undefined ? (found ?? aside) : { record: remains, extras: {} };
   }
 
   async #look(id: string, blobs: boolean): Promise<Seen> {
@@ -117,7 +119,8 @@ export class Reader {
     const found = this.#tell(id, blobs);
     if (found !== undefined && taskOf(found.record).final !== undefined)
       return { found, stone: undefined };
-    const local = { found, stone: found === undefined ? replica.tombstone(id) : undefined };
+    const stone = found === undefined ? replica.tombstone(id) : undefined;
+    const local = { found, stone, aside: this.#setAside(id) };
     const home = found === undefined ? homeOfId(id) : homeOf(found.record);
     const first = await this.#ask(id, blobs, home, local);
     if (first.found !== undefined || first.stone !== undefined) return first;
@@ -135,7 +138,7 @@ export class Reader {
         messaging.call(peer.peerId, 'task.read', { ids: [id], blobs }, { timeoutMs: 2_000 }),
       ),
     );
-    let { found, stone } = local;
+    let { found, stone, aside } = local;
     const copies = new Map<string, RecordState>();
     if (found !== undefined && replica.get(id) !== undefined)
       copies.set(replica.storeId, found.record);
@@ -143,18 +146,20 @@ export class Reader {
       if (!answer.ok) continue;
       const other = firstOf(answer.value.items, readFound);
       stone ??= firstOf(answer.value.stones, decodeTombstone);
+      aside = joinFound(aside, firstOf(answer.value.aside, readFound));
       if (other === undefined) continue;
       copies.set(peers[i]?.storeId ?? '', other.record);
-      found =
-        found === undefined
-          ? other
-          : {
-              record: joinRecords(found.record, other.record),
-              extras: { ...found.extras, ...other.extras },
-            };
+      found = joinFound(found, other);
     }
     if (found !== undefined && stone === undefined) this.#deps.onVersions(found.record, copies);
-    return { found, stone };
+    return { found, stone, aside };
+  }
+
+  /** Of a task that lies here out of the way. */
+  #setAside(id: string): Found | undefined {
+    const { replica } = this.#deps;
+    const record = replica.aside.get(id);
+    return record && { record, extras: { setAsideBy: [replica.storeId] } };
   }
 
   /** What this store may tell of a task. */
@@ -180,6 +185,7 @@ export class Reader {
       return err(coveyError('INVALID_PARAMS', { why: `at most ${IDS_MAX} ids` }));
     const items: WireValue[] = [];
     const stones: WireValue[] = [];
+    const aside: WireValue[] = [];
     let bytes = 0;
     for (const id of ids) {
       if (typeof id !== 'string' || bytes > READ_BYTES_MAX) continue;
@@ -187,6 +193,12 @@ export class Reader {
       if (found === undefined) {
         const stone = this.#deps.replica.tombstone(id);
         if (stone !== undefined) stones.push({ id, ...encodeTombstone(stone) });
+        const out = this.#setAside(id);
+        if (out !== undefined)
+          aside.push({
+            record: encodeValue(encodeRecord(out.record)),
+            set_aside_by: [...(out.extras.setAsideBy ?? [])],
+          });
         continue;
       }
       const encoded = encodeValue(encodeRecord(found.record));
@@ -195,7 +207,7 @@ export class Reader {
       const extras = { waiting_reason: waitingReason, owner, progress };
       items.push({ record: encoded, ...extras, blob: blob as WireMap | undefined });
     }
-    return ok({ items, stones });
+    return ok({ items, stones, ...(aside.length === 0 ? {} : { aside }) });
   }
 
   // ---- waiting ------------------------------------------------------------------------------------------
@@ -299,6 +311,17 @@ export class Reader {
   }
 }
 
+/** Both together; what both set aside, both did. */
+function joinFound(a: Found | undefined, b: Found | undefined): Found | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  const by = new Set([...(a.extras.setAsideBy ?? []), ...(b.extras.setAsideBy ?? [])]);
+  const aside = by.size === 0 ? {} : { setAsideBy: [...by] };
+  return {
+    record: joinRecords(a.record, b.record),
+    extras: { ...a.extras, ...b.extras, ...aside },
+  };
+}
+
 /** The first item of a list, read as what it should be. */
 function firstOf<T>(
   list: WireValue | undefined,
@@ -311,7 +334,7 @@ function firstOf<T>(
 function readFound(item: WireMap): Found | undefined {
   const record = item.record instanceof Uint8Array ? decodeRecordBytes(item.record) : undefined;
   if (record === undefined || !isTaskRecord(record)) return undefined;
-  const { waiting_reason: waitingReason, owner, progress, blob } = item;
+  const { waiting_reason: waitingReason, owner, progress, blob, set_aside_by: by } = item;
   return {
     record,
     extras: {
@@ -319,6 +342,7 @@ function readFound(item: WireMap): Found | undefined {
       ...(typeof owner === 'string' ? { owner } : {}),
       ...(progress === undefined ? {} : { progress }),
       ...(isWireMap(blob) ? { blob: blob as unknown as TaskBlob } : {}),
+      ...(Array.isArray(by) ? { setAsideBy: by.map(String) } : {}),
     },
   };
 }
