@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import * as limits from './limits.ts';
+import { memberSchema } from './member.ts';
 import {
   durationMsSchema,
   explainSchema,
@@ -18,45 +19,15 @@ import {
   taskViewSchema,
 } from './task.ts';
 
+export type { MemberStatus, MemberView } from './member.ts';
+
 export const CONTROL_VERSION = 1;
-export const MEMBER_STATUSES = ['alive', 'suspect', 'dead', 'left', 'removed'] as const;
-export type MemberStatus = (typeof MEMBER_STATUSES)[number];
 export const EVENT_TOPICS = ['task', 'member'] as const;
 export type EventTopic = (typeof EVENT_TOPICS)[number];
 
 const empty = z.strictObject({});
 const byId = z.strictObject({ id: taskIdSchema });
 const runRef = { id: taskIdSchema, attempt: z.int().min(1) };
-
-export const memberSchema = z.object({
-  peer_id: z.string(),
-  store_id: z.string().optional(),
-  name: z.string(),
-  self: z.boolean(),
-  status: z.enum(MEMBER_STATUSES),
-  stopping: z.boolean(),
-  phi: z
-    .number()
-    .meta({ description: 'capped at 100; 0 for oneself and where this peer does not observe' }),
-  incarnation: z.int(),
-  boot_count: z.int(),
-  since: z.string(),
-  addresses: z.array(z.string()),
-  labels: z.record(z.string(), z.string()),
-  version: z.string(),
-  set_aside: z
-    .int()
-    .optional()
-    .meta({ description: 'unfinished tasks that its store set aside after a long absence' }),
-  load: z.object({
-    slots: z.int(),
-    slots_free: z.int(),
-    active: z.int(),
-    waiting: z.int(),
-    workers: z.record(z.string(), z.object({ total: z.int(), free: z.int() })),
-  }),
-});
-export type MemberView = z.output<typeof memberSchema>;
 
 export const errorReplySchema = z.object({
   code: z.int(),
@@ -112,6 +83,10 @@ export const METHODS = {
             .int()
             .optional()
             .meta({ description: 'unfinished tasks set aside after a long absence' }),
+          room: z.enum(['ample', 'low', 'scarce', 'full']).optional().meta({
+            description:
+              'on the disk; low: no new tasks; scarce: no new attempts and copies either; full: nothing is stored',
+          }),
           former_store_id: z.string().optional(),
           renewed_because: z
             .string()

@@ -83,10 +83,10 @@ export const ERROR_CODES = {
     help: 'Sending the same id again is safe.',
   },
   STORE_FULL: {
-    sentence: 'The disk of {peer} is full; no new task is taken.',
+    sentence: 'The disk of {peer} is full, or nearly so; no new task is taken.',
     retryable: true,
     rpc: -32008,
-    help: 'Free space in the data directory. Running tasks and reads go on.',
+    help: 'Free space in the data directory. Reads go on, and so do running tasks and their results for as long as the reserve lasts.',
   },
   STORE_FAILED: { sentence: 'The store of {peer} failed: {why}.', retryable: false, rpc: -32009 },
   STOPPING: {

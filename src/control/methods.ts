@@ -199,6 +199,7 @@ function statusOf(peer: Peer, options: BackendOptions): MethodResult<'system.sta
       damaged,
       repaired,
       set_aside: peer.replica.aside.count,
+      room: peer.replica.room,
       ...(former === undefined
         ? {}
         : { former_store_id: former.storeId, renewed_because: former.why }),

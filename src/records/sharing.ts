@@ -69,9 +69,9 @@ export interface SharingDeps {
   ) => RecordState;
 }
 
-const refuse = (error: CoveyError): Decision<Result<Accepted, CoveyError>> => ({
-  value: err(error),
-});
+type Taking = Decision<Result<Accepted, CoveyError>>;
+
+const refuse = (error: CoveyError): Taking => ({ value: err(error) });
 
 export class Sharing {
   readonly #deps: SharingDeps;
@@ -119,7 +119,8 @@ export class Sharing {
       const whole = isBlobLost ? { ...joined } : joined;
       const next = mayAdd ? enrich(whole, change.fact) : whole;
       const stored: Accepted = { outcome: 'stored', record: next, existed: current !== undefined };
-      const decision: Decision<Result<Accepted, CoveyError>> = { value: ok(stored), next, extra };
+      const purpose = current !== undefined ? 'settle' : fresh ? 'create' : 'extend';
+      const decision: Taking = { value: ok(stored), next, extra, purpose };
       return blob !== undefined && (isBlobNew || isBlobLost) ? { ...decision, blob } : decision;
     });
     return done.ok ? done.value : done;

@@ -6,6 +6,8 @@
  * A fault says whether it struck: one that finds nothing to strike (every daemon is down already) counts as nothing.
  */
 import { type Random, randomBelow, randomFloat } from '../base/random.ts';
+import { RESERVE_BYTES_MAX } from '../ports/room.ts';
+import { AMPLE } from './disk.ts';
 import { between, pick } from './options.ts';
 import type { World } from './world.ts';
 
@@ -30,6 +32,8 @@ export const drawPauseMs = (random: Random): number =>
 const STALL_MS_MIN = 300;
 const STALL_MS_MAX = 29_000;
 const CLOCK_JUMP_MS_MAX = 2 * 3_600_000;
+/** Nothing is taken; only what settles; all but creations. */
+const ROOMS = [0, RESERVE_BYTES_MAX / 4, (RESERVE_BYTES_MAX * 3) / 4];
 const SLOW_MS_MAX = 1_500;
 const LOSSY_MAX = 0.5;
 const FLAPS_MAX = 6;
@@ -314,12 +318,13 @@ export const FAULTS = {
     }),
   },
   disk_full: {
-    what: 'a disk has no room for a while',
+    what: 'a disk has no room for a while, or so little that new tasks, or new attempts too, are refused',
     strike: withOne((trouble, i) => {
       const { disk } = trouble.world.host(i);
-      disk.full = true;
+      const room = randomBelow(trouble.random, ROOMS.length);
+      disk.space = { ...AMPLE, freeBytes: ROOMS[room] ?? 0 };
       trouble.later(pauseMs(trouble), () => {
-        disk.full = false;
+        disk.space = AMPLE;
       });
       return true;
     }),
@@ -359,6 +364,12 @@ export function endFaults(world: World): void {
   for (const host of world.hosts) {
     host.thaw();
     host.setWallOffset(0);
-    Object.assign(host.disk, { full: false, failNextSync: false, stallMs: 0, onSync: undefined });
+    Object.assign(host.disk, {
+      full: false,
+      space: AMPLE,
+      failNextSync: false,
+      stallMs: 0,
+      onSync: undefined,
+    });
   }
 }

@@ -17,13 +17,15 @@ import { taskOf } from '../tasks/task.ts';
 import type { OwnedClock, SimClock, Skew } from './clock.ts';
 import { commandOf } from './commands.ts';
 import { type DiskImage, SimDisk } from './disk.ts';
-import { noteDestroyed, type OutsideRun, type ShownFinal, type Told } from './evidence.ts';
+import type { OutsideRun, ShownFinal, Told } from './evidence.ts';
 import { Freezer } from './freezer.ts';
 import { createSimIdentity } from './identity.ts';
+import type { Losses } from './losses.ts';
 import type { SimNetworkHub } from './network-hub.ts';
 import { lostBy, readRecord, storeOn } from './on-disk.ts';
 import { SimMachine } from './processes.ts';
 import { SimRandom } from './random.ts';
+import { wronglyRefused } from './refusals.ts';
 import { SimWorker } from './sim-worker.ts';
 import { SimSpool } from './spool.ts';
 import type { Actor, Steps } from './steps.ts';
@@ -50,8 +52,7 @@ export interface HostDeps {
   /** The store of this host knows now that the attempt was placed. */
   readonly onKnown: (host: string, runId: string) => void;
   readonly onFatal: (host: string, why: string) => void;
-  /** By record: stores whose copy of it a fault destroyed. */
-  readonly destroyed: Map<string, Set<string>>;
+  readonly losses: Losses;
   readonly steps: Steps;
 }
 
@@ -99,6 +100,10 @@ export class SimHost {
       syncMsMax: deps.diskMsMax,
       trace: trace.for(`${this.name}/store`),
     });
+    this.disk.onRefused = (ops) => {
+      const what = wronglyRefused(this.disk, ops);
+      if (what !== undefined) deps.steps.violate('refused_end', `${this.name} refused ${what}`);
+    };
     const runs = new Map<string, OutsideRun>();
     this.#machine = new SimMachine({
       clock,
@@ -249,18 +254,30 @@ export class SimHost {
 
   /** Other contents of its disk while it is down; what that destroys is noted. */
   putBack(image: DiskImage): void {
-    const lost = lostBy(this.disk, image);
-    for (const id of lost) noteDestroyed(this.#deps.destroyed, id, storeOn(this.disk));
+    const at = { host: this.name, store: storeOn(this.disk) };
+    const left = new Map(image);
+    for (const id of lostBy(this.disk, left)) {
+      const after = readRecord(`r/${id}`, left.get(`r/${id}`));
+      this.#deps.losses.replacedBy(at, id, { before: this.durable(id), after });
+    }
     this.disk.restore(image);
   }
 
   /** One bit of what lies on its disk turns. */
   flipBit(random: Random): boolean {
-    const store = storeOn(this.disk);
+    const at = { host: this.name, store: storeOn(this.disk) };
+    const before = new Map(
+      this.disk.read().range('r/', prefixEnd('r/'), Number.MAX_SAFE_INTEGER, false),
+    );
     const key = this.disk.flipBit(random);
     this.#deps.trace.add(`${this.name} flip`, [key]);
-    if (key?.startsWith('r/') || key?.startsWith('b/'))
-      noteDestroyed(this.#deps.destroyed, key.slice(2), store);
+    const id = key?.slice(2) ?? '';
+    if (key?.startsWith('b/')) this.#deps.losses.payloadStruck(at, id);
+    else if (key?.startsWith('r/'))
+      this.#deps.losses.struck(at, id, {
+        before: readRecord(key, before.get(key)),
+        after: undefined,
+      });
     return key !== undefined;
   }
 
@@ -283,7 +300,6 @@ export class SimHost {
       host: this.name,
       storeId: peer.identity.storeId,
       shown: new Map(),
-      finished: new Set(),
       minoritySinceMs: undefined,
     };
     peer.membership.onEvent(() => {

@@ -14,6 +14,7 @@ import { SimClock, type Skew } from './clock.ts';
 import type { Asking, Cut, Evidence, OutsideRun, Replicated, Submitted, Told } from './evidence.ts';
 import { evidenceOf } from './evidence-of.ts';
 import { SimHost } from './host.ts';
+import { Losses } from './losses.ts';
 import { SimNetworkHub } from './network-hub.ts';
 import { pendingOf } from './pending.ts';
 import { SimRandom } from './random.ts';
@@ -64,7 +65,8 @@ export class World {
   readonly steps = new Steps({
     disks: () => this.hosts,
     nowMs: () => this.clock.nowMs(),
-    isIntact: () => this.destroyed.size === 0,
+    isIntact: (id) =>
+      id === undefined ? this.losses.destroyed.size === 0 : !this.losses.destroyed.has(id),
   });
   readonly submits: Submitted[] = [];
   readonly runs: OutsideRun[] = [];
@@ -78,7 +80,7 @@ export class World {
   readonly knownSince = new Map<string, Map<string, number>>();
   readonly fatals: { host: string; why: string }[] = [];
   readonly cuts: Cut[] = [];
-  readonly destroyed = new Map<string, Set<string>>();
+  readonly losses = new Losses(() => this.hosts);
   /** What clients and faults did, for a story; `about` is a task. */
   readonly journal: { readonly atMs: number; readonly text: string; readonly about?: string }[] =
     [];
@@ -121,7 +123,7 @@ export class World {
           },
           onKnown: (name, runId) => this.#known(name, runId),
           onFatal: (name, why) => this.#fatal(name, why),
-          destroyed: this.destroyed,
+          losses: this.losses,
           steps: this.steps,
         }),
     );

@@ -157,7 +157,8 @@ export class Dedupe {
       if (current === undefined && replica.heldKeys >= KEYS_MAX) return { value: undefined };
       const holder = claimsOf(current).find((claim) => claim.id === id || !over.has(claim.id));
       const next = this.#withClaim(current ?? empty, holder, id, fact);
-      return { value: holder?.id ?? id, next };
+      // A client that asks for what exists is answered while there is room for anything.
+      return { value: holder?.id ?? id, next, purpose: holder === undefined ? 'create' : 'settle' };
     });
     if (!written.ok) return written;
     if (written.value === id) this.#reader.given(recordId);
