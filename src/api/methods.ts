@@ -10,6 +10,7 @@ import {
   explainSchema,
   jsonSchema,
   nameSchema,
+  readCountSchema,
   receiptSchema,
   submitSchema,
   TASK_STATES,
@@ -132,7 +133,11 @@ export const METHODS = {
       receipts: z.array(z.union([receiptSchema, z.object({ error: errorReplySchema })])),
     }),
   },
-  'task.get': { summary: 'One task, wherever it lies.', params: byId, result: taskViewSchema },
+  'task.get': {
+    summary: 'One task, wherever it lies.',
+    params: z.strictObject({ id: taskIdSchema, read: readCountSchema.optional() }),
+    result: taskViewSchema,
+  },
   'task.find': {
     summary: 'Ids in the mesh that end with the suffix (six characters or more).',
     params: z.strictObject({ suffix: z.string().min(6).max(39) }),

@@ -152,6 +152,14 @@ export const ATTEMPT_OUTCOMES = [
 ] as const;
 export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number];
 
+/** R: from how many stores of its home a task is read. */
+export const readCountSchema = z
+  .union([z.int().min(1).max(limits.READ_STORES_MAX), z.literal('quorum')])
+  .meta({
+    description:
+      'of so many of its home stores, or of more than half of them, or refused; absent: whatever is at hand',
+  });
+
 export const taskErrorSchema = z.object({
   message: z.string(),
   code: z

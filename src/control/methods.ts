@@ -112,7 +112,7 @@ function taskMethods(peer: Peer): TaskMethods {
     'ids.reserve': async ({ n }) => ok(peer.tasks.submitter.reserve(n)),
     'task.submit': (params) => peer.tasks.submit(params),
     'task.submit_bulk': (params) => submitBulk(peer, params),
-    'task.get': ({ id }) => getTask(peer, id),
+    'task.get': (params) => getTask(peer, params),
     'task.find': ({ suffix }) => findTasks(peer, suffix),
     'task.cancel': (params) => cancelTask(peer, params),
     'task.retry': ({ id }) => retryTask(peer, id),

@@ -5,9 +5,10 @@
  * Messages: `task.read {ids, blobs}`, `task.scan {…}` (requests), `task.watch {ids}` (cast), `task.final {record}`
  * or `{stone}` (cast back to the watcher).
  */
-import { coveyError } from '../base/errors.ts';
-import { err, ok } from '../base/result.ts';
+import { type CoveyError, coveyError } from '../base/errors.ts';
+import { err, ok, type Result } from '../base/result.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
+import { standingHome } from '../records/directory.ts';
 import {
   decodeRecordBytes,
   encodeRecord,
@@ -45,6 +46,9 @@ export const WATCH_TTL_MS = 15_000;
 export const WATCH_RENEW_MS = 2_000;
 /** Records watched here for other peers. */
 const WATCHED_MAX = 200_000;
+
+/** R: from how many stores of the home a read is joined; quorum: from more than half of them. */
+export type ReadCount = number | 'quorum';
 
 export interface Found {
   readonly record: RecordState;
@@ -107,11 +111,34 @@ export class Reader {
 
   /** The same, or what is left of a task whose record was dropped: its end alone. To be told, not to be acted on. */
   async findOrRemains(id: string, blobs: boolean): Promise<Found | undefined> {
-    const { found, stone, aside } = await this.#look(id, blobs);
-    if (found !== undefined && taskOf(found.record).final !== undefined) return found;
-    // A tombstone beats every copy that is not final.
-    const remains = stone === undefined ? undefined : remainsOf(id, stone);
-    return remains === undefined ? (found ?? aside) : { record: remains, extras: {} };
+    return toldOf(id, await this.#look(id, blobs));
+  }
+
+  /**
+   * The same, joined from so many stores of its home as are asked for, and from all of it that are in reach. A store that
+   * has no copy has answered too. Which stores that are the record says, as it is joined.
+   */
+  async findFrom(
+    id: string,
+    blobs: boolean,
+    count: ReadCount,
+  ): Promise<Result<Found | undefined, CoveyError>> {
+    const { replica, homeOfId, view } = this.#deps;
+    let seen = await this.#look(id, blobs);
+    const homeNow = (): string[] =>
+      seen.found === undefined ? homeOfId(id) : standingHome(view.directory, seen.found.record);
+    const asked = new Set([replica.storeId]);
+    const heard = new Set([replica.storeId]);
+    for (let left = homeNow(); left.length > 0; left = homeNow().filter((s) => !asked.has(s))) {
+      for (const store of left) asked.add(store);
+      seen = await this.#ask(id, blobs, left, seen, heard);
+    }
+    const home = homeNow();
+    const answered = home.filter((store) => heard.has(store)).length;
+    const required = count === 'quorum' ? Math.floor(home.length / 2) + 1 : count;
+    return answered < required
+      ? err(coveyError('NOT_ENOUGH_READ', { id, answered, home: home.length, required }))
+      : ok(toldOf(id, seen));
   }
 
   async #look(id: string, blobs: boolean): Promise<Seen> {
@@ -128,7 +155,14 @@ export class Reader {
     return this.#ask(id, blobs, others, first);
   }
 
-  async #ask(id: string, blobs: boolean, stores: readonly string[], local: Seen): Promise<Seen> {
+  /** `heard`: stores that answered are added. */
+  async #ask(
+    id: string,
+    blobs: boolean,
+    stores: readonly string[],
+    local: Seen,
+    heard = new Set<string>(),
+  ): Promise<Seen> {
     const { view, messaging, replica } = this.#deps;
     const peers = view
       .peers()
@@ -144,6 +178,7 @@ export class Reader {
       copies.set(replica.storeId, found.record);
     for (const [i, answer] of answers.entries()) {
       if (!answer.ok) continue;
+      heard.add(peers[i]?.storeId ?? '');
       const other = firstOf(answer.value.items, readFound);
       stone ??= firstOf(answer.value.stones, decodeTombstone);
       aside = joinFound(aside, firstOf(answer.value.aside, readFound));
@@ -309,6 +344,14 @@ export class Reader {
     this.#waiting.delete(record.id);
     for (const waiter of waiters) waiter(record);
   }
+}
+
+/** What a client is told. */
+function toldOf(id: string, { found, stone, aside }: Seen): Found | undefined {
+  if (found !== undefined && taskOf(found.record).final !== undefined) return found;
+  // A tombstone beats every copy that is not final.
+  const remains = stone === undefined ? undefined : remainsOf(id, stone);
+  return remains === undefined ? (found ?? aside) : { record: remains, extras: {} };
 }
 
 /** Both together; what both set aside, both did. */
