@@ -91,7 +91,8 @@ export class Upkeep {
   }
 
   /** Something damaged was read. */
-  damaged(): void {
+  damaged(key = ''): void {
+    this.#deps.repair.found(key);
     if (!this.#running || this.#repairTimer !== undefined) return;
     this.#repairTimer = this.#deps.clock.after(REPAIR_AFTER_MS, () => {
       this.#repairTimer = undefined;

@@ -234,16 +234,18 @@ export class Sharing {
     put: (store: StoreId, standIn: boolean) => Promise<Result<boolean, CoveyError>>,
   ): Promise<Spread> {
     const { clock, directory, replica } = this.#deps;
-    const used = new Set([...plan.home, ...already]);
+    // What was removed has no place: neither asked, nor missed.
+    const home = plan.home.filter((store) => directory.statusOf(store) !== 'removed');
+    const used = new Set([...home, ...already]);
     const reserve = directory
-      .preference(id, used.size + plan.home.length + plan.required)
+      .preference(id, used.size + home.length + plan.required)
       .filter((store) => !used.has(store));
     const isReachable = (store: StoreId): boolean => {
       const status = directory.statusOf(store);
       if (status === 'dead' || status === 'left') return false;
       return store === replica.storeId || directory.peerOf(store) !== undefined;
     };
-    return new Gathering(clock, { ...plan, already, reserve, isReachable, put }).run();
+    return new Gathering(clock, { ...plan, home, already, reserve, isReachable, put }).run();
   }
 
   async #push(

@@ -18,7 +18,7 @@ import {
   type RecordState,
   withFact,
 } from '../records/record.ts';
-import type { Replica } from '../records/replica.ts';
+import type { Decision, Replica } from '../records/replica.ts';
 import type { Sharing } from '../records/sharing.ts';
 import type { WireValue } from '../wire/codec.ts';
 import { backoffMs, nextStep, refusalPauseMs } from './decide.ts';
@@ -100,6 +100,10 @@ export class Attempts {
 
   stop(): void {
     this.#stopped = true;
+  }
+
+  get isStopped(): boolean {
+    return this.#stopped;
   }
 
   #now(id: string): number {
@@ -229,11 +233,11 @@ export class Attempts {
         return { value: true, next: withFact(known, fact(toWire(orphan))) };
       }
       const ended = this.#withEnd(known, fact, this.#withBackoff(task, end));
-      return { value: true, next: this.#finishIfDue(ended, fact, end.out === 'completed') };
+      return this.#decide(true, current, this.#finishIfDue(ended, fact, end.out === 'completed'));
     });
     const shared = written.ok && (await this.#isShared(id));
     if (shared) visibility.reveal(id);
-    else void this.#confirm(id);
+    else void this.confirm(id);
     if (!written.ok) return written;
     return written.value
       ? ok(shared)
@@ -251,9 +255,9 @@ export class Attempts {
       if (attempt === undefined || !isOpen(attempt) || task.final !== undefined)
         return { value: undefined };
       const ended = this.#withEnd(current, fact, this.#withBackoff(task, end));
-      return { value: undefined, next: this.#finishIfDue(ended, fact, true) };
+      return this.#decide(undefined, current, this.#finishIfDue(ended, fact, true));
     });
-    await this.#confirm(id);
+    await this.confirm(id);
     return written.ok;
   }
 
@@ -285,9 +289,9 @@ export class Attempts {
     visibility.hide(id);
     const written = await replica.change<void>(id, ({ current, fact }) => {
       if (current?.kind !== 'task') return { value: undefined };
-      return { value: undefined, next: this.#finishIfDue(current, fact, true) };
+      return this.#decide(undefined, current, this.#finishIfDue(current, fact, true));
     });
-    await this.#confirm(id);
+    await this.confirm(id);
     return written.ok;
   }
 
@@ -305,8 +309,13 @@ export class Attempts {
     return written.ok && written.value && (await this.#isShared(id));
   }
 
+  /** A version that makes the task final is written with a mark: a restart does not show it either. */
+  #decide<T>(value: T, current: RecordState, next: RecordState): Decision<T> {
+    return { value, next, extra: this.#deps.visibility.mark(current, next) };
+  }
+
   /** Shows a hidden change as soon as enough stores have it, for as long as that takes. */
-  async #confirm(id: string): Promise<void> {
+  async confirm(id: string): Promise<void> {
     while (!(await this.#isShared(id))) {
       // What this disk alone has is not told at a stop either: others may come to another end meanwhile.
       if (this.#stopped) return;
@@ -361,8 +370,9 @@ export function lossOf(
   if (runner.storeId !== attempt.start.runner_store || runner.bootCount > attempt.runnerBoot) {
     return { proven: true, why: `${name} started again` };
   }
-  if (runner.status === 'dead') {
-    const how = runner.crashed ? 'crashed' : 'fell silent';
+  if (runner.status === 'dead' || runner.status === 'removed') {
+    const isRemoved = runner.status === 'removed';
+    const how = isRemoved ? 'was removed' : runner.crashed ? 'crashed' : 'fell silent';
     return { proven: runner.crashed, why: `${name} ${how}` };
   }
   return runner.status === 'left' ? { proven: true, why: `${name} left` } : undefined;

@@ -162,9 +162,9 @@ export const TASK_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'tasks/attempts.ts',
-        find: "      return { value: true, next: this.#finishIfDue(ended, fact, end.out === 'completed') };",
+        find: "return this.#decide(true, current, this.#finishIfDue(ended, fact, end.out === 'completed'));",
         replace:
-          "      const next = this.#finishIfDue(ended, fact, end.out === 'completed');\n      return { value: true, next, purpose: 'create' };",
+          "return { ...this.#decide(true, current, this.#finishIfDue(ended, fact, end.out === 'completed')), purpose: 'create' };",
       },
     ],
   },
