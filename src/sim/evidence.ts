@@ -30,7 +30,7 @@ export interface Submitted {
    * answer, or too few copies.
    */
   outcome: 'open' | 'acknowledged' | 'refused' | 'existing' | 'unknown';
-  /** When it was sent first, and when its client first had an answer. */
+  /** When it was sent first, and when its client first had an answer, or was told that it is stored. */
   readonly askedMs?: number;
   answeredMs?: number;
   /** Its dedupe key. */

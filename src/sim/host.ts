@@ -22,7 +22,7 @@ import { Freezer } from './freezer.ts';
 import { createSimIdentity } from './identity.ts';
 import type { Losses } from './losses.ts';
 import type { SimNetworkHub } from './network-hub.ts';
-import { lostBy, readRecord, storeOn } from './on-disk.ts';
+import { readRecord, replaceContents, type StruckDisk, turnBit } from './on-disk.ts';
 import { SimMachine } from './processes.ts';
 import { SimRandom } from './random.ts';
 import { wronglyRefused } from './refusals.ts';
@@ -252,32 +252,19 @@ export class SimHost {
     });
   }
 
+  get #struck(): StruckDisk {
+    return { host: this.name, disk: this.disk, losses: this.#deps.losses };
+  }
+
   /** Other contents of its disk while it is down; what that destroys is noted. */
   putBack(image: DiskImage): void {
-    const at = { host: this.name, store: storeOn(this.disk) };
-    const left = new Map(image);
-    for (const id of lostBy(this.disk, left)) {
-      const after = readRecord(`r/${id}`, left.get(`r/${id}`));
-      this.#deps.losses.replacedBy(at, id, { before: this.durable(id), after });
-    }
-    this.disk.restore(image);
+    replaceContents(this.#struck, image);
   }
 
   /** One bit of what lies on its disk turns. */
   flipBit(random: Random): boolean {
-    const at = { host: this.name, store: storeOn(this.disk) };
-    const before = new Map(
-      this.disk.read().range('r/', prefixEnd('r/'), Number.MAX_SAFE_INTEGER, false),
-    );
-    const key = this.disk.flipBit(random);
+    const key = turnBit(this.#struck, random);
     this.#deps.trace.add(`${this.name} flip`, [key]);
-    const id = key?.slice(2) ?? '';
-    if (key?.startsWith('b/')) this.#deps.losses.payloadStruck(at, id);
-    else if (key?.startsWith('r/'))
-      this.#deps.losses.struck(at, id, {
-        before: readRecord(key, before.get(key)),
-        after: undefined,
-      });
     return key !== undefined;
   }
 

@@ -317,6 +317,7 @@ export class World {
         } else if (result.ok) {
           submitted.id = result.value.id;
           submitted.outcome = 'acknowledged';
+          submitted.answeredMs = this.clock.nowMs();
           submitted.detail = JSON.stringify(result.value);
           this.steps.acknowledged(name, submitted.id);
           const { stored_on: on } = result.value;
