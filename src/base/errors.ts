@@ -123,12 +123,6 @@ export const ERROR_CODES = {
     retryable: false,
     rpc: -32016,
   },
-  UNKNOWN_WORKER: {
-    sentence: 'There is no worker {worker_id} here.',
-    retryable: false,
-    rpc: -32017,
-    help: 'Register again.',
-  },
   TOKEN_INVALID: {
     sentence: 'The invite token is malformed: {why}.',
     retryable: false,
@@ -194,12 +188,6 @@ export const ERROR_CODES = {
     retryable: false,
     rpc: -32030,
   },
-  LEAVE_INCOMPLETE: {
-    sentence: 'Not every copy could be handed over in time; {count} tasks lie only here.',
-    retryable: true,
-    rpc: -32031,
-    help: 'The daemon stopped without leaving; start it again, and leave when other members are reachable.',
-  },
   NO_ADDRESS: {
     sentence: 'This daemon listens on {bind}, and knows no address at which others reach it.',
     retryable: false,
@@ -211,6 +199,13 @@ export const ERROR_CODES = {
     retryable: false,
     rpc: -32033,
     help: "Only a member that is dead or has left is removed. Stop it first, or run 'covey leave' on its host.",
+  },
+  NOT_ENOUGH_READ: {
+    sentence:
+      'Task {id} was read from {answered} of its {home} home stores; {required} are asked for.',
+    retryable: true,
+    rpc: -32034,
+    help: 'Ask for fewer, or when more members are in reach.',
   },
 } as const satisfies Record<string, CodeEntry>;
 

@@ -252,6 +252,7 @@ export class Links {
               dead: statusOf(facts).status === 'dead',
             }
           : undefined,
+      away: turn && this.#core.deps.awayNotice?.(turn.storeId),
     };
   }
 
@@ -295,6 +296,7 @@ export class Links {
     core.book.rememberStore({ peerId: from, storeId, bootCount, bootId, seq });
     core.heardOfSelf(hello.known);
     core.accept([record], 'it greeted us');
+    core.deps.onAway?.(from, hello.away?.storeId === store.storeId ? hello.away : undefined);
     return undefined;
   }
 }

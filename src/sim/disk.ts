@@ -116,6 +116,26 @@ export class SimDisk {
     return key;
   }
 
+  /**
+   * After a crash in a sync: what was under way is there, but for one value, of which the disk has kept the beginning
+   * alone. Answers its key; none if nothing was under way.
+   */
+  tear(random: Random): string | undefined {
+    const ops = this.#limbo;
+    this.#limbo = [];
+    this.#apply(ops);
+    const puts = ops.flatMap((op) => ('put' in op && op.value.length > 0 ? [op] : []));
+    const torn = puts[randomBelow(random, Math.max(1, puts.length))];
+    if (torn === undefined) return undefined;
+    const value = torn.value.slice();
+    const at = randomBelow(random, value.length);
+    // What was there before shows behind the tear; one bit differs in any case.
+    value[at] = (value[at] ?? 0) ^ 0xff;
+    value.fill(0, at + 1);
+    this.#durable.set(torn.put, value);
+    return torn.put;
+  }
+
   /** For the store alone. */
   read(): SortedMap<Uint8Array> {
     return this.#durable;

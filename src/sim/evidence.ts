@@ -41,6 +41,8 @@ export interface Submitted {
   readonly attempts: number;
   /** How many of its attempts the command fails. */
   readonly failures: number;
+  /** The finals that it may come to, where exit codes do not tell: `failed(timeout)`, or a state alone. */
+  readonly ends?: readonly string[];
   canceled: boolean;
   /** When the wish was acknowledged. */
   canceledMs?: number;
