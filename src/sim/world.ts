@@ -363,6 +363,11 @@ export class World {
 
   // ---- what is known at the end ---------------------------------------------------------------------------
 
+  /** Of the daemons that run. */
+  stores(): string[] {
+    return this.hosts.flatMap(({ peer }) => peer?.identity.storeId ?? []);
+  }
+
   /** Copies of every task record on all disks. */
   replicas(): Map<string, Replicated[]> {
     const byId = new Map<string, Replicated[]>();
