@@ -122,9 +122,7 @@ function runsByTask(evidence: Evidence): Map<string, OutsideRun[]> {
 
 /** Whether the owner that placed `after` could not know of `before`: the history shows both. */
 function areConcurrent(evidence: Evidence, before: Attempt, after: Attempt): boolean {
-  const copies = [...evidence.replicas.values()].flat();
-  const author = copies.find(({ storeId }) => storeId === after.author)?.host ?? '';
-  const known = evidence.knownSince.get(author);
+  const known = evidence.knownSince.get(evidence.hostOf.get(after.author) ?? '');
   const placedMs = known?.get(after.start.run_id) ?? Number.POSITIVE_INFINITY;
   return (known?.get(before.start.run_id) ?? Number.POSITIVE_INFINITY) > placedMs;
 }

@@ -53,6 +53,8 @@ const short = (id: string): string => id.slice(8, 20);
 
 export class Steps {
   readonly violations: StepViolation[] = [];
+  /** The host of every store that ever showed anything: one that lost its disk has another store now. */
+  readonly hostOf = new Map<string, string>();
   readonly #ground: Ground;
   readonly #values = new Map<string, string>();
   /** When a peer last saw fewer members than W. */
@@ -117,6 +119,7 @@ export class Steps {
   visible(actor: Actor, after: RecordState, decidedOn: RecordState | undefined): void {
     const { host, shown } = actor;
     const before = shown.get(after.id) ?? decidedOn;
+    this.hostOf.set(actor.storeId, host);
     shown.set(after.id, after);
     if (after.kind !== 'task') return;
     const what = `${short(after.id)} on ${host}`;
