@@ -15,13 +15,13 @@ import { DropTimes } from './drop-times.ts';
 import { PartnerIndex } from './partner-index.ts';
 import {
   contentHash,
-  decodeRecordBytes,
   FACTS_MAX,
   KEY_PREFIX,
   type RecordKind,
   type RecordState,
   withFact,
 } from './record.ts';
+import { RecordCache } from './record-cache.ts';
 import { removalOps, writeOps } from './record-ops.ts';
 import type { StoreIdentity } from './store-identity.ts';
 import { stoneOp, type Tombstone, Tombstones } from './tombstone.ts';
@@ -46,6 +46,7 @@ export class Replica {
   readonly #rules: Readonly<Record<RecordKind, KindRules>>;
   readonly #onFailed: (detail: string) => void;
   readonly #unfinished = new Map<string, RecordState>();
+  readonly #cache = new RecordCache();
   readonly #stones: Tombstones;
   readonly #dropTimes: DropTimes;
   readonly #queues = new Map<string, { tail: Promise<void>; length: number }>();
@@ -270,7 +271,10 @@ export class Replica {
     this.#full = false;
     this.#identity.synced(counter.seq);
     if (forgotten !== undefined) this.#hide(forgotten);
-    else if (next !== undefined && next !== current) this.#show(next, current);
+    else if (next !== undefined && next !== current) {
+      this.#remember(next, batch);
+      this.#show(next, current);
+    }
     return ok(decision.value);
   }
 
@@ -295,7 +299,16 @@ export class Replica {
     return coveyError(this.#full ? 'STORE_FULL' : 'STORE_FAILED', why);
   }
 
+  /** A final one is not kept in memory, and looked at again soon. */
+  #remember(next: RecordState, batch: readonly StoreOp[]): void {
+    if (!this.#rules[next.kind].isFinal(next)) return;
+    const key = `r/${next.id}`;
+    const op = batch.find((item) => 'put' in item && item.put === key);
+    if (op !== undefined && 'put' in op) this.#cache.put(next.id, op.value, next);
+  }
+
   #hide(record: RecordState): void {
+    this.#cache.delete(record.id);
     this.#count(record.id, -1);
     this.#unfinished.delete(record.id);
     for (const listener of this.#goneListeners) listener(record);
@@ -376,6 +389,6 @@ export class Replica {
 
   #read(id: string): RecordState | undefined {
     const bytes = this.#store.get(`r/${id}`);
-    return bytes === undefined ? undefined : decodeRecordBytes(bytes);
+    return bytes === undefined ? undefined : this.#cache.read(id, bytes);
   }
 }

@@ -5,10 +5,8 @@
  *
  * What was told is compared with what lies on the disks at that moment, not with what any peer believes.
  */
-import { digestOf } from '../base/hash.ts';
-import { type Fact, homeOf, type RecordState } from '../records/record.ts';
+import { type Fact, factHash, homeOf, type RecordState } from '../records/record.ts';
 import { attemptByRun, currentAttempt, type Task, taskOf } from '../tasks/task.ts';
-import { encodeValue } from '../wire/codec.ts';
 import type { StepViolation } from './evidence.ts';
 
 /** W of a world whose hosts are all configured alike. */
@@ -153,7 +151,7 @@ export class Steps {
   /** One dot has one value, wherever it is seen. True: it was never seen before. */
   #noteDot(fact: Fact, what: string): boolean {
     const dot = dotOf(fact);
-    const digest = digestOf(encodeValue(fact.value));
+    const digest = factHash(fact);
     const known = this.#values.get(dot);
     if (known === undefined) this.#values.set(dot, digest);
     else if (known !== digest)
@@ -199,29 +197,31 @@ export class Steps {
     // What an earlier boot wrote and had not brought to W is shown after the restart: known, in docs/simulator.md.
     const facts = finished.has(id) ? [] : (this.#disk(host)?.durable(id)?.facts ?? []);
     if (facts.some(({ store, value }) => store === storeId && value.t === 'final')) return;
-    const copies = this.#copies(id, ({ final }) => final !== undefined);
+    const copies = () => this.#copies(id, ({ final }) => final !== undefined);
     this.#demand(copies, 'told_early', `${host} shows the end of ${short(id)}`);
   }
 
   acknowledged(host: string, id: string): void {
-    const copies = this.#copies(id, () => true);
+    const copies = () => this.#copies(id, () => true);
     this.#demand(copies, 'acknowledged_early', `${host} acknowledged ${short(id)}`);
   }
 
   canceled(host: string, id: string): void {
-    const copies = this.#copies(id, (task) => (task.cancel ?? task.final) !== undefined);
+    const copies = () => this.#copies(id, (task) => (task.cancel ?? task.final) !== undefined);
     this.#demand(copies, 'canceled_early', `${host} acknowledged the cancel of ${short(id)}`);
   }
 
   /** A command or a worker's handler was started. */
   started(host: string, id: string, runId: string): void {
-    const copies = this.#copies(id, (task) => attemptByRun(task, runId) !== undefined);
+    const copies = () => this.#copies(id, (task) => attemptByRun(task, runId) !== undefined);
     this.#demand(copies, 'started_early', `${host} started run ${runId} of ${short(id)}`);
   }
 
-  #demand(copies: number, rule: string, what: string): void {
-    const detail = `${what}, which so many disks have: ${copies}`;
-    if (copies < COPIES_REQUIRED && this.#isSteady) this.violate(rule, detail);
+  #demand(countCopies: () => number, rule: string, what: string): void {
+    if (!this.#isSteady) return;
+    const copies = countCopies();
+    if (copies < COPIES_REQUIRED)
+      this.violate(rule, `${what}, which so many disks have: ${copies}`);
   }
 
   /** Disks with a copy of which it holds, or with its tombstone. */
