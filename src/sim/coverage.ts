@@ -11,6 +11,10 @@ const FINALS = ['completed', 'failed(exit)', 'failed(losses)', 'canceled'] as co
 export class Coverage {
   readonly #faults = new Map<string, number>();
   readonly #finals = new Map<string, number>();
+  #partitions = 0;
+  #readsWhole = 0;
+  #readsOfOne = 0;
+  #clockEntriesMax = 0;
   seeds = 0;
   virtualMs = 0;
 
@@ -19,6 +23,12 @@ export class Coverage {
     this.virtualMs += result.virtualMs;
     for (const name of FAULT_NAMES) tally(this.#faults, name, result.counts[name] ?? 0);
     for (const [name, count] of Object.entries(result.finals)) tally(this.#finals, name, count);
+    const { readsWhole = 0, readsOfOneVersion = 0, clockEntriesMax = 0 } = result.counts;
+    this.#readsWhole += readsWhole;
+    this.#readsOfOne += readsOfOneVersion;
+    this.#clockEntriesMax = Math.max(this.#clockEntriesMax, clockEntriesMax);
+    for (const name of FAULT_NAMES)
+      if (name.startsWith('partition_')) this.#partitions += result.counts[name] ?? 0;
   }
 
   /** What no seed reached. */
@@ -39,6 +49,12 @@ export class Coverage {
       virtual_hours: Math.round(this.virtualMs / 36_000) / 100,
       faults: Object.fromEntries(this.#faults),
       finals: Object.fromEntries([...this.#finals].sort()),
+      versions: {
+        partitions: this.#partitions,
+        reads_whole: this.#readsWhole,
+        reads_of_one_version: this.#readsOfOne,
+        clock_entries_max: this.#clockEntriesMax,
+      },
       missing: this.missing(),
     };
   }

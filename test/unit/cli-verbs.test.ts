@@ -1,8 +1,8 @@
 /** The verbs against a control server on a real Unix socket, with a scripted daemon behind it. */
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ControlHost } from '../support/control-host.ts';
 import type { FakeOutcome } from '../support/fake-task.ts';
-import { CliProcess, covey } from './cli-harness.ts';
+import { CliProcess, covey, until } from './cli-harness.ts';
 
 let host: ControlHost;
 let outcome: (argv: readonly string[]) => (FakeOutcome & { afterMs?: number }) | undefined;
@@ -29,8 +29,6 @@ const onlyTask = () => {
   if (task === undefined) throw new Error('no task was submitted');
   return task;
 };
-
-const until = (condition: () => boolean) => vi.waitUntil(condition, { interval: 5 });
 
 describe('covey run', () => {
   it('prints what the command printed and exits as it did', async () => {
