@@ -19,7 +19,7 @@ import {
 } from './task.ts';
 
 export const CONTROL_VERSION = 1;
-export const MEMBER_STATUSES = ['alive', 'suspect', 'dead', 'left'] as const;
+export const MEMBER_STATUSES = ['alive', 'suspect', 'dead', 'left', 'removed'] as const;
 export type MemberStatus = (typeof MEMBER_STATUSES)[number];
 export const EVENT_TOPICS = ['task', 'member'] as const;
 export type EventTopic = (typeof EVENT_TOPICS)[number];
@@ -104,6 +104,10 @@ export const METHODS = {
         .object({
           damaged: z.int().meta({ description: 'values with a wrong checksum; none is used' }),
           repaired: z.int().meta({ description: 'records fetched again since the start' }),
+          room: z.enum(['ample', 'low', 'scarce', 'full']).optional().meta({
+            description:
+              'on the disk; low: no new tasks; scarce: no new attempts and copies either; full: nothing is stored',
+          }),
           former_store_id: z.string().optional(),
           renewed_because: z
             .string()
@@ -117,6 +121,14 @@ export const METHODS = {
     summary: 'The members as this peer sees them.',
     params: empty,
     result: z.object({ members: z.array(memberSchema), view_hash: z.string() }),
+  },
+  'members.forget': {
+    summary:
+      'Removes a member that is dead or has left: its store has no part in any home any more.',
+    params: z.strictObject({
+      peer: z.string().min(1).max(128).meta({ description: 'its PeerId' }),
+    }),
+    result: z.object({ peer_id: z.string(), name: z.string(), store_id: z.string() }),
   },
   'ring.owner': {
     summary: 'The preference list of a key.',

@@ -133,6 +133,7 @@ export const WAITING_REASONS = [
   'no_free_slot',
   'no_worker',
   'no_eligible_peer',
+  'over_limit',
   'owner_unreachable',
 ] as const;
 export type WaitingReason = (typeof WAITING_REASONS)[number];

@@ -83,10 +83,10 @@ export const ERROR_CODES = {
     help: 'Sending the same id again is safe.',
   },
   STORE_FULL: {
-    sentence: 'The disk of {peer} is full; no new task is taken.',
+    sentence: 'The disk of {peer} is full, or nearly so; no new task is taken.',
     retryable: true,
     rpc: -32008,
-    help: 'Free space in the data directory. Running tasks and reads go on.',
+    help: 'Free space in the data directory. Reads go on, and so do running tasks and their results for as long as the reserve lasts.',
   },
   STORE_FAILED: { sentence: 'The store of {peer} failed: {why}.', retryable: false, rpc: -32009 },
   STOPPING: {
@@ -193,6 +193,12 @@ export const ERROR_CODES = {
     retryable: false,
     rpc: -32032,
     help: 'Start it with --advertise HOST:PORT, as others reach it.',
+  },
+  NOT_REMOVABLE: {
+    sentence: 'Member {name} cannot be removed: {why}.',
+    retryable: false,
+    rpc: -32033,
+    help: "Only a member that is dead or has left is removed. Stop it first, or run 'covey leave' on its host.",
   },
 } as const satisfies Record<string, CodeEntry>;
 

@@ -58,7 +58,7 @@ export class Cli {
 
   /** The daemon, with patience: calls are repeated while it restarts. */
   get mesh(): Mesh {
-    this.#mesh ??= new Mesh(() => this.#open());
+    this.#mesh ??= new Mesh(() => this.#open(), this.io.noticeMs);
     return this.#mesh;
   }
 

@@ -13,6 +13,8 @@ export interface CliIo {
   readonly stdinIsTerminal: boolean;
   readonly stdout: Sink;
   readonly stderr: Sink;
+  /** How long nothing may happen before it is said why: a healthy mesh starts a command, a daemon restarts, sooner. */
+  readonly noticeMs: number;
   readonly open: (socketPath: string) => Promise<Result<Connection, RpcFailure>>;
   /** Replaces what Ctrl-C does until the returned function is called. */
   readonly onInterrupt: (handler: (signal: InterruptSignal) => void) => () => void;

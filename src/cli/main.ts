@@ -5,6 +5,8 @@ import { runCli } from './app.ts';
 import { EXIT } from './exit-codes.ts';
 import { type CliIo, type InterruptSignal, Sink } from './io.ts';
 
+const NOTICE_MS = 2_000;
+
 function systemIo(): CliIo {
   return {
     env: process.env,
@@ -19,6 +21,7 @@ function systemIo(): CliIo {
     stdinIsTerminal: isatty(0),
     stdout: new Sink(process.stdout, process.stdout.isTTY === true),
     stderr: new Sink(process.stderr, process.stderr.isTTY === true),
+    noticeMs: NOTICE_MS,
     open: async (socketPath) => {
       const { openConnection } = await import('../client/connection.ts');
       return openConnection(socketPath, { clientName: 'covey' });

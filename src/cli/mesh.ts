@@ -13,9 +13,6 @@ const BACKOFF_MAX_MS = 2_000;
 /** Added to what the daemon itself may take; a daemon that hangs for so long is asked again. */
 const ANSWER_MS_MAX = 60_000;
 
-/** A daemon that restarts is back sooner, or is worth a word. */
-const LOST_NOTICE_MS = 2_000;
-
 const GONE: RpcFailure = {
   code: 'DISCONNECTED',
   message: 'The connection was closed here.',
@@ -38,6 +35,7 @@ export interface CallOptions {
 
 export class Mesh {
   readonly #open: () => Promise<Result<Connection, RpcFailure>>;
+  readonly #noticeMs: number;
   readonly #patienceMs: number;
   #opening: Promise<Result<Connection, RpcFailure>> | undefined;
   #connection: Connection | undefined;
@@ -48,8 +46,14 @@ export class Mesh {
   #lostTimer: NodeJS.Timeout | undefined;
   readonly #sleepers = new Set<() => void>();
 
-  constructor(open: () => Promise<Result<Connection, RpcFailure>>, patienceMs = PATIENCE_MS) {
+  /** `noticeMs`: how long a lost connection may take to come back before it is said. */
+  constructor(
+    open: () => Promise<Result<Connection, RpcFailure>>,
+    noticeMs: number,
+    patienceMs = PATIENCE_MS,
+  ) {
     this.#open = open;
+    this.#noticeMs = noticeMs;
     this.#patienceMs = patienceMs;
   }
 
@@ -98,7 +102,7 @@ export class Mesh {
     this.#lostTimer = setTimeout(() => {
       this.#lost?.();
       this.#lost = undefined;
-    }, LOST_NOTICE_MS);
+    }, this.#noticeMs);
   }
 
   /** Called each time the daemon is back after the connection had ended. */

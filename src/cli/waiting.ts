@@ -3,8 +3,6 @@ import { isFinalState, type TaskState } from '../api/task.ts';
 import { printable } from './bytes.ts';
 import type { Cli } from './context.ts';
 
-/** A healthy mesh starts a command sooner. */
-const FIRST_MS = 2_000;
 /** Between two looks; longer and longer, since most of them find a command that runs. */
 const LOOK_MS_MAX = 10_000;
 /** A reason that comes and goes must not fill a log. */
@@ -30,9 +28,9 @@ export class WaitingNotice {
   }
 
   async run(): Promise<void> {
-    const { mesh } = this.#cli;
+    const { mesh, io } = this.#cli;
     let last: string | undefined;
-    let delayMs = FIRST_MS;
+    let delayMs = io.noticeMs;
     for (let lines = 0; lines < LINES_MAX; ) {
       await mesh.sleep(delayMs, this.#over.signal);
       if (this.#over.signal.aborted || mesh.closed) return;
@@ -40,7 +38,7 @@ export class WaitingNotice {
       if (this.#over.signal.aborted || why === 'final') return;
       const isNews = why !== undefined && why !== last;
       last = why;
-      delayMs = why === undefined || !isNews ? Math.min(2 * delayMs, LOOK_MS_MAX) : FIRST_MS;
+      delayMs = why === undefined || !isNews ? Math.min(2 * delayMs, LOOK_MS_MAX) : io.noticeMs;
       if (!isNews || (why === 'no_free_slot' && !this.#saysFullSlots)) continue;
       lines++;
       await this.#cli.say(`${this.#id} waits: ${printable(why)}; covey explain ${this.#id}`);

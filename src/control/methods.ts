@@ -40,6 +40,7 @@ type MeshMethods = Pick<
   | 'about'
   | 'system.status'
   | 'members.list'
+  | 'members.forget'
   | 'ring.owner'
   | 'access.invite'
   | 'access.list'
@@ -130,6 +131,12 @@ function meshMethods(peer: Peer, options: BackendOptions): MeshMethods {
         members: peer.membership.members().map((member) => memberView(peer, member)),
         view_hash: peer.membership.viewHash(),
       }),
+    'members.forget': async ({ peer: peerId }) => {
+      const removed = await peer.membership.forget(peerId);
+      if (!removed.ok) return removed;
+      const { name, storeId } = removed.value;
+      return ok({ peer_id: peerId, name, store_id: storeId });
+    },
     'ring.owner': async ({ key }) => {
       const stores = peer.sight.directory.preference(key, peer.options.config.copies);
       const sights = peer.sight.peers();
@@ -191,6 +198,7 @@ function statusOf(peer: Peer, options: BackendOptions): MethodResult<'system.sta
     store: {
       damaged,
       repaired,
+      room: peer.replica.room,
       ...(former === undefined
         ? {}
         : { former_store_id: former.storeId, renewed_because: former.why }),

@@ -9,7 +9,7 @@ export const protocolOf = (frameClass: FrameClass): string => `/covey/${frameCla
 
 // Limits of this room.
 /** A stranger's link ends when nobody has admitted it by then. */
-const STRANGER_MS_MAX = 10_000;
+export const STRANGER_MS_MAX = 10_000;
 /** What was sent is given this long to be read before the connections are cut. */
 const GOODBYE_MS_MAX = 1_000;
 /** Closing a connection that was finished: two packets. */
@@ -59,11 +59,11 @@ export class Link {
   }
 
   /** Cuts the link off unless `admitted` is called in time. */
-  expectAdmission(): void {
+  expectAdmission(timeoutMs: number): void {
     this.#strangerTimer ??= setTimeout(() => {
       this.#log('a stranger was not admitted in time', { peer: this.info.peerId });
       this.abort(new Error('not admitted in time'));
-    }, STRANGER_MS_MAX);
+    }, timeoutMs);
   }
 
   admitted(): void {

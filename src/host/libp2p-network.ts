@@ -22,7 +22,7 @@ import { Dialer, STOPPED } from './libp2p-dialer.ts';
 import { hearNews, offerGossip } from './libp2p-gossip.ts';
 import { HandlerQueue } from './libp2p-handlers.ts';
 import { Inbound } from './libp2p-inbound.ts';
-import { Link, type Log } from './libp2p-link.ts';
+import { Link, type Log, STRANGER_MS_MAX } from './libp2p-link.ts';
 import {
   CONNECTIONS_PER_PEER_MAX,
   type Connection,
@@ -41,6 +41,8 @@ export interface Libp2pNetworkOptions {
   readonly dialFrom?: string;
   /** Links at a time, strangers' not counted. */
   readonly maxLinks?: number;
+  /** How long a link may wait for its admission; default: as long as a slow admission takes. */
+  readonly strangerMs?: number;
   readonly log?: Log;
 }
 
@@ -188,7 +190,7 @@ class Libp2pNetwork implements Network {
     });
     if (!known) {
       this.#links.set(peerId, link);
-      if (stranger) link.expectAdmission();
+      if (stranger) link.expectAdmission(this.#options.strangerMs ?? STRANGER_MS_MAX);
       handlers.call((to) => to.opened(info));
     }
     if (!stranger) parts.gossipConnect(connection.remotePeer, connection);

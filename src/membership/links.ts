@@ -289,7 +289,8 @@ export class Links {
       bootId: store.bootId,
       seq: store.seq(),
     };
-    const why = refusalOfStore([...core.book.seenStores(), ours], presented);
+    const why =
+      core.removalText(storeId) ?? refusalOfStore([...core.book.seenStores(), ours], presented);
     if (why !== undefined) return coveyError('STORE_REFUSED', { why });
     core.book.rememberStore({ peerId: from, storeId, bootCount, bootId, seq });
     core.heardOfSelf(hello.known);

@@ -18,7 +18,8 @@ export interface Load {
 
 export const NO_LOAD: Load = { slots: 0, slotsFree: 0, active: 0, waiting: 0, workers: {} };
 
-export type MemberStatus = 'alive' | 'suspect' | 'dead' | 'left';
+/** removed: an operator said that its store does not come back. */
+export type MemberStatus = 'alive' | 'suspect' | 'dead' | 'left' | 'removed';
 /** crash: its process is known to have ended. silence: nobody heard it; it may still run. */
 export type Evidence = 'crash' | 'silence';
 
@@ -31,7 +32,7 @@ export interface Member {
   /** Host part of the first advertised address: stores of one host are one risk. */
   readonly host: string;
   readonly status: MemberStatus;
-  /** Only when dead. */
+  /** Only when dead, or dead when it was removed. */
   readonly deadBy?: Evidence;
   readonly incarnation: number;
   readonly stopping: boolean;
@@ -62,6 +63,7 @@ export interface MemberEvent {
     | 'suspect'
     | 'dead'
     | 'left'
+    | 'removed'
     | 'updated'
     | 'boot'
     | 'linked'

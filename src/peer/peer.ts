@@ -34,9 +34,9 @@ import { Sight } from './sight.ts';
 import { Upkeep } from './upkeep.ts';
 import { windDown } from './wind-down.ts';
 
-/** Changes of load are told at most this often: they travel on heartbeats. */
 /** After these the others may have gone on without this peer: it reads before it owns once more. */
 const RETURNS: ReadonlySet<MemberEvent['type']> = new Set(['alive', 'heard', 'condemned']);
+/** Changes of load are told at most this often: they travel on heartbeats. */
 const LOAD_INTERVAL_MS = 100;
 
 export interface PeerOptions {
@@ -123,9 +123,9 @@ export class Peer {
       directory: this.sight.directory,
       clock,
     });
-    this.#repair = new Repair({ ...this.#keeping(store), recount: () => this.#recount() });
+    this.#repair = this.#repairOf(store);
     this.#upkeep = this.#upkeepOf(store);
-    store.onDamaged = () => this.#upkeep.damaged();
+    store.onDamaged = (key) => this.#upkeep.damaged(key);
     this.workers = new WorkerRegistry({
       clock,
       random,
@@ -155,6 +155,11 @@ export class Peer {
     const { replica, sight, options } = this;
     const { directory } = sight;
     return { store, replica, sight, directory, sharing: this.#sharing, log: options.log };
+  }
+
+  #repairOf(store: CheckedStore): Repair {
+    const visibility = () => this.tasks.visibility;
+    return new Repair({ ...this.ports, ...this.#keeping(store), sync: this.#sync, visibility });
   }
 
   #upkeepOf(store: CheckedStore): Upkeep {
@@ -203,7 +208,7 @@ export class Peer {
       identity: identity.value,
       messenger,
     });
-    peer.replica.load();
+    for (const part of [peer.replica, peer.tasks]) part.load();
     await peer.#sync.load();
     return ok(peer);
   }
@@ -339,7 +344,7 @@ export class Peer {
     this.#upkeep.stop();
     this.#loadTimer?.cancel();
     this.tasks.close();
-    this.tasks.visibility.close();
+    await this.tasks.visibility.close();
     await this.membership.stop(reason);
     this.messenger.stop();
     await this.ports.processes.stop();
@@ -371,11 +376,6 @@ export class Peer {
   #noteSeqs(after: RecordState, before: RecordState | undefined): void {
     for (const { store, seq } of factsBeyond(after, before === undefined ? {} : clockOf(before)))
       if (store !== this.identity.storeId) this.membership.sawSeq(store, seq);
-  }
-
-  #recount(): void {
-    this.replica.recount();
-    this.#sync.recount();
   }
 
   /** What became of the store, for `system.status`. */

@@ -12,6 +12,7 @@ export interface MembershipSight {
   members(): Member[];
   member(peerId: string): Member | undefined;
   memberOfStore(storeId: string): Member | undefined;
+  isRemoved(storeId: string): boolean;
   linked(peerId: string): boolean;
   hearingForMs(peerId: string): number;
 }
@@ -45,7 +46,7 @@ export class Sight implements MeshView {
 
   status(store: string): 'alive' | 'stopping' | 'dead' {
     const member = this.#membership.memberOfStore(store);
-    if (member === undefined || member.status === 'dead' || member.status === 'left') return 'dead';
+    if (member === undefined || !isPresent(member)) return 'dead';
     return member.stopping ? 'stopping' : 'alive';
   }
 
@@ -70,7 +71,7 @@ export class Sight implements MeshView {
       name: member.name,
       bootCount: member.bootCount,
       status: member.status,
-      crashed: member.status === 'dead' && member.deadBy === 'crash',
+      crashed: member.deadBy === 'crash',
       stopping: member.stopping,
       linked: self || this.#membership.linked(member.peerId),
       self,
@@ -112,7 +113,10 @@ export class Sight implements MeshView {
         : undefined;
     },
     storeOfPeer: (peer) => this.#membership.member(peer)?.storeId,
-    statusOf: (store): StoreStatus => this.#membership.memberOfStore(store)?.status ?? 'unknown',
+    statusOf: (store): StoreStatus =>
+      this.#membership.isRemoved(store)
+        ? 'removed'
+        : (this.#membership.memberOfStore(store)?.status ?? 'unknown'),
     present: () =>
       this.#membership
         .members()

@@ -8,6 +8,7 @@
  */
 import { crc32 } from '../base/crc32.ts';
 import { utf8 } from '../base/hash.ts';
+import type { Purpose, Room } from '../ports/room.ts';
 import {
   type AppendResult,
   prefixEnd,
@@ -85,8 +86,8 @@ export class CheckedStore implements Store {
     }
   }
 
-  async append(batch: readonly StoreOp[]): Promise<AppendResult> {
-    const result = await this.#store.append(batch.map(sealOp));
+  async append(batch: readonly StoreOp[], purpose?: Purpose): Promise<AppendResult> {
+    const result = await this.#store.append(batch.map(sealOp), purpose);
     if (result.ok && this.#damaged.size > 0)
       for (const op of batch) this.#damaged.delete('put' in op ? op.put : op.del);
     return result;
@@ -94,6 +95,10 @@ export class CheckedStore implements Store {
 
   usedBytes(): number {
     return this.#store.usedBytes();
+  }
+
+  room(): Room {
+    return this.#store.room();
   }
 
   close(): Promise<void> {

@@ -6,9 +6,11 @@
  *
  * Keys:  r/ID record   b/ID blob   u/ID marks the unfinished   d/MS/ID final records by drop time
  *        t/ID tombstone   s/ID marks a counted stand-in copy   x/LEAF/ID is what partner-index.ts says
+ *        h/ID marks a final that too few stores have (visibility.ts of the tasks room)
  */
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
+import type { Room } from '../ports/room.ts';
 import { type AppendResult, prefixEnd, type Store, type StoreOp } from '../ports/store.ts';
 import type { Change, Decision, KindRules } from './change.ts';
 import { DropTimes } from './drop-times.ts';
@@ -53,7 +55,6 @@ export class Replica {
   readonly #goneListeners: GoneListener[] = [];
   #held = 0;
   #heldKeys = 0;
-  #full = false;
   #failed = false;
   #closed = false;
 
@@ -109,9 +110,9 @@ export class Replica {
     return this.#heldKeys;
   }
 
-  /** The last append met a full disk. */
-  get isFull(): boolean {
-    return this.#full;
+  /** What the disk has room for. */
+  get room(): Room {
+    return this.#store.room();
   }
 
   onVisible(listener: VisibleListener): void {
@@ -265,9 +266,8 @@ export class Replica {
       ...this.#opsOf(current, forgotten, decision),
       ...(decision.extra ?? []),
     ];
-    const written = await this.#store.append(batch);
+    const written = await this.#store.append(batch, decision.purpose);
     if (!written.ok) return err(this.#failureOf(written));
-    this.#full = false;
     this.#identity.synced(counter.seq);
     if (forgotten !== undefined) this.#hide(forgotten);
     else if (next !== undefined && next !== current) this.#show(next, current);
@@ -286,13 +286,12 @@ export class Replica {
 
   #failureOf(written: Extract<AppendResult, { ok: false }>): CoveyError {
     if (written.code === 'closed') return coveyError('STOPPING');
-    this.#full = written.code === 'full';
     if (written.code === 'failed' && !this.#failed) {
       this.#failed = true;
       this.#onFailed(written.detail);
     }
     const why = { peer: 'this peer', why: written.detail };
-    return coveyError(this.#full ? 'STORE_FULL' : 'STORE_FAILED', why);
+    return coveyError(written.code === 'full' ? 'STORE_FULL' : 'STORE_FAILED', why);
   }
 
   #hide(record: RecordState): void {

@@ -34,14 +34,14 @@ export interface ClientDeps {
 
 export class Clients {
   readonly #deps: ClientDeps;
-  readonly #reads: Reads;
+  readonly reads: Reads;
   /** Of keys and reads: without them a story would be the same. */
   readonly #extra: Random;
   readonly #programs: Random;
 
   constructor(deps: ClientDeps) {
     this.#deps = deps;
-    this.#reads = new Reads(deps.world);
+    this.reads = new Reads(deps.world);
     this.#extra = new SeededRandom(`reads ${deps.options.seed}`);
     this.#programs = new SeededRandom(`programs ${deps.options.seed}`);
     // Clients whose daemon was away are the first to come back.
@@ -142,8 +142,8 @@ export class Clients {
     const id = pick(this.#extra, this.acknowledged())?.id;
     const what = randomBelow(this.#extra, 6);
     if (i === undefined || id === undefined) return;
-    if (what === 0) this.#reads.list(i);
-    else this.#reads.get(i, id);
+    if (what === 0) this.reads.list(i);
+    else this.reads.get(i, id);
     this.#deps.count(what === 0 ? 'lists' : 'reads');
   }
 

@@ -23,6 +23,10 @@ export class Coverage {
     edges: new Map(),
   };
   readonly #finals = new Map<string, number>();
+  #partitions = 0;
+  #readsWhole = 0;
+  #readsOfOne = 0;
+  #clockEntriesMax = 0;
   seeds = 0;
   virtualMs = 0;
 
@@ -36,6 +40,12 @@ export class Coverage {
     for (const kind of KINDS)
       for (const name of EXPECTED[kind]) tally(this.#counts[kind], name, reached[kind][name] ?? 0);
     for (const [name, count] of Object.entries(result.finals)) tally(this.#finals, name, count);
+    const { readsWhole = 0, readsOfOneVersion = 0, clockEntriesMax = 0 } = result.counts;
+    this.#readsWhole += readsWhole;
+    this.#readsOfOne += readsOfOneVersion;
+    this.#clockEntriesMax = Math.max(this.#clockEntriesMax, clockEntriesMax);
+    for (const name of FAULT_NAMES)
+      if (name.startsWith('partition_')) this.#partitions += result.counts[name] ?? 0;
   }
 
   /** What no seed reached: `fault ambush`, `code REVOKED`. */
@@ -65,6 +75,12 @@ export class Coverage {
       states: Object.fromEntries(states),
       edges: Object.fromEntries(edges),
       finals: Object.fromEntries([...this.#finals].sort()),
+      versions: {
+        partitions: this.#partitions,
+        reads_whole: this.#readsWhole,
+        reads_of_one_version: this.#readsOfOne,
+        clock_entries_max: this.#clockEntriesMax,
+      },
       missing: this.missing(),
     };
   }

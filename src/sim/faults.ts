@@ -6,9 +6,12 @@
  * A fault says whether it struck: one that finds nothing to strike (every daemon is down already) counts as nothing.
  */
 import { randomBelow, randomFloat } from '../base/random.ts';
+import { RESERVE_BYTES_MAX } from '../ports/room.ts';
+import { AMPLE } from './disk.ts';
 import { HOST_FAULTS } from './faults-host.ts';
 import { MESH_FAULTS } from './faults-mesh.ts';
 import { between } from './options.ts';
+import { isUnderstood } from './speech.ts';
 import {
   bothWays,
   crash,
@@ -28,6 +31,8 @@ import type { World } from './world.ts';
 const STALL_MS_MIN = 300;
 const STALL_MS_MAX = 29_000;
 const CLOCK_JUMP_MS_MAX = 2 * 3_600_000;
+/** Nothing is taken; only what settles; all but creations. */
+const ROOMS = [0, RESERVE_BYTES_MAX / 4, (RESERVE_BYTES_MAX * 3) / 4];
 const SLOW_MS_MAX = 1_500;
 const LOSSY_MAX = 0.5;
 const FLAPS_MAX = 6;
@@ -240,12 +245,13 @@ export const FAULTS = {
     }),
   },
   disk_full: {
-    what: 'a disk has no room for a while',
+    what: 'a disk has no room for a while, or so little that new tasks, or new attempts too, are refused',
     strike: withOne((trouble, i) => {
       const { disk } = trouble.world.host(i);
-      disk.full = true;
+      const room = randomBelow(trouble.random, ROOMS.length);
+      disk.space = { ...AMPLE, freeBytes: ROOMS[room] ?? 0 };
       trouble.later(pauseMs(trouble), () => {
-        disk.full = false;
+        disk.space = AMPLE;
       });
       return true;
     }),
@@ -285,10 +291,21 @@ export function endFaults(world: World): void {
   world.heal();
   world.wires.mend();
   for (const host of world.hosts) {
+    if (!isUnderstood(host.speech)) {
+      // Rolled back: nothing else brings it in again.
+      host.speech = undefined;
+      if (host.state !== 'down') host.crash();
+    }
     host.thaw();
     host.resume();
     host.setClock({ wallOffsetMs: 0, rate: 1 });
     host.spool.isBroken = false;
-    Object.assign(host.disk, { full: false, failNextSync: false, stallMs: 0, onSync: undefined });
+    Object.assign(host.disk, {
+      full: false,
+      space: AMPLE,
+      failNextSync: false,
+      stallMs: 0,
+      onSync: undefined,
+    });
   }
 }

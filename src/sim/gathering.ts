@@ -6,7 +6,8 @@ const JOIN_LIMIT_MS = 30_000;
 
 /** Starts every host; the first invites, the others join by its tokens. */
 export async function gather(world: World): Promise<void> {
-  for (const host of world.hosts) await world.until(host.start(), JOIN_LIMIT_MS);
+  for (const host of world.hosts)
+    if (host.state === 'down') await world.until(host.start(), JOIN_LIMIT_MS);
   for (let i = 1; i < world.hosts.length; i++) {
     const invited = await world.until(
       world.peer(0).membership.invite(INVITE_TTL_MS),

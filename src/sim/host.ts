@@ -9,21 +9,23 @@ import { Peer } from '../peer/peer.ts';
 import { renewStore } from '../peer/renew-store.ts';
 import type { Ports } from '../ports/index.ts';
 import type { ByteStream, ByteStreamHandlers } from '../ports/listener.ts';
-import { prefixEnd } from '../ports/store.ts';
 import type { RecordState } from '../records/record.ts';
 import type { LoadError } from '../records/store-identity.ts';
 import type { OwnedClock, SimClock, Skew } from './clock.ts';
 import { commandOf, NOWHERE } from './commands.ts';
 import { SimControl } from './control.ts';
+import { damage, putBack, type Struck } from './damage.ts';
 import { type DiskImage, SimDisk } from './disk.ts';
-import { noteDestroyed, type OutsideRun, type Told } from './evidence.ts';
+import type { OutsideRun, Told } from './evidence.ts';
 import { Freezer } from './freezer.ts';
 import { HostLog } from './host-log.ts';
 import { createSimIdentity } from './identity.ts';
+import type { Losses } from './losses.ts';
 import type { SimNetworkHub } from './network-hub.ts';
-import { lostBy, readRecord, storeOn } from './on-disk.ts';
+import { readRecord, tasksOn } from './on-disk.ts';
 import { SimMachine } from './processes.ts';
 import { SimRandom } from './random.ts';
+import { wronglyRefused } from './refusals.ts';
 import type { Sightings } from './sightings.ts';
 import { SimWorker } from './sim-worker.ts';
 import { type Speech, speaking } from './speech.ts';
@@ -53,8 +55,7 @@ export interface HostDeps {
   /** The store of this host knows now that the attempt was placed. */
   readonly onKnown: (host: string, runId: string) => void;
   readonly onFatal: (host: string, why: string) => void;
-  /** By record: stores whose copy of it a fault destroyed. */
-  readonly destroyed: Map<string, Set<string>>;
+  readonly losses: Losses;
   readonly steps: Steps;
   readonly sightings: Sightings;
   /** Daemons have a control socket. */
@@ -111,6 +112,10 @@ export class SimHost {
       syncMsMax: deps.diskMsMax,
       trace: trace.for(`${this.name}/store`),
     });
+    this.disk.onRefused = (ops) => {
+      const what = wronglyRefused(this.disk, ops);
+      if (what !== undefined) deps.steps.violate('refused_end', `${this.name} refused ${what}`);
+    };
     this.machine = new SimMachine({
       clock,
       random: random('machine'),
@@ -124,11 +129,7 @@ export class SimHost {
 
   /** Task records as they lie on the disk; no call of the port, so it leaves no trace. */
   records(): RecordState[] {
-    return this.disk
-      .read()
-      .range('r/', prefixEnd('r/'), Number.MAX_SAFE_INTEGER, false)
-      .map(([key, value]) => readRecord(key, value))
-      .filter((record) => record?.kind === 'task') as RecordState[];
+    return tasksOn(this.disk);
   }
 
   /** One of them, as `records`. */
@@ -269,11 +270,13 @@ export class SimHost {
     });
   }
 
-  /** Other contents of its disk while it is down; what that destroys is noted. */
+  get #struck(): Struck {
+    return { host: this.name, disk: this.disk, losses: this.#deps.losses };
+  }
+
+  /** Other contents of its disk while it is down. */
   putBack(image: DiskImage): void {
-    const lost = lostBy(this.disk, image);
-    for (const id of lost) noteDestroyed(this.#deps.destroyed, id, storeOn(this.disk));
-    this.disk.restore(image);
+    putBack(this.#struck, image);
   }
 
   /** One bit of what lies on its disk turns. */
@@ -286,13 +289,9 @@ export class SimHost {
     return this.#damage('tear', () => this.disk.tear(random));
   }
 
-  /** Notes what is destroyed. False: there was nothing to damage. */
-  #damage(how: string, damage: () => string | undefined): boolean {
-    const store = storeOn(this.disk);
-    const key = damage();
+  #damage(how: string, strike: () => string | undefined): boolean {
+    const key = damage(this.#struck, strike);
     this.#deps.trace.add(`${this.name} ${how}`, [key]);
-    if (key?.startsWith('r/') || key?.startsWith('b/'))
-      noteDestroyed(this.#deps.destroyed, key.slice(2), store);
     return key !== undefined;
   }
 

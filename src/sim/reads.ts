@@ -4,6 +4,7 @@
  */
 import { taskOf } from '../tasks/task.ts';
 import type { ShownFinal } from './evidence.ts';
+import { Versions } from './versions.ts';
 import type { World } from './world.ts';
 
 const short = (id: string): string => id.slice(8, 20);
@@ -12,9 +13,11 @@ const LIST_MAX = 1_000;
 
 export class Reads {
   readonly #world: World;
+  readonly versions: Versions;
 
   constructor(world: World) {
     this.#world = world;
+    this.versions = new Versions(world);
   }
 
   /** Whether all is whole and no daemon was started since; undefined: it is not whole now. */
@@ -34,6 +37,7 @@ export class Reads {
     const shown = this.#shown(id);
     const { name } = this.#world.host(i);
     trace.add('client read', [i, id]);
+    if (before !== undefined) this.versions.read(id);
     void this.#world
       .peer(i)
       .tasks.reader.findOrRemains(id, false)

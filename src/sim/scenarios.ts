@@ -323,6 +323,7 @@ export class Scenario {
       tasksRunTwice: runs.length - new Set(runs.map(({ taskId }) => taskId)).size,
       waits: waits.length,
       conflicts: conflicts.size,
+      ...this.#clients.reads.versions.toJson(),
     };
   }
 }

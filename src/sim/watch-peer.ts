@@ -14,7 +14,6 @@ export function watchPeer(peer: Peer, host: string, boot: number, deps: HostDeps
     host,
     storeId: peer.identity.storeId,
     shown: new Map(),
-    finished: new Set(),
     minoritySinceMs: undefined,
   };
   peer.membership.onEvent(() => {

@@ -15,6 +15,7 @@ import type { Asking, Cut, Evidence, OutsideRun, Replicated, Submitted, Told } f
 import { evidenceOf } from './evidence-of.ts';
 import { gather, isWhole } from './gathering.ts';
 import { SimHost } from './host.ts';
+import { Losses } from './losses.ts';
 import { SimNetworkHub } from './network-hub.ts';
 import type { About } from './odd-tasks.ts';
 import { pendingOf } from './pending.ts';
@@ -71,7 +72,8 @@ export class World {
   readonly steps = new Steps({
     disks: () => this.hosts,
     nowMs: () => this.clock.nowMs(),
-    isIntact: () => this.destroyed.size === 0,
+    isIntact: (id) =>
+      id === undefined ? this.losses.destroyed.size === 0 : !this.losses.destroyed.has(id),
   });
   readonly sightings: Sightings;
   readonly submits: Submitted[] = [];
@@ -86,7 +88,7 @@ export class World {
   readonly knownSince = new Map<string, Map<string, number>>();
   readonly fatals: { host: string; why: string }[] = [];
   readonly cuts: Cut[] = [];
-  readonly destroyed = new Map<string, Set<string>>();
+  readonly losses = new Losses(() => this.hosts);
   /** What clients and faults did, for a story; `about` is a task. */
   readonly journal: { readonly atMs: number; readonly text: string; readonly about?: string }[] =
     [];
@@ -138,7 +140,7 @@ export class World {
       },
       onKnown: (name, runId) => this.#known(name, runId),
       onFatal: (name, why) => this.#fatal(name, why),
-      destroyed: this.destroyed,
+      losses: this.losses,
       steps: this.steps,
       sightings: this.sightings,
       sockets: sockets ?? false,

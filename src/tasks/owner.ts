@@ -6,8 +6,10 @@
  * task may have changed, and is harmless when nothing has.
  */
 import type { WaitingReason } from '../api/task.ts';
+import type { Random } from '../base/random.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
+import { takes } from '../ports/room.ts';
 import { homeOf, type RecordState } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
 import type { Messaging } from '../wire/messaging.ts';
@@ -34,6 +36,7 @@ const PLACE_RETRY_MS = 1_000;
 
 export interface OwnerDeps {
   readonly clock: Clock;
+  readonly random: Random;
   readonly taskClock: TaskClock;
   readonly log: Logger;
   readonly messaging: Messaging;
@@ -127,6 +130,7 @@ export class Owner {
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#homes.close();
     for (const entry of this.#entries.values()) entry.timer?.cancel();
   }
 
@@ -242,7 +246,7 @@ export class Owner {
       void this.#secureFused(entry, fused);
       return;
     }
-    this.#homes.grow(entry, task);
+    this.#homes.grow(task);
     taskClock.enter(task);
     const now = taskClock.nowMs(task.id);
     this.#setTimer(entry, nextDeadline(task, now), now);
@@ -391,6 +395,7 @@ export class Owner {
 
   /** Why a task that this store owns waits. */
   waitingReason(task: Task): WaitingReason {
+    if (!takes(this.#deps.replica.room, 'extend')) return 'over_limit';
     return this.#deps.dispatcher.placement(demandOf(task.header)).reason ?? 'no_free_slot';
   }
 }

@@ -84,12 +84,14 @@ export class Tasks {
   #stopping = false;
   #startedMs: number;
   #reporting = false;
+  /** Finals that were hidden when the daemon ended. */
+  #hidden: readonly string[] = [];
 
   constructor(deps: TasksDeps) {
     this.#deps = deps;
     this.#startedMs = deps.clock.nowMs();
     const { replica, messaging, config, view } = deps;
-    this.visibility = new Visibility(replica);
+    this.visibility = new Visibility(deps);
     this.tails = new Tails(deps.store);
     /** What most services need; each takes its own part. */
     const common = {
@@ -164,12 +166,18 @@ export class Tasks {
     };
   }
 
+  /** Once, after the replica was loaded. */
+  load(): void {
+    this.#hidden = this.visibility.load();
+  }
+
   start(): void {
     this.#startedMs = this.#deps.clock.nowMs();
     this.#dispatcher.startTimers();
     this.runner.startTimers();
     this.reader.startTimers();
     this.owner.start();
+    void this.#attempts.confirmAll(this.#hidden);
     this.#retention.start();
     this.#redundancy.start();
     const report = (): void => {

@@ -1,11 +1,17 @@
 /** Where a new test network lies: addresses, ports and paths of every peer. */
+import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
 import { invariant } from '../base/errors.ts';
 import { freePort } from './ports.ts';
 import { refOf } from './processes.ts';
 import { type NetworkState, type PeerState, socketDirFor } from './state.ts';
 
-const hostOf = (index: number): string => `127.77.0.${index}`;
+/**
+ * Networks that run at the same time rarely share addresses, 127.77.N.1 up: while a daemon is dead its ports are
+ * free, also for another network, and it could not come back.
+ */
+const BLOCKS = 200;
+const hostOf = (block: number, index: number): string => `127.77.${block}.${index}`;
 
 /** Nothing is made yet, but for the directory of sockets where DIR is too long a path for them. */
 export async function layOut(
@@ -23,9 +29,10 @@ export async function layOut(
     Buffer.byteLength(b) > Buffer.byteLength(a) ? b : a,
   );
   const socketDir = await socketDirFor(join(longest, 'covey.sock'));
+  const block = randomInt(BLOCKS);
   const peers: PeerState[] = [];
   for (let index = 1; index <= options.peers; index++) {
-    const host = hostOf(index);
+    const host = hostOf(block, index);
     const dataDir = options.dataDirs?.[index] ?? join(dir, `peer${index}`);
     peers.push({
       index,

@@ -15,8 +15,8 @@ import { callDaemon } from './rpc.ts';
 import type { PeerState } from './state.ts';
 import type { PeerStatus } from './testnet.ts';
 
-/** A status line must not wait for a frozen daemon. */
-const STATUS_TIMEOUT_MS = 1_000;
+/** A status line must not wait for a daemon that hangs; a frozen one is not even asked. */
+const STATUS_TIMEOUT_MS = 3_000;
 const STOP_POLL_MS = 1;
 /** Beyond a daemon's own shutdown_timeout (25 s) and kill_grace; then it hangs, and a test should hear of it. */
 const EXIT_TIMEOUT_MS = 60_000;

@@ -14,7 +14,7 @@ import { err, ok, type Result } from '../base/result.ts';
 /** sun_path holds 108 bytes, the last of them zero. */
 const SOCKET_PATH_BYTES_MAX = 107;
 const STATE_FILE = 'testnet.json';
-/** Peers have addresses 127.77.0.1 … 254; a host hardly carries more than a few dozen daemons. */
+/** Peers have addresses 127.77.N.1 … 254; a host hardly carries more than a few dozen daemons. */
 export const PEERS_MAX = 64;
 
 const processSchema = z.object({ pid: z.int().positive(), startTicks: z.string() });

@@ -10,8 +10,8 @@ import type {
 } from '../../src/ports/network.ts';
 
 export interface NetworkWorld {
-  /** A network that was not started, and whose it is. */
-  create(name: string): Promise<{ identity: Identity; network: Network }>;
+  /** A network that was not started, and whose it is; where time is real, with less patience for strangers. */
+  create(name: string, strangerMs?: number): Promise<{ identity: Identity; network: Network }>;
   /** Lets time pass until the condition holds; throws after `limitMs`, by default some seconds. */
   settle(condition: () => boolean, limitMs?: number): Promise<void>;
   /** An address that answers nothing at all. */
@@ -121,8 +121,8 @@ export class Bench {
     return promise;
   }
 
-  async startPeer(name: string): Promise<TestPeer> {
-    const { identity, network } = await this.world.create(name);
+  async startPeer(name: string, strangerMs?: number): Promise<TestPeer> {
+    const { identity, network } = await this.world.create(name, strangerMs);
     const peer = new TestPeer(identity, network);
     const result = await this.wait(network.start(peer, { host: '127.0.0.1', port: 0 }));
     if (!result.ok) throw new Error(result.detail);

@@ -118,7 +118,7 @@ test('neither disconnect nor stop waits for a frozen process', async () => {
   await a.network.disconnect(child.peerId);
   await world.settle(() => a.closedPeers.length === 1);
   await a.network.stop();
-  expect(performance.now() - startedMs).toBeLessThan(3_000);
+  expect(performance.now() - startedMs).toBeLessThan(10_000);
 });
 
 test('connections are made from the given local address, and names are resolved', async () => {
@@ -140,6 +140,8 @@ test('connections are made from the given local address, and names are resolved'
   });
   child.process.kill('SIGKILL');
   await world.settle(() => a.closedPeers.includes(child.peerId));
+  // Its sockets end one after another, and the listener may be the last of them.
+  await world.settle(() => child.process.signalCode === 'SIGKILL');
   expect(await a.network.dial(child.peerId, `localhost:${port}`, 5_000)).toMatchObject({
     code: 'refused',
   });

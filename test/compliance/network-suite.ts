@@ -21,6 +21,8 @@ export function pattern(length: number, seed = 0): Uint8Array {
 const sameBytes = (a: Uint8Array | undefined, b: Uint8Array): boolean =>
   a !== undefined && Buffer.compare(a, b) === 0;
 
+/** For a call that is answered; shorter than what the bench waits. */
+const ANSWER_MS = 8_000;
 let bench: Bench;
 
 const linkTests = [
@@ -194,7 +196,9 @@ const admissionTests = [
       await bench.connect(a, b);
       b.onAdmit = (_, bytes) => Promise.resolve(bytesOf(...bytes, 99));
       a.network.send(b.peerId, 'data', bytesOf(1));
-      const reply = await bench.wait(a.call((n) => n.admitCall(b.peerId, bytesOf(5, 6), 2_000)));
+      const reply = await bench.wait(
+        a.call((n) => n.admitCall(b.peerId, bytesOf(5, 6), ANSWER_MS)),
+      );
       expect(reply).toEqual(bytesOf(5, 6, 99));
       expect(b.requests).toEqual([{ from: a.peerId, bytes: bytesOf(5, 6) }]);
       await bench.severalExchanges(a, b);
@@ -208,20 +212,27 @@ const admissionTests = [
       expect(await a.network.admitCall(b.peerId, bytesOf(1), 1_000)).toBeUndefined();
       await bench.connect(a, b);
       b.onAdmit = () => Promise.resolve(undefined);
-      expect(await bench.wait(a.network.admitCall(b.peerId, bytesOf(1), 1_000))).toBeUndefined();
+      expect(
+        await bench.wait(a.network.admitCall(b.peerId, bytesOf(1), ANSWER_MS)),
+      ).toBeUndefined();
       b.onAdmit = () => new Promise(() => undefined);
-      expect(await bench.wait(a.network.admitCall(b.peerId, bytesOf(2), 100))).toBeUndefined();
+      expect(await bench.wait(a.network.admitCall(b.peerId, bytesOf(2), 1_000))).toBeUndefined();
       b.onAdmit = () => Promise.reject(new Error('a handler failed'));
-      expect(await bench.wait(a.network.admitCall(b.peerId, bytesOf(3), 1_000))).toBeUndefined();
+      expect(
+        await bench.wait(a.network.admitCall(b.peerId, bytesOf(3), ANSWER_MS)),
+      ).toBeUndefined();
       b.onAdmit = (_, bytes) => Promise.resolve(bytes);
-      expect(await bench.wait(a.network.admitCall(b.peerId, bytesOf(4), 1_000))).toEqual(
-        bytesOf(4),
-      );
+      const heard = await bench.wait(a.network.admitCall(b.peerId, bytesOf(4), ANSWER_MS));
+      expect(heard).toEqual(bytesOf(4));
       expect(b.requests.map(({ bytes }) => bytes[0])).toEqual([1, 2, 3, 4]);
     }),
   () =>
     test('a stranger that nobody admits is cut off', { timeout: 30_000 }, async () => {
-      const [a, b] = [await bench.startPeer('a'), await bench.startPeer('b')];
+      const strangerMs = 2_000;
+      const [a, b] = [
+        await bench.startPeer('a', strangerMs),
+        await bench.startPeer('b', strangerMs),
+      ];
       await bench.connect(a, b);
       a.network.admit(b.peerId);
       await bench.world.settle(
@@ -256,8 +267,8 @@ const admissionTests = [
       // b first admits a, then the other way round; c the reverse; d stays a stranger to a.
       b.network.admit(a.peerId);
       a.network.admit(c.peerId);
-      expect(await bench.wait(a.network.admitCall(b.peerId, bytesOf(1), 1_000))).toBeDefined();
-      expect(await bench.wait(a.network.admitCall(c.peerId, bytesOf(1), 1_000))).toBeDefined();
+      expect(await bench.wait(a.network.admitCall(b.peerId, bytesOf(1), ANSWER_MS))).toBeDefined();
+      expect(await bench.wait(a.network.admitCall(c.peerId, bytesOf(1), ANSWER_MS))).toBeDefined();
       a.network.admit(b.peerId);
       c.network.admit(a.peerId);
       d.network.admit(a.peerId);

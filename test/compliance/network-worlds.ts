@@ -78,12 +78,13 @@ export function realWorld(): RealWorld {
   return {
     log,
     directory,
-    create: async (name) => {
+    create: async (name, strangerMs) => {
       const loaded = await loadOrCreateIdentity(join(await directory, name));
       if (!loaded.ok) throw new Error(loaded.error);
       const { identity, privateKey } = loaded.value;
       const network = await createLibp2pNetwork({
         privateKey,
+        ...(strangerMs === undefined ? {} : { strangerMs }),
         log: (message, fields) => log.push({ message, fields }),
       });
       networks.push(network);

@@ -176,10 +176,10 @@ describe('real processes', () => {
   });
 
   test('what left the group and writes on is not waited for', async () => {
-    const script = 'setsid sh -c "for i in 1 2 3 4 5 6; do echo late; sleep 0.5; done" & echo done';
+    const script = 'setsid sh -c "for i in $(seq 20); do echo late; sleep 0.5; done" & echo done';
     const startMs = performance.now();
     const observed = await runOne(requestFor(['/bin/sh', '-c', script]));
-    expect(performance.now() - startMs).toBeLessThan(2_500);
+    expect(performance.now() - startMs).toBeLessThan(8_000);
     expect(textOf(observed.stdout)).toContain('done\n');
     expect(observed.exit?.code).toBe(0);
   });

@@ -1,47 +1,49 @@
 /** `npm start` on a small directory: its report, and what an interrupt leaves behind. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { entryOf } from '../../src/testnet/paths.ts';
 import { descendantsOf, waitUntilGone } from '../../src/testnet/processes.ts';
+import { GONE_MS } from './mesh.ts';
+import { atEnd } from './setting.ts';
 
 const TIMEOUT_MS = 180_000;
 /** A batch is one file here, and shall last long enough to be killed in the middle. */
 const FILES = 120;
 const NUMBERS_A_FILE = 50_000;
-const cleanups: (() => Promise<unknown>)[] = [];
+/** Where somebody interrupts, half of the files are still enough for a kill in the middle. */
+const HALF = 'half';
 let data: string;
 
 beforeAll(async () => {
   data = await mkdtemp(join(tmpdir(), 'cvd-data-'));
   // Digits of roots: gzip -9 works on them for a tenth of a second.
   const text = Array.from({ length: NUMBERS_A_FILE }, (_, i) => Math.sqrt(i * 7)).join(' ');
-  for (let i = 0; i < FILES; i++) await writeFile(join(data, `file ${i}`), `${i} ${text}`);
+  await mkdir(join(data, HALF));
+  for (let i = 0; i < FILES; i++) {
+    await writeFile(join(data, i % 2 === 0 ? HALF : '', `file ${i}`), `${i} ${text}`);
+  }
 }, TIMEOUT_MS);
 
 afterAll(() => rm(data, { recursive: true, force: true }));
 
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-}, TIMEOUT_MS);
-
 /** An empty directory as the demo's temporary one. */
 async function prepare(): Promise<string> {
   const temporary = await mkdtemp(join(tmpdir(), 'cvd-'));
-  cleanups.push(() => rm(temporary, { recursive: true, force: true }));
+  atEnd(() => rm(temporary, { recursive: true, force: true }));
   return temporary;
 }
 
-function demo(temporary: string): ChildProcess {
-  const child = spawn(process.execPath, [entryOf('demo-main'), data, '--json'], {
+function demo(temporary: string, dir = data): ChildProcess {
+  const child = spawn(process.execPath, [entryOf('demo-main'), dir, '--json'], {
     env: { ...process.env, TMPDIR: temporary, INIT_CWD: '/' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  cleanups.push(async () => {
+  atEnd(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill('SIGTERM');
     await once(child, 'exit');
@@ -84,7 +86,7 @@ test.each([
   'Ctrl-C %s leaves no process and no file',
   async (_when, matches) => {
     const temporary = await prepare();
-    const child = demo(temporary);
+    const child = demo(temporary, join(data, HALF));
     const pid = child.pid;
     if (pid === undefined) throw new Error('the demo did not start');
     const seen = new Promise<void>((resolve) => {
@@ -100,7 +102,7 @@ test.each([
     expect(await exit).toEqual([130, null]);
     expect(await readdir(temporary)).toEqual([]);
     // A guardian ends by itself as soon as it sees the end of its daemon.
-    expect(await waitUntilGone(started, 1_000)).toEqual([]);
+    expect(await waitUntilGone(started, GONE_MS)).toEqual([]);
   },
   TIMEOUT_MS,
 );

@@ -1,22 +1,17 @@
 /** `events.subscribe` of a real daemon: a client that comes back misses nothing in silence. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { BULK_MAX } from '../../src/api/limits.ts';
 import { type Connection, openConnection } from '../../src/client/index.ts';
 import { EVENTS_KEPT_MAX } from '../../src/control/limits.ts';
-import { Daemons, type Running } from './daemons.ts';
+import type { Running } from './daemons.ts';
 import { TEST_MS } from './mesh.ts';
-
-const cleanups: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-}, TEST_MS);
+import { atEnd, daemons } from './setting.ts';
 
 async function open(daemon: Running): Promise<Connection> {
   const opened = await openConnection(String(daemon.ready.socket));
   if (!opened.ok) throw new Error(opened.error.message);
-  cleanups.push(async () => opened.value.close());
+  atEnd(async () => opened.value.close());
   return opened.value;
 }
 
@@ -55,8 +50,7 @@ async function until(holds: () => boolean): Promise<void> {
 test(
   'a client that comes back is served from where it was; what is no longer kept is told as a gap',
   async () => {
-    const made = await Daemons.create();
-    cleanups.push(() => made.end());
+    const made = await daemons();
     const alone = ['--copies', '1', '--copies-required', '1'];
     const daemon = await made.start('one', alone);
     const writer = await open(daemon);

@@ -52,7 +52,7 @@ test(
     await first.kill('SIGKILL');
     const second = await made.start('second', ['--join', invited.value.token, '--name', 'beta']);
     const connection = await open(second);
-    await delay(500); // at least one try was in vain; the log below says so
+    await second.logged('the mesh could not be joined yet');
     const again = await made.start('first', ['--bind', address, '--name', 'alpha']);
     for (;;) {
       const view = await connection.call('members.list', {});

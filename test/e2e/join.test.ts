@@ -17,12 +17,13 @@ import { HostClock } from '../../src/host/clock.ts';
 import { openStore } from '../../src/host/store.ts';
 import { encodeToken } from '../../src/membership/token.ts';
 import { COVEY, COVEYD } from '../../src/testnet/paths.ts';
-import { TestNetwork } from '../../src/testnet/testnet.ts';
+import type { TestNetwork } from '../../src/testnet/testnet.ts';
 import { decodeValue, encodeValue } from '../../src/wire/codec.ts';
 import { isWireMap } from '../../src/wire/envelope.ts';
+import { checkedIdentity } from '../support/checked-identity.ts';
 import type { Running } from './daemons.ts';
 import { TEST_MS } from './mesh.ts';
-import { atEnd, daemons } from './setting.ts';
+import { atEnd, daemons, upNetwork } from './setting.ts';
 
 /** In what order all five stop, by which signals, and in what order they come back. */
 const ORDERS = ['1', '2'].map((seed) => {
@@ -34,11 +35,8 @@ const ORDERS = ['1', '2'].map((seed) => {
 const SEEDS = ORDERS.map(
   ({ seed, stops, starts }) => `seed ${seed}: ${stops.join('')}, back ${starts.join('')}`,
 );
-async function up(peers: number, options: { readonly join?: boolean } = {}): Promise<TestNetwork> {
-  const network = await TestNetwork.up({ peers, slots: 1, ...options });
-  atEnd(() => network.down({ graceMs: 0 }));
-  return network;
-}
+const up = (peers: number, options: { readonly join?: boolean } = {}): Promise<TestNetwork> =>
+  upNetwork({ peers, ...options });
 
 async function invite(network: TestNetwork, index: number, ttlMs = 60_000): Promise<string> {
   const answer = await network.call(index, 'access.invite', { ttl_ms: ttlMs });
@@ -349,7 +347,7 @@ test(
     if (!store.ok) throw new Error(store.error.detail);
     const meta = decodeValue(store.value.get('m/store') ?? new Uint8Array(0));
     if (!meta.ok || !isWireMap(meta.value)) throw new Error('no identity of the store');
-    const newer = { ...meta.value, schema_version: 1_000 };
+    const newer = checkedIdentity({ ...meta.value, schema_version: 1_000 });
     await store.value.append([{ put: 'm/store', value: encodeValue(newer) }]);
     await store.value.close();
     expect(await refusal(busyDir)).toMatch(/^coveyd: .*(newer|1000)/);

@@ -9,11 +9,14 @@ import { expect } from 'vitest';
 import { type Connection, type Covey, connect, openConnection } from '../../src/client/index.ts';
 import { type ProcessRef, refOf } from '../../src/testnet/processes.ts';
 import { TestNetwork, type TestNetworkOptions } from '../../src/testnet/testnet.ts';
+import { endWithUs } from '../support/end-with-us.ts';
 
 /** Several daemons on a loaded machine of two cores. */
 export const TEST_MS = 120_000;
 /** For a mesh that must come to an end of its work after a fault: detection, takeover, restart. */
 export const SETTLE_MS = 60_000;
+/** For processes to which an end, but no time for it, is promised. */
+export const GONE_MS = 20_000;
 
 export interface Start {
   readonly id: string;
@@ -37,8 +40,10 @@ export class Mesh {
 
   static async up(peers: number, options: Partial<TestNetworkOptions> = {}): Promise<Mesh> {
     const dir = await mkdtemp(join(tmpdir(), 'covey-e2e-'));
+    const net = join(dir, 'net');
+    endWithUs({ network: net, files: dir });
     try {
-      return new Mesh(await TestNetwork.up({ peers, slots: 1, ...options }), dir);
+      return new Mesh(await TestNetwork.up({ peers, slots: 1, dir: net, ...options }), dir);
     } catch (thrown) {
       await rm(dir, { recursive: true, force: true });
       throw thrown;

@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { openConnection } from '../../src/client/index.ts';
 import { descendantsOf, refOf, waitUntilGone } from '../../src/testnet/processes.ts';
-import { Ledger, TEST_MS } from './mesh.ts';
+import { GONE_MS, Ledger, TEST_MS } from './mesh.ts';
 import { atEnd, daemons } from './setting.ts';
 
 async function scratch(): Promise<string> {
@@ -113,7 +113,7 @@ test(
     });
     await daemon.kill('SIGTERM');
     expect(await stopped).toMatchObject({ code: 1, signal: null });
-    expect(await waitUntilGone(running, 1_000)).toEqual([]);
+    expect(await waitUntilGone(running, GONE_MS)).toEqual([]);
   },
   TEST_MS,
 );

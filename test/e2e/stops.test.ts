@@ -1,20 +1,14 @@
 /** Orderly stops: a planned restart starts nothing twice, and who leaves takes nothing with it. */
 import { appendFile, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { type Covey, openConnection } from '../../src/client/index.ts';
-import { Daemons } from './daemons.ts';
 import { Mesh, SETTLE_MS, TEST_MS } from './mesh.ts';
-
-const cleanups: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-}, TEST_MS);
+import { atEnd, daemons } from './setting.ts';
 
 async function up(...args: Parameters<typeof Mesh.up>): Promise<Mesh> {
   const mesh = await Mesh.up(...args);
-  cleanups.push(() => mesh.end());
+  atEnd(() => mesh.end());
   return mesh;
 }
 
@@ -108,9 +102,12 @@ test(
     await mesh.expectOneStartEach(1, ledger, ids);
     for (const id of ids) {
       const { attempts } = await mesh.get(2, id);
-      const outcomes = attempts.map((attempt) => attempt.outcome);
-      // A placement that met a stopping peer was refused: it did not start.
-      expect(outcomes.filter((outcome) => outcome !== 'refused')).toEqual(['completed']);
+      // A placement that met a stopping peer was refused; one that too few stores heard of was taken back before its
+      // start was ordered.
+      const started = attempts.filter(
+        ({ outcome, error }) => outcome !== 'refused' && error?.code !== 'not_enough_copies',
+      );
+      expect(started).toMatchObject([{ outcome: 'completed' }]);
     }
   },
   TEST_MS,
@@ -233,9 +230,7 @@ test(
 test(
   'SIGTERM while clients read and follow ends without an error, and no answer is INTERNAL',
   async () => {
-    const daemons = await Daemons.create();
-    cleanups.push(() => daemons.end());
-    const daemon = await daemons.start('one');
+    const daemon = await (await daemons()).start('one');
     const opened = await openConnection(String(daemon.ready.socket));
     if (!opened.ok) throw new Error(opened.error.message);
     const connection = opened.value;

@@ -5,27 +5,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual, promisify } from 'node:util';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { COVEY } from '../../src/testnet/paths.ts';
 import { type ProcessRef, refOf, waitUntilGone } from '../../src/testnet/processes.ts';
 import { callDaemon } from '../../src/testnet/rpc.ts';
 import { endHub } from '../../src/testnet/supervise.ts';
-import { TestNetwork } from '../../src/testnet/testnet.ts';
+import type { TestNetwork } from '../../src/testnet/testnet.ts';
+import { endWithUs } from '../support/end-with-us.ts';
+import { TEST_MS } from './mesh.ts';
+import { atEnd, upNetwork } from './setting.ts';
 
 const execFileAsync = promisify(execFile);
-/** Starts of several daemons on a loaded machine of two cores. */
-const TIMEOUT_MS = 120_000;
-const cleanups: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-}, TIMEOUT_MS);
-
-async function up(peers: number): Promise<TestNetwork> {
-  const network = await TestNetwork.up({ peers, slots: 1 });
-  cleanups.push(() => network.down());
-  return network;
-}
+/** Of partitions and stops it is their length that is waited for. */
+const up = (peers: number): Promise<TestNetwork> =>
+  upNetwork({ peers, config: { silence_patience: '3s' } });
 
 /** How peer `index` lists the others, by name. */
 async function view(network: TestNetwork, index: number): Promise<Record<string, string>> {
@@ -49,7 +42,7 @@ test(
     await network.restart(5);
     await network.waitForAllAlive();
   },
-  TIMEOUT_MS,
+  TEST_MS,
 );
 
 test(
@@ -65,7 +58,7 @@ test(
     network.heal();
     await network.waitForAllAlive();
   },
-  TIMEOUT_MS,
+  TEST_MS,
 );
 
 test(
@@ -78,7 +71,7 @@ test(
     await network.cont(2);
     await network.waitForAllAlive();
   },
-  TIMEOUT_MS,
+  TEST_MS,
 );
 
 test(
@@ -86,12 +79,14 @@ test(
   async () => {
     const scratch = await mkdtemp(join(tmpdir(), 'covey-e2e-'));
     const dir = join(scratch, 'net');
-    cleanups.push(async () => {
+    endWithUs({ network: dir });
+    endWithUs({ files: scratch });
+    atEnd(async () => {
       await endHub(dir);
       await rm(scratch, { recursive: true, force: true });
     });
     const covey = async (...words: string[]) =>
-      (await execFileAsync(COVEY, words, { timeout: TIMEOUT_MS })).stdout;
+      (await execFileAsync(COVEY, words, { timeout: TEST_MS })).stdout;
     const json = async (...words: string[]) =>
       JSON.parse(await covey('testnet', ...words, '--dir', dir, '--json'));
 
@@ -147,5 +142,5 @@ test(
     expect(await waitUntilGone(alive, 0)).toEqual([]);
     await expect(access(dir)).rejects.toThrow('ENOENT');
   },
-  TIMEOUT_MS,
+  TEST_MS,
 );

@@ -155,4 +155,17 @@ export const TASK_MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  {
+    name: 'end_without_reserve',
+    breaks: 'the end of an attempt is refused like a new task when a disk has little room',
+    modes: ['storm'],
+    edits: [
+      {
+        file: 'tasks/attempts.ts',
+        find: "      return { value: true, next: this.#finishIfDue(ended, fact, end.out === 'completed') };",
+        replace:
+          "      const next = this.#finishIfDue(ended, fact, end.out === 'completed');\n      return { value: true, next, purpose: 'create' };",
+      },
+    ],
+  },
 ];

@@ -51,7 +51,6 @@ function watch(durable: RecordState | undefined, disks = 3, ground: Partial<Grou
     host: 'h1',
     storeId,
     shown: new Map(),
-    finished: new Set(),
     minoritySinceMs: undefined,
   };
   return { steps, actor, rules: () => [...new Set(steps.violations.map(({ rule }) => rule))] };

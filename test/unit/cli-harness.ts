@@ -1,5 +1,6 @@
 /** Runs `covey …` in this process: streams in memory, a daemon of the test's choice, Ctrl-C by hand. */
 import { PassThrough, Writable } from 'node:stream';
+import { vi } from 'vitest';
 import { runCli } from '../../src/cli/app.ts';
 import type { CliIo, InterruptSignal } from '../../src/cli/io.ts';
 import { Sink } from '../../src/cli/io.ts';
@@ -11,6 +12,8 @@ export interface CliOptions {
   /** stdout and stderr are a terminal. */
   readonly terminal?: boolean;
   readonly env?: Readonly<Record<string, string>>;
+  /** The program's own by default. */
+  readonly noticeMs?: number;
   readonly open?: CliIo['open'];
   /** Thrown when the working directory is asked for. */
   readonly gone?: Error;
@@ -67,6 +70,7 @@ export class CliProcess {
       stdinIsTerminal: options.stdin === undefined,
       stdout: new Sink(this.stdout, terminal),
       stderr: new Sink(this.stderr, terminal),
+      noticeMs: options.noticeMs ?? 2_000,
       open: options.open ?? ((path) => openConnection(path, { clientName: 'covey test' })),
       onInterrupt: (handler) => {
         this.#handlers.add(handler);
@@ -98,3 +102,8 @@ export class CliProcess {
 
 export const covey = (argv: readonly string[], options: CliOptions = {}): Promise<CliResult> =>
   new CliProcess(argv, options).result;
+
+/** What a verb does comes within moments; the first of a file is loaded meanwhile, maybe beside many others. */
+const UNTIL_MS = 20_000;
+export const until = (condition: () => boolean) =>
+  vi.waitUntil(condition, { interval: 5, timeout: UNTIL_MS });

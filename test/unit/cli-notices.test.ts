@@ -4,8 +4,10 @@ import { ok } from '../../src/base/result.ts';
 import type { ControlBackend } from '../../src/control/backend.ts';
 import { ControlHost } from '../support/control-host.ts';
 import type { FakeOutcome } from '../support/fake-task.ts';
-import { CliProcess, covey } from './cli-harness.ts';
+import { CliProcess, covey, until } from './cli-harness.ts';
 
+/** Nothing is asserted of what comes sooner: it only has to be waited for. */
+const NOTICE_MS = 100;
 let host: ControlHost;
 let outcome: FakeOutcome | undefined;
 
@@ -19,8 +21,7 @@ afterEach(async () => {
 
 const answer = (methods: Partial<ControlBackend>) => Object.assign(host.backend.methods, methods);
 const start = (argv: readonly string[], terminal = false) =>
-  new CliProcess(argv, { socket: host.socket, stdin: '', terminal });
-const until = (condition: () => boolean) => vi.waitUntil(condition, { interval: 5 });
+  new CliProcess(argv, { socket: host.socket, stdin: '', terminal, noticeMs: NOTICE_MS });
 async function submitted() {
   await until(() => host.backend.tasks.size === 1);
   const [task] = host.backend.tasks.values();
@@ -120,7 +121,7 @@ describe('covey run of a task that waits', () => {
     const quiet = start(['run', 'x']);
     const task = await submitted();
     wait(task, 'no_free_slot');
-    await vi.waitUntil(() => asked.mock.calls.length >= 1, { timeout: 5_000 });
+    await until(() => asked.mock.calls.length >= 1);
     host.backend.finish(task.id, { state: 'completed', exitCode: 0 });
     expect(await quiet.result).toMatchObject({ exit: 0, stderr: '' });
     for (const [line, terminal] of [
@@ -151,7 +152,11 @@ describe('a daemon that goes away', () => {
         id = (await submitted()).id;
       }
       const line = lines[verb] ?? [verb, ...(verb === 'logs' ? ['-f'] : []), id];
-      const process = new CliProcess(line, { socket: host.socket, stdin: 'a\n' });
+      const process = new CliProcess(line, {
+        socket: host.socket,
+        stdin: 'a\n',
+        noticeMs: NOTICE_MS,
+      });
       const task = await submitted();
       await until(() => host.backend.waits > 0 || followed.mock.calls.length > 0);
       await host.crash();

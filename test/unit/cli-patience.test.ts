@@ -4,7 +4,7 @@ import { coveyError } from '../../src/base/errors.ts';
 import { err, ok } from '../../src/base/result.ts';
 import type { ControlBackend } from '../../src/control/backend.ts';
 import { ControlHost } from '../support/control-host.ts';
-import { CliProcess, covey } from './cli-harness.ts';
+import { CliProcess, covey, until } from './cli-harness.ts';
 
 let host: ControlHost;
 let original: ControlBackend;
@@ -31,7 +31,6 @@ const answerSubmits = (how: ControlBackend['task.submit']) =>
     },
   });
 const start = (...argv: string[]) => new CliProcess(argv, { socket: host.socket });
-const until = (condition: () => boolean) => vi.waitUntil(condition, { interval: 5 });
 
 describe('Ctrl-C during the submit of covey run', () => {
   it('stops waiting for a daemon that is stopping, and cancels what may have been submitted', async () => {

@@ -44,7 +44,7 @@ async function finish(child: ChildProcessWithoutNullStreams) {
 }
 
 const until = (condition: () => boolean) =>
-  vi.waitUntil(condition, { interval: 10, timeout: 10_000 });
+  vi.waitUntil(condition, { interval: 10, timeout: 20_000 });
 
 describe('bin/covey', () => {
   it('prints its version without a daemon', async () => {

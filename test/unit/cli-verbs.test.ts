@@ -1,8 +1,8 @@
 /** The verbs against a control server on a real Unix socket, with a scripted daemon behind it. */
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ControlHost } from '../support/control-host.ts';
 import type { FakeOutcome } from '../support/fake-task.ts';
-import { CliProcess, covey } from './cli-harness.ts';
+import { CliProcess, covey, until } from './cli-harness.ts';
 
 let host: ControlHost;
 let outcome: (argv: readonly string[]) => (FakeOutcome & { afterMs?: number }) | undefined;
@@ -29,8 +29,6 @@ const onlyTask = () => {
   if (task === undefined) throw new Error('no task was submitted');
   return task;
 };
-
-const until = (condition: () => boolean) => vi.waitUntil(condition, { interval: 5 });
 
 describe('covey run', () => {
   it('prints what the command printed and exits as it did', async () => {
@@ -286,6 +284,29 @@ describe('verbs about the mesh', () => {
     expect((await run(['status'])).stdout).toContain('fake-mesh');
     expect((await run(['access', 'list'])).stdout).toContain('PEER ID');
     expect((await run(['access', 'revoke'])).exit).toBe(2);
+  });
+
+  it('removes a member by its name or the end of its PeerId, and says why not', async () => {
+    expect(await run(['forget', 'nobody'])).toMatchObject({
+      exit: 1,
+      stderr: "covey forget: There is no member 'nobody'.\n  'covey members' lists them.\n",
+    });
+    const refused = await run(['forget', 'fake']);
+    expect(refused.exit).toBe(1);
+    expect(refused.stderr).toContain('cannot be removed: it is alive');
+    const gone = { name: 'gone', peer_id: 'fake-dead', store_id: 'fake-store' };
+    host.backend.others = [gone];
+    for (const name of ['gone', 'ke-dead'])
+      expect(await run(['forget', name])).toMatchObject({
+        exit: 0,
+        stdout: 'gone was removed; its store fake-store has no part in any home any more\n',
+      });
+    expect(JSON.parse((await run(['forget', '--json', 'fake-dead'])).stdout)).toEqual(gone);
+    host.backend.others = [gone, { ...gone, peer_id: 'x-fake-dead' }];
+    expect((await run(['forget', 'gone'])).stderr).toContain("2 members are 'gone'");
+    host.backend.others = [{ ...gone, status: 'removed' }];
+    expect((await run(['members'])).stdout).not.toContain('gone');
+    expect((await run(['members', '--all'])).stdout).toMatch(/gone +removed/);
   });
 
   it('watches members until Ctrl-C', async () => {

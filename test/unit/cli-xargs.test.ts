@@ -6,7 +6,7 @@ import { defaultJobs } from '../../src/cli/xargs/slots.ts';
 import { ControlHost } from '../support/control-host.ts';
 import type { FakeBackendOptions } from '../support/fake-backend.ts';
 import type { FakeTask } from '../support/fake-task.ts';
-import { CliProcess, covey } from './cli-harness.ts';
+import { CliProcess, covey, until } from './cli-harness.ts';
 
 const hosts: ControlHost[] = [];
 afterEach(async () => {
@@ -19,8 +19,6 @@ async function startHost(script: FakeBackendOptions['script']): Promise<ControlH
   return host;
 }
 
-const until = (condition: () => boolean) =>
-  vi.waitUntil(condition, { interval: 5, timeout: 5_000 });
 const numbers = (n: number): string[] => Array.from({ length: n }, (_, i) => `item ${i}`);
 const lines = (items: readonly string[]): string => items.map((item) => `${item}\n`).join('');
 const active = (host: ControlHost): FakeTask[] =>
@@ -315,7 +313,7 @@ describe('covey xargs', () => {
         before = host.backend.tasks.size;
         return still && before > 2;
       },
-      { interval: 200, timeout: 10_000 },
+      { interval: 200, timeout: 20_000 },
     );
     expect(before).toBeLessThan(60);
     process.stdout.hold = undefined;

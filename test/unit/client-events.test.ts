@@ -17,7 +17,9 @@ test('a client and its worker tell that the connection was lost and restored; cl
   await covey.work('nothing', () => undefined);
   expect(events).toEqual([]);
   const told = (of: ConnectionEvent['of'], state: ConnectionEvent['state']) =>
-    vi.waitUntil(() => events.some((event) => event.of === of && event.state === state));
+    vi.waitUntil(() => events.some((event) => event.of === of && event.state === state), {
+      timeout: 20_000,
+    });
   await host.crash();
   await told('client', 'lost');
   await told('worker', 'lost');

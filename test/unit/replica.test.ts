@@ -80,7 +80,7 @@ describe('the replica', () => {
 
     const record = newRecord([a.storeId]);
     expect(await put(world, a, record)).toMatchObject({ error: { code: 'STORE_FULL' } });
-    expect(a.replica.isFull).toBe(true);
+    expect(a.replica.room).toBe('full');
     expect(a.replica.get(record.id)).toBeUndefined();
     const stone = { final: 'completed', digest: 'd', droppedWallMs: 1 };
     expect(await world.run(a.replica.drop(final.id, stone))).toMatchObject({
@@ -95,7 +95,7 @@ describe('the replica', () => {
 
     a.disk.full = false;
     expect(await put(world, a, record)).toMatchObject({ ok: true });
-    expect(a.replica.isFull).toBe(false);
+    expect(a.replica.room).toBe('ample');
   });
 
   it('says once that the disk failed, and acknowledges nothing afterwards', async () => {

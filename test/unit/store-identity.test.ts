@@ -1,17 +1,16 @@
 /** Who a store is: minted once, every boot counted, no dot used twice. */
 import { describe, expect, it } from 'vitest';
-import { crc32 } from '../../src/base/crc32.ts';
 import { toHex } from '../../src/base/hash.ts';
 import { SeededRandom } from '../../src/base/random.ts';
 import { fingerprintOf } from '../../src/base/task-id.ts';
 import type { Store } from '../../src/ports/store.ts';
-import { seal } from '../../src/records/checked-store.ts';
 import { withFact } from '../../src/records/record.ts';
 import { BOOT_IDS_KEPT, StoreIdentity } from '../../src/records/store-identity.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import { SimDisk } from '../../src/sim/disk.ts';
 import { toWire } from '../../src/tasks/facts.ts';
 import { encodeValue, type WireValue } from '../../src/wire/codec.ts';
+import { checkedIdentity } from '../support/checked-identity.ts';
 import { StoreWorld } from '../support/store-world.ts';
 import { newRecord, startOf } from '../support/task-records.ts';
 
@@ -133,7 +132,7 @@ describe('the identity of a store', () => {
   });
 
   it.each([
-    ['a newer layout', 'm/store', checked({ schema_version: 3 }), /newer Covey \(layout 3/],
+    ['a newer layout', 'm/store', checkedIdentity({ schema_version: 3 }), /newer Covey \(layout 3/],
     [
       'an older layout without a way',
       'm/store',
@@ -152,12 +151,6 @@ describe('the identity of a store', () => {
     const loaded = await over(key, value);
     expect(loaded).toMatchObject({ ok: false, error: { detail: expect.stringMatching(why) } });
   });
-});
-
-/** The identity of a later layout, with its check as this layout writes it. */
-const checked = (map: { readonly [key: string]: WireValue }) => ({
-  ...map,
-  check: crc32(seal('identity', encodeValue(map))),
 });
 
 const dotsOf = (record: { facts: readonly { seq: number }[] } | undefined): number[] =>
