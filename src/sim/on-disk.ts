@@ -23,6 +23,14 @@ export function readRecord(key: string, sealed: Uint8Array | undefined): Known {
   return record;
 }
 
+/** Task records as they lie there. */
+export const tasksOn = (disk: SimDisk): RecordState[] =>
+  disk
+    .read()
+    .range('r/', prefixEnd('r/'), Number.MAX_SAFE_INTEGER, false)
+    .flatMap(([key, value]) => readRecord(key, value) ?? [])
+    .filter(({ kind }) => kind === 'task');
+
 /** The id of the store on the disk; none if there is no readable one. */
 export function storeOn(disk: SimDisk): string {
   const bytes = disk.read().get(IDENTITY_KEY);
