@@ -61,7 +61,7 @@ const keepsAcknowledged: Checker = (evidence) => {
   });
 };
 
-const copiesAgree: Checker = ({ replicas }) => judgeCopies(replicas);
+const copiesAgree: Checker = (evidence) => judgeCopies(evidence);
 
 /** A final that was shown stays, or its change is a counted conflict; a shown final is never taken back. */
 const finalsStay: Checker = (evidence, { strict }) => {

@@ -313,6 +313,7 @@ export class World {
         } else if (result.ok) {
           submitted.id = result.value.id;
           submitted.outcome = 'acknowledged';
+          submitted.answeredMs = this.clock.nowMs();
           submitted.detail = JSON.stringify(result.value);
           this.steps.acknowledged(name, submitted.id);
           const { stored_on: on } = result.value;
@@ -361,6 +362,11 @@ export class World {
   }
 
   // ---- what is known at the end ---------------------------------------------------------------------------
+
+  /** Of the daemons that run. */
+  stores(): string[] {
+    return this.hosts.flatMap(({ peer }) => peer?.identity.storeId ?? []);
+  }
 
   /** Copies of every task record on all disks. */
   replicas(): Map<string, Replicated[]> {
