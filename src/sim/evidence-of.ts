@@ -18,7 +18,6 @@ export function evidenceOf(world: World): Evidence {
     knownSince: world.knownSince,
     replicas: world.replicas(),
     stores: world.stores(),
-    hostOf: world.steps.hostOf,
     viewHashes: world.hosts.map(({ peer }) => peer?.membership.viewHash() ?? 'down'),
     members,
     fatals: world.fatals,

@@ -102,8 +102,6 @@ export interface Evidence {
   readonly knownSince: ReadonlyMap<string, ReadonlyMap<string, number>>;
   /** At the end, by task id; keys and other kinds are left out. */
   readonly replicas: ReadonlyMap<string, readonly Replicated[]>;
-  /** By store, those that are no more included. */
-  readonly hostOf: ReadonlyMap<string, string>;
   /** Of the daemons that run at the end. */
   readonly stores: readonly string[];
   readonly viewHashes: readonly string[];

@@ -11,6 +11,7 @@ import { AMPLE } from './disk.ts';
 import { HOST_FAULTS } from './faults-host.ts';
 import { MESH_FAULTS } from './faults-mesh.ts';
 import { between } from './options.ts';
+import { isUnderstood } from './speech.ts';
 import {
   bothWays,
   crash,
@@ -290,6 +291,11 @@ export function endFaults(world: World): void {
   world.heal();
   world.wires.mend();
   for (const host of world.hosts) {
+    if (!isUnderstood(host.speech)) {
+      // Rolled back: nothing else brings it in again.
+      host.speech = undefined;
+      if (host.state !== 'down') host.crash();
+    }
     host.thaw();
     host.resume();
     host.setClock({ wallOffsetMs: 0, rate: 1 });

@@ -9,20 +9,20 @@ import { Peer } from '../peer/peer.ts';
 import { renewStore } from '../peer/renew-store.ts';
 import type { Ports } from '../ports/index.ts';
 import type { ByteStream, ByteStreamHandlers } from '../ports/listener.ts';
-import { prefixEnd } from '../ports/store.ts';
 import type { RecordState } from '../records/record.ts';
 import type { LoadError } from '../records/store-identity.ts';
 import type { OwnedClock, SimClock, Skew } from './clock.ts';
 import { commandOf, NOWHERE } from './commands.ts';
 import { SimControl } from './control.ts';
+import { damage, putBack, type Struck } from './damage.ts';
 import { type DiskImage, SimDisk } from './disk.ts';
 import type { OutsideRun, Told } from './evidence.ts';
 import { Freezer } from './freezer.ts';
 import { HostLog } from './host-log.ts';
 import { createSimIdentity } from './identity.ts';
-import { type Losses, noteDamage, replaceContents } from './losses.ts';
+import type { Losses } from './losses.ts';
 import type { SimNetworkHub } from './network-hub.ts';
-import { readRecord } from './on-disk.ts';
+import { readRecord, tasksOn } from './on-disk.ts';
 import { SimMachine } from './processes.ts';
 import { SimRandom } from './random.ts';
 import { wronglyRefused } from './refusals.ts';
@@ -129,11 +129,7 @@ export class SimHost {
 
   /** Task records as they lie on the disk; no call of the port, so it leaves no trace. */
   records(): RecordState[] {
-    return this.disk
-      .read()
-      .range('r/', prefixEnd('r/'), Number.MAX_SAFE_INTEGER, false)
-      .map(([key, value]) => readRecord(key, value))
-      .filter((record) => record?.kind === 'task') as RecordState[];
+    return tasksOn(this.disk);
   }
 
   /** One of them, as `records`. */
@@ -274,9 +270,13 @@ export class SimHost {
     });
   }
 
-  /** Other contents of its disk while it is down; what that destroys is noted. */
+  get #struck(): Struck {
+    return { host: this.name, disk: this.disk, losses: this.#deps.losses };
+  }
+
+  /** Other contents of its disk while it is down. */
   putBack(image: DiskImage): void {
-    replaceContents(this.name, this.disk, this.#deps.losses, image);
+    putBack(this.#struck, image);
   }
 
   /** One bit of what lies on its disk turns. */
@@ -289,9 +289,8 @@ export class SimHost {
     return this.#damage('tear', () => this.disk.tear(random));
   }
 
-  /** Notes what is destroyed. False: there was nothing to damage. */
-  #damage(how: string, damage: () => string | undefined): boolean {
-    const key = noteDamage(this.name, this.disk, this.#deps.losses, damage);
+  #damage(how: string, strike: () => string | undefined): boolean {
+    const key = damage(this.#struck, strike);
     this.#deps.trace.add(`${this.name} ${how}`, [key]);
     return key !== undefined;
   }

@@ -72,8 +72,7 @@ export class World {
   readonly steps = new Steps({
     disks: () => this.hosts,
     nowMs: () => this.clock.nowMs(),
-    isIntact: (id) =>
-      id === undefined ? this.losses.destroyed.size === 0 : !this.losses.destroyed.has(id),
+    isIntact: (id) => (id === undefined ? this.losses.areNone : !this.losses.destroyed.has(id)),
   });
   readonly sightings: Sightings;
   readonly submits: Submitted[] = [];
