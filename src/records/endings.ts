@@ -2,7 +2,7 @@
 import type { StoreOp } from '../ports/store.ts';
 import type { AsideRecords } from './aside.ts';
 import type { Change, Decision, KindRules } from './change.ts';
-import { type RecordKind, withFact } from './record.ts';
+import { clockOf, covers, type RecordKind, type RecordState, withFact } from './record.ts';
 
 type Rules = Readonly<Record<RecordKind, KindRules>>;
 
@@ -48,4 +48,17 @@ export function putAside(
 ): Decision<boolean> {
   if (current === undefined || rules[current.kind].isFinal(current)) return { value: false };
   return { value: true, forget: true, extra: aside.putOps(current, blob) };
+}
+
+/** What was set aside is not needed: others hold all of it, and go on with it. */
+export function released(
+  { current }: Change,
+  id: string,
+  aside: AsideRecords,
+  held: RecordState,
+): Decision<boolean> {
+  const record = aside.get(id);
+  if (current !== undefined || record === undefined) return { value: false };
+  if (!covers(clockOf(held), clockOf(record))) return { value: false };
+  return { value: true, extra: [...aside.removalOps(id), { del: `b/${id}` }] };
 }

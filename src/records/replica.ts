@@ -15,7 +15,7 @@ import { type AppendResult, prefixEnd, type Store, type StoreOp } from '../ports
 import { AsideRecords } from './aside.ts';
 import type { Change, Decision, KindRules } from './change.ts';
 import { DropTimes } from './drop-times.ts';
-import { buried, dropped, putAside } from './endings.ts';
+import { buried, dropped, putAside, released } from './endings.ts';
 import { PartnerIndex } from './partner-index.ts';
 import {
   contentHash,
@@ -345,6 +345,14 @@ export class Replica {
     const decide = (change: Change) => putAside(change, this.#rules, this.aside, this.blob(id));
     const done = await this.change(id, decide);
     if (done.ok && done.value) this.aside.written(id, true);
+    return done;
+  }
+
+  /** Another store holds this of what was set aside here. */
+  async releaseAside(held: RecordState): Promise<Result<boolean, CoveyError>> {
+    const { id } = held;
+    const done = await this.change(id, (change) => released(change, id, this.aside, held));
+    if (done.ok && done.value) this.aside.written(id, false);
     return done;
   }
 

@@ -82,4 +82,20 @@ describe('a record that was set aside', () => {
     expect(a.replica.blob(record.id)).toBeUndefined();
     expect((await world.restart('a')).replica.aside.count).toBe(0);
   });
+
+  it('is given up when another store holds all of it, and not for an older copy', async () => {
+    const world = await StoreWorld.of('a');
+    const a = world.host('a');
+    const plain = newRecord([storeOf('b')]);
+    const known = withFacts(plain, factOf(storeOf('b'), 1, startOf('run1')));
+    await put(world, a, known);
+    await world.run(a.replica.setAside(known.id));
+    const release = (held: RecordState) => world.run(a.replica.releaseAside(held));
+    expect(await release(plain)).toEqual({ ok: true, value: false });
+    expect(await release(newRecord([storeOf('b')]))).toEqual({ ok: true, value: false });
+    const newer = withFacts(known, factOf(storeOf('b'), 2, finalOf()));
+    expect(await release(newer)).toEqual({ ok: true, value: true });
+    expect([a.replica.aside.count, a.replica.get(known.id)]).toEqual([0, undefined]);
+    expect((await world.restart('a')).replica.aside.count).toBe(0);
+  });
 });
