@@ -119,7 +119,6 @@ export type Receipt = z.output<typeof receiptSchema>;
 export const TASK_STATES = [
   'delayed',
   'waiting',
-  'blocked',
   'active',
   'completed',
   'failed',
@@ -135,11 +134,17 @@ export const WAITING_REASONS = [
   'no_worker',
   'no_eligible_peer',
   'over_limit',
-  'paused',
   'owner_unreachable',
-  'no_quorum',
 ] as const;
 export type WaitingReason = (typeof WAITING_REASONS)[number];
+
+/** Why a task is not due yet. */
+export const DELAYED_REASONS = ['run_at', 'backoff'] as const;
+export type DelayedReason = (typeof DELAYED_REASONS)[number];
+
+/** exit, error: of the last attempt; losses: it was lost too often; rejected: it was placed in vain too often. */
+export const FAILED_REASONS = ['exit', 'error', 'timeout', 'losses', 'rejected'] as const;
+export type FailedReason = (typeof FAILED_REASONS)[number];
 
 export const ATTEMPT_OUTCOMES = [
   'completed',

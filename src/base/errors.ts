@@ -123,12 +123,6 @@ export const ERROR_CODES = {
     retryable: false,
     rpc: -32016,
   },
-  UNKNOWN_WORKER: {
-    sentence: 'There is no worker {worker_id} here.',
-    retryable: false,
-    rpc: -32017,
-    help: 'Register again.',
-  },
   TOKEN_INVALID: {
     sentence: 'The invite token is malformed: {why}.',
     retryable: false,
@@ -193,12 +187,6 @@ export const ERROR_CODES = {
     sentence: 'A connection may hold {limit} subscriptions.',
     retryable: false,
     rpc: -32030,
-  },
-  LEAVE_INCOMPLETE: {
-    sentence: 'Not every copy could be handed over in time; {count} tasks lie only here.',
-    retryable: true,
-    rpc: -32031,
-    help: 'The daemon stopped without leaving; start it again, and leave when other members are reachable.',
   },
   NO_ADDRESS: {
     sentence: 'This daemon listens on {bind}, and knows no address at which others reach it.',

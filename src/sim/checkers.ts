@@ -61,7 +61,7 @@ const keepsAcknowledged: Checker = (evidence) => {
   });
 };
 
-const copiesAgree: Checker = ({ replicas }) => judgeCopies(replicas);
+const copiesAgree: Checker = (evidence) => judgeCopies(evidence);
 
 /** A final that was shown stays, or its change is a counted conflict; a shown final is never taken back. */
 const finalsStay: Checker = (evidence, { strict }) => {
@@ -284,8 +284,15 @@ function judgeResult(
         detail: `${what} by a run that exited ${run?.exitCode}`,
       });
   }
+  if (
+    submitted.ends?.every(
+      (end) => end !== final?.state && end !== `${final?.state}(${final?.reason})`,
+    )
+  )
+    violations.push({ rule: 'wrong_end', detail: `${what}, not ${submitted.ends.join(' or ')}` });
   const failedRuns = runs.filter(({ exitCode }) => exitCode !== undefined && exitCode !== 0).length;
-  if (final?.state === 'failed' && final.reason !== 'losses' && failedRuns < submitted.attempts) {
+  const isTold = submitted.ends === undefined && final?.reason !== 'losses';
+  if (final?.state === 'failed' && isTold && failedRuns < submitted.attempts) {
     const detail = `${what} after ${failedRuns} failures of ${submitted.attempts}`;
     violations.push({ rule: 'false_failure', detail });
   }

@@ -12,6 +12,7 @@ import { type Purpose, type Room, roomAfter, type Space, takes } from '../ports/
 import type { StoreOp } from '../ports/store.ts';
 import { type AppendResult, checkBatch, type RangeQuery, type Store } from '../ports/store.ts';
 import type { Trace } from './clock.ts';
+import { copyOf } from './copy-of.ts';
 import { SortedMap } from './sorted-map.ts';
 
 /** As in the real store: a disk that takes longer has failed. */
@@ -116,6 +117,26 @@ export class SimDisk {
     return key;
   }
 
+  /**
+   * After a crash in a sync: what was under way is there, but for one value, of which the disk has kept the beginning
+   * alone. Answers its key; none if nothing was under way.
+   */
+  tear(random: Random): string | undefined {
+    const ops = this.#limbo;
+    this.#limbo = [];
+    this.#apply(ops);
+    const puts = ops.flatMap((op) => ('put' in op && op.value.length > 0 ? [op] : []));
+    const torn = puts[randomBelow(random, Math.max(1, puts.length))];
+    if (torn === undefined) return undefined;
+    const value = torn.value.slice();
+    const at = randomBelow(random, value.length);
+    // What was there before shows behind the tear; one bit differs in any case.
+    value[at] = (value[at] ?? 0) ^ 0xff;
+    value.fill(0, at + 1);
+    this.#durable.set(torn.put, value);
+    return torn.put;
+  }
+
   /** For the store alone. */
   read(): SortedMap<Uint8Array> {
     return this.#durable;
@@ -177,7 +198,11 @@ class SimStore implements Store {
 
   get(key: string): Uint8Array | undefined {
     this.#options.trace?.('store.get', key);
-    return this.#isClosed ? undefined : this.#disk.read().get(key)?.slice();
+    return this.#isClosed ? undefined : this.#copy(this.#disk.read().get(key));
+  }
+
+  #copy(value: Uint8Array | undefined): Uint8Array | undefined {
+    return value === undefined ? undefined : copyOf(value);
   }
 
   range(query: RangeQuery): { key: string; value: Uint8Array }[] {
@@ -187,7 +212,7 @@ class SimStore implements Store {
     return this.#disk
       .read()
       .range(from, to, Math.max(0, limit), reverse ?? false)
-      .map(([key, value]) => ({ key, value: value.slice() }));
+      .map(([key, value]) => ({ key, value: copyOf(value) }));
   }
 
   usedBytes(): number {
@@ -212,7 +237,7 @@ class SimStore implements Store {
     if (this.#state === 'failed') {
       return Promise.resolve({ ok: false, code: 'failed', detail: 'the disk failed' });
     }
-    const ops = batch.map((op) => ('put' in op ? { put: op.put, value: op.value.slice() } : op));
+    const ops = batch.map((op) => ('put' in op ? { put: op.put, value: copyOf(op.value) } : op));
     return new Promise((resolve) => {
       this.#queue.push({ ops, purpose, resolve });
       this.#schedule();

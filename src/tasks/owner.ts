@@ -364,9 +364,8 @@ export class Owner {
             replica.storeId),
     );
     await Promise.all(
-      mine.map(async ({ id }) => {
-        const record = replica.get(id);
-        if (record === undefined) return;
+      mine.map(async (record) => {
+        const { id } = record;
         const next = ownerOrder(id, homeOf(record)).find(
           (store) => store !== replica.storeId && view.status(store) === 'alive',
         );
