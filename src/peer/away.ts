@@ -16,6 +16,7 @@ import { type Clock, sleep, type Timer } from '../ports/clock.ts';
 import type { Absences } from '../records/absence.ts';
 import { homeOf, type RecordState, type StoreId } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
+import { releaseAside, setAside } from '../records/set-aside.ts';
 import type { Sharing } from '../records/sharing.ts';
 import type { Messaging } from '../wire/messaging.ts';
 
@@ -100,7 +101,7 @@ export class Away {
       if (!membership.linked(peerId) || !this.isSettled(peerId) || this.#closed) continue;
       const copies = await sharing.ask(peerId, ids, false);
       if (!copies.ok) continue;
-      for (const { record } of copies.value) await replica.releaseAside(record);
+      for (const { record } of copies.value) await releaseAside(replica, record);
     }
     changed();
   }
@@ -189,7 +190,7 @@ export class Away {
       if (known === undefined) return false;
       for (const id of ids) {
         if (known.has(id)) continue;
-        const done = await replica.setAside(id);
+        const done = await setAside(replica, id);
         if (!done.ok) return false;
         if (done.value) aside.push(id);
       }

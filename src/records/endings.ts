@@ -1,8 +1,8 @@
-/** How a record goes from a store: dropped after its end, buried by what another store knows, or set aside. Pure. */
+/** How a record goes from a store: dropped after its end, or buried by what another store knows. Pure. */
 import type { StoreOp } from '../ports/store.ts';
 import type { AsideRecords } from './aside.ts';
 import type { Change, Decision, KindRules } from './change.ts';
-import { clockOf, covers, type RecordKind, type RecordState, withFact } from './record.ts';
+import { type RecordKind, withFact } from './record.ts';
 
 type Rules = Readonly<Record<RecordKind, KindRules>>;
 
@@ -37,28 +37,4 @@ export function buried(
   if (!isFinal(current)) return { value: true, forget: true, extra: [stone] };
   const value = atMs < (dropAtMs(current) ?? atMs) && earlierDrop(atMs);
   return value ? { value: false, next: withFact(current, fact(value)) } : { value: false };
-}
-
-/** Only what is not final. */
-export function putAside(
-  { current }: Change,
-  rules: Rules,
-  aside: AsideRecords,
-  blob: Uint8Array | undefined,
-): Decision<boolean> {
-  if (current === undefined || rules[current.kind].isFinal(current)) return { value: false };
-  return { value: true, forget: true, extra: aside.putOps(current, blob) };
-}
-
-/** What was set aside is not needed: others hold all of it, and go on with it. */
-export function released(
-  { current }: Change,
-  id: string,
-  aside: AsideRecords,
-  held: RecordState,
-): Decision<boolean> {
-  const record = aside.get(id);
-  if (current !== undefined || record === undefined) return { value: false };
-  if (!covers(clockOf(held), clockOf(record))) return { value: false };
-  return { value: true, extra: [...aside.removalOps(id), { del: `b/${id}` }] };
 }
