@@ -157,6 +157,14 @@ export const ATTEMPT_OUTCOMES = [
 ] as const;
 export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number];
 
+/** R: from how many stores of its home a task is read. */
+export const readCountSchema = z
+  .union([z.int().min(1).max(limits.READ_STORES_MAX), z.literal('quorum')])
+  .meta({
+    description:
+      'of so many of its home stores, or of more than half of them, or refused; absent: whatever is at hand',
+  });
+
 export const taskErrorSchema = z.object({
   message: z.string(),
   code: z
@@ -201,6 +209,10 @@ export const taskViewSchema = z.object({
   failures: z.int(),
   losses: z.int(),
   home: z.array(z.string()),
+  set_aside_by: z.array(z.string()).optional().meta({
+    description:
+      'stores that were away for longer than tombstone_ttl: nobody else knows the task, nothing runs it',
+  }),
   owner: z.string().optional(),
   runner: z.string().optional(),
   argv: z.array(z.string()).optional(),

@@ -200,6 +200,13 @@ export const ERROR_CODES = {
     rpc: -32033,
     help: "Only a member that is dead or has left is removed. Stop it first, or run 'covey leave' on its host.",
   },
+  NOT_ENOUGH_READ: {
+    sentence:
+      'Task {id} was read from {answered} of its {home} home stores; {required} are asked for.',
+    retryable: true,
+    rpc: -32034,
+    help: 'Ask for fewer, or when more members are in reach.',
+  },
 } as const satisfies Record<string, CodeEntry>;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

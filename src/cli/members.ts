@@ -79,10 +79,15 @@ const STYLES: Readonly<Record<MemberStatus, NonNullable<Cell['style']>>> = {
   removed: 'dim',
 };
 
-const statusCell = (member: MemberView): Cell => ({
-  text: member.stopping && !isGone(member) ? `${member.status} (stopping)` : member.status,
-  style: STYLES[member.status],
-});
+function statusCell(member: MemberView): Cell {
+  const { status, stopping, set_aside: aside } = member;
+  const notes = [
+    ...(stopping && !isGone(member) ? ['stopping'] : []),
+    ...(aside === undefined ? [] : [`${aside} tasks set aside`]),
+  ];
+  const text = notes.length === 0 ? status : `${status} (${notes.join(', ')})`;
+  return { text, style: STYLES[status] };
+}
 
 function loadText({ load }: MemberView): string {
   const workers = Object.entries(load.workers)

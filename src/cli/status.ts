@@ -16,12 +16,14 @@ const ROOM = {
 /** Only what an operator should know of: a store that is well needs no line. */
 function storeText(store: MethodResult<'system.status'>['store']): string | undefined {
   if (store === undefined) return undefined;
-  const { damaged, repaired, renewed_because: why, former_store_id: former } = store;
+  const { damaged, repaired, set_aside: aside = 0 } = store;
+  const { renewed_because: why, former_store_id: former } = store;
   const room = ROOM[store.room ?? 'ample'];
   const parts = [
     ...(room === undefined ? [] : [room]),
     ...(damaged > 0 ? [`${damaged} damaged values`] : []),
     ...(repaired > 0 ? [`${repaired} damaged records fetched again`] : []),
+    ...(aside > 0 ? [`${aside} tasks set aside after a long absence`] : []),
     ...(why === undefined ? [] : [`renewed: the store ${former} was refused: ${why}`]),
   ];
   return parts.length === 0 ? undefined : parts.join('; ');

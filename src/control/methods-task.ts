@@ -72,11 +72,19 @@ export async function submitBulk(
   return ok({ receipts });
 }
 
-export async function getTask(peer: Peer, text: string): Promise<Result<TaskView, CoveyError>> {
+export async function getTask(
+  peer: Peer,
+  { id: text, read }: MethodParams<'task.get'>,
+): Promise<Result<TaskView, CoveyError>> {
   const id = idOf(text);
   if (!id.ok) return id;
-  const found = await peer.tasks.reader.findOrRemains(id.value, true);
-  return found === undefined ? err(notFound(id.value)) : ok(viewFound(peer, found));
+  const { reader } = peer.tasks;
+  const found =
+    read === undefined
+      ? ok(await reader.findOrRemains(id.value, true))
+      : await reader.findFrom(id.value, true, read);
+  if (!found.ok) return found;
+  return found.value === undefined ? err(notFound(id.value)) : ok(viewFound(peer, found.value));
 }
 
 export async function findTasks(

@@ -112,7 +112,7 @@ function taskMethods(peer: Peer): TaskMethods {
     'ids.reserve': async ({ n }) => ok(peer.tasks.submitter.reserve(n)),
     'task.submit': (params) => peer.tasks.submit(params),
     'task.submit_bulk': (params) => submitBulk(peer, params),
-    'task.get': ({ id }) => getTask(peer, id),
+    'task.get': (params) => getTask(peer, params),
     'task.find': ({ suffix }) => findTasks(peer, suffix),
     'task.cancel': (params) => cancelTask(peer, params),
     'task.retry': ({ id }) => retryTask(peer, id),
@@ -198,6 +198,7 @@ function statusOf(peer: Peer, options: BackendOptions): MethodResult<'system.sta
     store: {
       damaged,
       repaired,
+      set_aside: peer.replica.aside.count,
       room: peer.replica.room,
       ...(former === undefined
         ? {}
@@ -223,6 +224,7 @@ function memberView(peer: Peer, member: Member): MemberView {
     addresses: [...member.addresses],
     labels: { ...member.labels },
     version: member.version,
+    ...(load.setAside === undefined ? {} : { set_aside: load.setAside }),
     load: {
       slots: load.slots,
       slots_free: load.slotsFree,

@@ -42,7 +42,7 @@ const GROUP_BYTES_MAX = 16 * 1_024 * 1_024;
 const QUEUE_BYTES_MAX = 256 * 1_024 * 1_024;
 /** How old what `room` says may be when nothing is written. */
 const LOOK_INTERVAL_MS = 2_000;
-/** What an operation may take beside twice its value: a leaf is copied, and a share of the branches above it. */
+/** What an operation may take beside its value: a leaf is copied, and a share of the branches above it. */
 const OP_BYTES = 2 * 4_096;
 
 interface Waiting {
@@ -102,7 +102,7 @@ export class HostStore implements Store {
     if (this.#queueBytes > 0 && this.#queueBytes + bytes > QUEUE_BYTES_MAX) {
       return Promise.resolve(full('too much waits to be written'));
     }
-    const needBytes = 2 * bytes + OP_BYTES * ops.length;
+    const needBytes = bytes + OP_BYTES * ops.length;
     return new Promise((resolve) => {
       this.#queue.push({ ops, purpose, bytes, needBytes, resolve });
       this.#queueBytes += bytes;

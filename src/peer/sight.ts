@@ -26,6 +26,8 @@ export class Sight implements MeshView {
   #ringOf = '';
 
   readonly #clock: Clock;
+  /** Nothing is exchanged with a member before what it told of a long absence is settled (away.ts). */
+  isSettled: (peerId: string) => boolean = () => true;
   /** When others last were known to take this peer for dead. */
   #condemnedMs = Number.NEGATIVE_INFINITY;
 
@@ -73,7 +75,7 @@ export class Sight implements MeshView {
       status: member.status,
       crashed: member.deadBy === 'crash',
       stopping: member.stopping,
-      linked: self || this.#membership.linked(member.peerId),
+      linked: self || (this.#membership.linked(member.peerId) && this.isSettled(member.peerId)),
       self,
       execEnabled: member.execEnabled,
       load: member.load,
@@ -108,9 +110,8 @@ export class Sight implements MeshView {
   readonly directory: StoreDirectory = {
     peerOf: (store) => {
       const member = this.#membership.memberOfStore(store);
-      return member !== undefined && this.#membership.linked(member.peerId)
-        ? member.peerId
-        : undefined;
+      const isLinked = member !== undefined && this.#membership.linked(member.peerId);
+      return isLinked && this.isSettled(member.peerId) ? member.peerId : undefined;
     },
     storeOfPeer: (peer) => this.#membership.member(peer)?.storeId,
     statusOf: (store): StoreStatus =>

@@ -26,12 +26,12 @@ export interface Space {
 
 /**
  * Creations stop at the reserve, starts and new copies at half of it. The other half holds the results of 16 attempts
- * of the largest size (1 MiB), written once and changed once.
+ * of the largest size (1 MiB), each written twice: what is replaced can be used again only after the commit.
  */
 export const RESERVE_BYTES_MAX = 64 * MIB;
 /** A small disk keeps this part of it instead, and not less than a few results and some thousand ends take. */
 export const RESERVE_SHARE = 1 / 16;
-export const RESERVE_BYTES_MIN = 8 * MIB;
+export const RESERVE_BYTES_MIN = 16 * MIB;
 /** With less nothing is taken: LMDB must not meet a full disk (host/store.ts). */
 export const FREE_BYTES_MIN = MIB;
 /** More is asked for when room comes back, so that what is taken does not change with every commit. */

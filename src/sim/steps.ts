@@ -5,10 +5,8 @@
  *
  * What was told is compared with what lies on the disks at that moment, not with what any peer believes.
  */
-import { digestOf } from '../base/hash.ts';
-import { type Fact, homeOf, type RecordState } from '../records/record.ts';
+import { type Fact, factHash, homeOf, type RecordState } from '../records/record.ts';
 import { attemptByRun, currentAttempt, type Task, taskOf } from '../tasks/task.ts';
-import { encodeValue } from '../wire/codec.ts';
 import type { StepViolation } from './evidence.ts';
 
 /** W of a world whose hosts are all configured alike. */
@@ -150,7 +148,7 @@ export class Steps {
   /** One dot has one value, wherever it is seen. True: it was never seen before. */
   #noteDot(fact: Fact, what: string): boolean {
     const dot = dotOf(fact);
-    const digest = digestOf(encodeValue(fact.value));
+    const digest = factHash(fact);
     const known = this.#values.get(dot);
     if (known === undefined) this.#values.set(dot, digest);
     else if (known !== digest)
@@ -196,29 +194,31 @@ export class Steps {
 
   /** A peer shows how a task ended. */
   told({ host }: Actor, id: string): void {
-    const copies = this.#copies(id, ({ final }) => final !== undefined);
+    const copies = () => this.#copies(id, ({ final }) => final !== undefined);
     this.#demand(id, copies, 'told_early', `${host} shows the end of ${short(id)}`);
   }
 
   acknowledged(host: string, id: string): void {
-    const copies = this.#copies(id, () => true);
+    const copies = () => this.#copies(id, () => true);
     this.#demand(id, copies, 'acknowledged_early', `${host} acknowledged ${short(id)}`);
   }
 
   canceled(host: string, id: string): void {
-    const copies = this.#copies(id, (task) => (task.cancel ?? task.final) !== undefined);
+    const copies = () => this.#copies(id, (task) => (task.cancel ?? task.final) !== undefined);
     this.#demand(id, copies, 'canceled_early', `${host} acknowledged the cancel of ${short(id)}`);
   }
 
   /** A command or a worker's handler was started. */
   started(host: string, id: string, runId: string): void {
-    const copies = this.#copies(id, (task) => attemptByRun(task, runId) !== undefined);
+    const copies = () => this.#copies(id, (task) => attemptByRun(task, runId) !== undefined);
     this.#demand(id, copies, 'started_early', `${host} started run ${runId} of ${short(id)}`);
   }
 
-  #demand(id: string, copies: number, rule: string, what: string): void {
-    const detail = `${what}, which so many disks have: ${copies}`;
-    if (copies < COPIES_REQUIRED && this.#isSteady(id)) this.violate(rule, detail);
+  #demand(id: string, countCopies: () => number, rule: string, what: string): void {
+    if (!this.#isSteady(id)) return;
+    const copies = countCopies();
+    if (copies < COPIES_REQUIRED)
+      this.violate(rule, `${what}, which so many disks have: ${copies}`);
   }
 
   /** Disks with a copy of which it holds, or with its tombstone. */

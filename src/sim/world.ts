@@ -73,8 +73,7 @@ export class World {
   readonly steps = new Steps({
     disks: () => this.hosts,
     nowMs: () => this.clock.nowMs(),
-    isIntact: (id) =>
-      id === undefined ? this.losses.destroyed.size === 0 : !this.losses.destroyed.has(id),
+    isIntact: (id) => (id === undefined ? this.losses.areNone : !this.losses.destroyed.has(id)),
   });
   readonly sightings: Sightings;
   readonly submits: Submitted[] = [];
@@ -315,6 +314,7 @@ export class World {
         } else if (result.ok) {
           submitted.id = result.value.id;
           submitted.outcome = 'acknowledged';
+          submitted.answeredMs = this.clock.nowMs();
           submitted.detail = JSON.stringify(result.value);
           this.steps.acknowledged(name, submitted.id);
           const { stored_on: on } = result.value;
@@ -363,6 +363,11 @@ export class World {
   }
 
   // ---- what is known at the end ---------------------------------------------------------------------------
+
+  /** Of the daemons that run. */
+  stores(): string[] {
+    return this.hosts.flatMap(({ peer }) => peer?.identity.storeId ?? []);
+  }
 
   /** Copies of every task record on all disks. */
   replicas(): Map<string, Replicated[]> {

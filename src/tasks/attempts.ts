@@ -47,8 +47,6 @@ export const GUARDIAN_GRACE_MS = 250;
  */
 const HEAL_SETTLE_MS = 10_000;
 const CONFIRM_RETRY_MS = 500;
-/** Finals brought to enough stores at once after a start: a daemon that was killed has those of its last second. */
-const CONFIRMS_AT_ONCE = 20;
 const RUN_ID_BYTES = 8;
 
 /** Of each stream of an attempt that others follow: PLACED_MAX of them stay far below a record's limit. */
@@ -102,6 +100,10 @@ export class Attempts {
 
   stop(): void {
     this.#stopped = true;
+  }
+
+  get isStopped(): boolean {
+    return this.#stopped;
   }
 
   #now(id: string): number {
@@ -235,7 +237,7 @@ export class Attempts {
     });
     const shared = written.ok && (await this.#isShared(id));
     if (shared) visibility.reveal(id);
-    else void this.#confirm(id);
+    else void this.confirm(id);
     if (!written.ok) return written;
     return written.value
       ? ok(shared)
@@ -255,7 +257,7 @@ export class Attempts {
       const ended = this.#withEnd(current, fact, this.#withBackoff(task, end));
       return this.#decide(undefined, current, this.#finishIfDue(ended, fact, true));
     });
-    await this.#confirm(id);
+    await this.confirm(id);
     return written.ok;
   }
 
@@ -289,7 +291,7 @@ export class Attempts {
       if (current?.kind !== 'task') return { value: undefined };
       return this.#decide(undefined, current, this.#finishIfDue(current, fact, true));
     });
-    await this.#confirm(id);
+    await this.confirm(id);
     return written.ok;
   }
 
@@ -312,17 +314,8 @@ export class Attempts {
     return { value, next, extra: this.#deps.visibility.mark(current, next) };
   }
 
-  /** After a start: what was hidden when the daemon ended is brought to enough stores, a few at a time. */
-  async confirmAll(ids: readonly string[]): Promise<void> {
-    const left = [...ids];
-    const some = async (): Promise<void> => {
-      for (let id = left.shift(); id !== undefined; id = left.shift()) await this.#confirm(id);
-    };
-    await Promise.all(Array.from({ length: CONFIRMS_AT_ONCE }, some));
-  }
-
   /** Shows a hidden change as soon as enough stores have it, for as long as that takes. */
-  async #confirm(id: string): Promise<void> {
+  async confirm(id: string): Promise<void> {
     while (!(await this.#isShared(id))) {
       // What this disk alone has is not told at a stop either: others may come to another end meanwhile.
       if (this.#stopped) return;

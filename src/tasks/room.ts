@@ -19,6 +19,7 @@ import { Attempts } from './attempts.ts';
 import { Dedupe } from './dedupe.ts';
 import type { Demand } from './demand.ts';
 import { Dispatcher } from './dispatcher.ts';
+import { showHidden } from './hidden-finals.ts';
 import { Intents } from './intents.ts';
 import { Lister } from './listing.ts';
 import type { MeshView } from './mesh-view.ts';
@@ -177,7 +178,7 @@ export class Tasks {
     this.runner.startTimers();
     this.reader.startTimers();
     this.owner.start();
-    void this.#attempts.confirmAll(this.#hidden);
+    void showHidden({ ...this.#deps, attempts: this.#attempts }, this.#hidden);
     this.#retention.start();
     this.#redundancy.start();
     const report = (): void => {

@@ -22,6 +22,8 @@ export interface ViewExtras {
   readonly owner?: string;
   readonly progress?: WireValue;
   readonly blob?: TaskBlob;
+  /** Stores that hold it out of the way, when nobody else knows of it. */
+  readonly setAsideBy?: readonly string[];
 }
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -235,6 +237,9 @@ export function viewOf(record: RecordState, nowWallMs: number, extras: ViewExtra
     failures: failureCount(task),
     losses: lossWeight(task),
     home: homeOf(record),
+    ...(extras.setAsideBy === undefined
+      ? {}
+      : { reason: 'set_aside', set_aside_by: [...extras.setAsideBy] }),
     ...(extras.owner === undefined ? {} : { owner: extras.owner }),
     ...(payload === undefined ? {} : { payload: JSON.parse(payload) as unknown }),
     ...(extras.progress === undefined ? {} : { progress: extras.progress }),

@@ -212,13 +212,13 @@ export function storeCompliance(make: () => Promise<StoreTwin>): void {
     using(async ({ store, setSpace }, done) => {
       const small = { totalBytes: 48 * MIB, reusableBytes: 0 };
       const create = () => done(store.append([{ put: 'k', value: bytes(1) }], 'create'));
-      setSpace({ ...small, freeBytes: 8 * MIB });
+      setSpace({ ...small, freeBytes: 16 * MIB });
       expect(await create()).toEqual([{ ok: true }]);
-      setSpace({ ...small, freeBytes: 8 * MIB - 1 });
+      setSpace({ ...small, freeBytes: 16 * MIB - 1 });
       expect(await create()).toMatchObject([{ code: 'full' }]);
-      setSpace({ ...small, totalBytes: 256 * MIB, freeBytes: 20 * MIB });
+      setSpace({ ...small, totalBytes: 512 * MIB, freeBytes: 40 * MIB });
       expect(await create()).toEqual([{ ok: true }]);
-      setSpace({ ...small, totalBytes: 256 * MIB, freeBytes: 15 * MIB });
+      setSpace({ ...small, totalBytes: 512 * MIB, freeBytes: 31 * MIB });
       expect(await create()).toMatchObject([{ code: 'full' }]);
     }),
   );

@@ -44,8 +44,8 @@ export const OPEN_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'tasks/attempts.ts',
-        find: "this.#finishIfDue(ended, fact, end.out === 'completed') };",
-        replace: "this.#finishIfDue(ended, fact, end.out !== 'lost') };",
+        find: "this.#finishIfDue(ended, fact, end.out === 'completed')",
+        replace: "this.#finishIfDue(ended, fact, end.out !== 'lost')",
       },
     ],
   },

@@ -124,9 +124,9 @@ export const TASK_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'tasks/attempts.ts',
-        find: '    const shared = written.ok && (await this.#isShared(id));\n    if (shared) visibility.reveal(id);\n    else void this.#confirm(id);',
+        find: '    const shared = written.ok && (await this.#isShared(id));\n    if (shared) visibility.reveal(id);\n    else void this.confirm(id);',
         replace:
-          '    visibility.reveal(id);\n    const shared = written.ok && (await this.#isShared(id));\n    if (!shared) void this.#confirm(id);',
+          '    visibility.reveal(id);\n    const shared = written.ok && (await this.#isShared(id));\n    if (!shared) void this.confirm(id);',
       },
     ],
   },
@@ -162,9 +162,9 @@ export const TASK_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'tasks/attempts.ts',
-        find: "      return { value: true, next: this.#finishIfDue(ended, fact, end.out === 'completed') };",
+        find: "return this.#decide(true, current, this.#finishIfDue(ended, fact, end.out === 'completed'));",
         replace:
-          "      const next = this.#finishIfDue(ended, fact, end.out === 'completed');\n      return { value: true, next, purpose: 'create' };",
+          "return { ...this.#decide(true, current, this.#finishIfDue(ended, fact, end.out === 'completed')), purpose: 'create' };",
       },
     ],
   },

@@ -46,6 +46,8 @@ export class FakeBackend {
   readonly methods: ControlBackend;
   /** Answers of the next calls of task.submit, before the fake itself decides: for tests of retries. */
   readonly submitFailures: CoveyError[] = [];
+  /** What task.get was asked to read from. */
+  readonly reads: (number | 'quorum' | undefined)[] = [];
   /** Ids as task.submit received them, repeated calls too. */
   readonly submitted: string[] = [];
   /** Members beside the fake one itself; dead unless they say otherwise. */
@@ -194,7 +196,8 @@ export class FakeBackend {
   #readMethods() {
     const at = () => new Date().toISOString();
     return {
-      'task.get': async ({ id }) => {
+      'task.get': async ({ id, read }) => {
+        this.reads.push(read);
         const task = this.#find(id);
         return task.ok ? ok(task.value.view()) : task;
       },

@@ -246,6 +246,10 @@ describe('verbs about tasks', () => {
     expect(whole.stdout).toContain("echo 'a b'");
     const suffix = await run(['get', '--json', id.slice(-6)]);
     expect(JSON.parse(suffix.stdout)).toMatchObject({ id, state: 'completed' });
+    expect(await run(['get', '--read', '2', id])).toMatchObject({ exit: 0 });
+    expect((await run(['get', '--read', 'quorum', id])).stdout).toContain('completed');
+    expect(await run(['get', '--read', 'most', id])).toMatchObject({ exit: 2 });
+    expect(host.backend.reads).toEqual([undefined, undefined, 2, 'quorum']);
     expect(await run(['get', 'ZZZZZZ'])).toMatchObject({ exit: 1 });
     expect(await run(['get', 'abc'])).toMatchObject({ exit: 2 });
   });

@@ -1,5 +1,6 @@
 /** A final is told when enough stores have it, and not before. */
 import { describe, expect, it } from 'vitest';
+import { showHidden } from '../../src/tasks/hidden-finals.ts';
 import { isOpen, taskOf } from '../../src/tasks/task.ts';
 import { AttemptsWorld } from '../support/attempts-world.ts';
 import { endOf } from '../support/task-records.ts';
@@ -103,7 +104,7 @@ describe('visibility', () => {
     const a = world.host('a');
     const told: string[] = [];
     a.visibility.onTold((item) => told.push(item));
-    const confirmed = a.attempts.confirmAll([id]);
+    const confirmed = showHidden({ ...a, clock: world.stores.clock }, [id]);
     await world.stores.clock.runFor(5_000);
     const shown = a.visibility.get(id);
     expect(shown && taskOf(shown).attempts.map(isOpen)).toEqual([true]);
