@@ -77,4 +77,5 @@ const helloOf = (meshId: string, id: string): Hello => ({
   record: null,
   chain: [],
   known: undefined,
+  away: undefined,
 });
