@@ -59,6 +59,7 @@ const STEP_MS = 250;
 const DISK_MS_MAX = 3;
 
 export class World {
+  readonly seed: string;
   readonly clock: SimClock;
   readonly hub: SimNetworkHub;
   readonly trace: TraceHash;
@@ -96,6 +97,7 @@ export class World {
 
   constructor(options: WorldOptions) {
     const { seed } = options;
+    this.seed = seed;
     this.trace = new TraceHash(options.listen);
     this.trace.add('world', [JSON.stringify({ ...options, listen: undefined })]);
     this.clock = new SimClock(this.trace.for('clock'));
