@@ -77,6 +77,8 @@ export class SimHost {
   #clock: OwnedClock | undefined;
   #wallOffsetMs = 0;
   #frozenMs = 0;
+  /** Its daemon runs since then; infinite while it does not. */
+  runsSinceMs = Number.POSITIVE_INFINITY;
 
   constructor(index: number, deps: HostDeps) {
     const { clock, trace, seed } = deps;
@@ -155,6 +157,11 @@ export class SimHost {
     return this.#boot;
   }
 
+  /** As the mesh counts them: a store made another one counts anew. */
+  get bootCount(): number | undefined {
+    return this.peer?.identity.bootCount;
+  }
+
   /** The running peer; undefined while the daemon does not run. */
   get peer(): Peer | undefined {
     return this.#state === 'up' || this.#state === 'stopping' ? this.#peer : undefined;
@@ -211,6 +218,7 @@ export class SimHost {
     const started = await peer.start({ host: this.address, port: PORT }, []);
     if (!started.ok) throw new Error(`${this.name} did not start: ${started.error.detail}`);
     this.#state = 'up';
+    this.runsSinceMs = this.#deps.clock.nowMs();
     this.#startWorker(peer, freezer);
     return true;
   }
@@ -355,6 +363,7 @@ export class SimHost {
     if (this.#state === 'down' || this.isFrozen) throw new Error(`${this.name} is not running`);
     this.#deps.trace.add(`${this.name} freeze`, [this.#boot]);
     this.#freezer?.freeze();
+    this.runsSinceMs = Number.POSITIVE_INFINITY;
     this.#frozenMs = this.#deps.clock.nowMs();
   }
 
@@ -362,6 +371,7 @@ export class SimHost {
     if (!this.isFrozen) return;
     this.#deps.trace.add(`${this.name} thaw`, [this.#boot]);
     this.#freezer?.thaw();
+    this.runsSinceMs = this.#deps.clock.nowMs();
     this.#deps.steps.thawed(this.name, this.#deps.clock.nowMs() - this.#frozenMs);
   }
 
@@ -372,12 +382,14 @@ export class SimHost {
       throw new Error(`${this.name} is ${this.#state}`);
     this.#deps.trace.add(`${this.name} stop`, [this.#boot]);
     this.#state = 'stopping';
+    this.runsSinceMs = Number.POSITIVE_INFINITY;
     await peer.stop();
     this.#end();
   }
 
   #end(): void {
     this.#freezer?.kill();
+    this.runsSinceMs = Number.POSITIVE_INFINITY;
     this.#deps.clock.dropOwner(this.#tag);
     this.#worker?.die();
     this.#worker = undefined;

@@ -14,6 +14,7 @@ import { SimClock, type Skew } from './clock.ts';
 import type { Asking, Cut, Evidence, OutsideRun, Replicated, Submitted, Told } from './evidence.ts';
 import { evidenceOf } from './evidence-of.ts';
 import { SimHost } from './host.ts';
+import { inTouchForMs } from './in-touch.ts';
 import { SimNetworkHub } from './network-hub.ts';
 import { pendingOf } from './pending.ts';
 import { SimRandom } from './random.ts';
@@ -65,6 +66,7 @@ export class World {
     disks: () => this.hosts,
     nowMs: () => this.clock.nowMs(),
     isIntact: () => this.destroyed.size === 0,
+    inTouchForMs: (a, b) => inTouchForMs(this, a, b),
   });
   readonly submits: Submitted[] = [];
   readonly runs: OutsideRun[] = [];
