@@ -84,6 +84,7 @@ async function host(name: string, peers: Map<string, string>) {
     identity: identity.value,
     rules,
     onFailed: () => undefined,
+    runningMs: () => 0,
   });
   replica.load();
   peers.set(storeId, name);

@@ -23,6 +23,7 @@ import { openStore } from './host/store.ts';
 import { Peer } from './peer/peer.ts';
 import { renewStore } from './peer/renew-store.ts';
 import type { Ports } from './ports/index.ts';
+import { takes } from './ports/room.ts';
 import type { Store } from './ports/store.ts';
 import { VERSION } from './version.ts';
 import { decodeValue, encodeValue } from './wire/codec.ts';
@@ -90,7 +91,9 @@ async function openPorts(
   if (!identityStore.ok) return err(identityStore.error.detail);
   const store = await openRecords(options, clock);
   if (!store.ok) return store;
-  const spool = await openSpool(join(dataDir, 'spool'));
+  // The last of the room is for results: what `logs` shows can be done without.
+  const hasRoom = (): boolean => takes(store.value.room(), 'create');
+  const spool = await openSpool(join(dataDir, 'spool'), { hasRoom });
   if (!spool.ok) return spool;
   const network = await createLibp2pNetwork({
     privateKey: identity.value.privateKey,

@@ -120,19 +120,12 @@ class Worker:
     def introduce(self, connection):
         connection.call("system.hello", client="worker.py", versions=[1])
         running = [run.ref for run in list(self.runs.values())]
-        try:
-            if self.worker_id is None:
-                self.connection = connection  # a first task may come before this thread goes on
-                answer = connection.call("worker.register", types=TYPES, name="python")
-            else:
-                answer = connection.call("worker.resume", worker_id=self.worker_id,
-                                         running=running, types=TYPES, name="python")
-        except Refused as error:
-            if error.data["code"] == "UNKNOWN_WORKER":
-                self.worker_id = None  # registers the next time round
-                for run in list(self.runs.values()):
-                    run.canceled.set()
-            raise
+        if self.worker_id is None:
+            self.connection = connection  # a first task may come before this thread goes on
+            answer = connection.call("worker.register", types=TYPES, name="python")
+        else:
+            answer = connection.call("worker.resume", worker_id=self.worker_id,
+                                     running=running, types=TYPES, name="python")
         self.worker_id, self.connection = answer["worker_id"], connection
         for verdict in answer.get("running", []):
             run = self.runs.get((verdict["id"], verdict["attempt"]))

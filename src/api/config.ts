@@ -130,7 +130,7 @@ export const configSchema = z.strictObject({
     .default(100_000)
     .meta({ description: 'final tasks kept at most' }),
   tombstone_ttl: duration('30d').meta({
-    description: "how long a dropped task's id is remembered",
+    description: "how long a dropped task's id is remembered, and the longest absence of a store",
   }),
 });
 export type Config = z.output<typeof configSchema>;

@@ -33,6 +33,8 @@ export const WORKER_CONCURRENCY_MAX = 1_024;
 /** A wait that lasts longer is asked again: no request is open for ever. */
 export const WAIT_MS_MAX = 600_000;
 export const LIST_MAX = 1_000;
+/** Home stores that a read may ask for: a home is chosen with 7 at most, and may grow. */
+export const READ_STORES_MAX = 16;
 /** The last bytes of each output stream that are replicated while a command runs. */
 export const LOG_TAIL_BYTES = 64 * KIB;
 /** Progress is a number, a note or a small object, not a result. */

@@ -4,11 +4,13 @@
  */
 import { z } from 'zod';
 import * as limits from './limits.ts';
+import { memberSchema } from './member.ts';
 import {
   durationMsSchema,
   explainSchema,
   jsonSchema,
   nameSchema,
+  readCountSchema,
   receiptSchema,
   submitSchema,
   TASK_STATES,
@@ -18,41 +20,15 @@ import {
   taskViewSchema,
 } from './task.ts';
 
+export type { MemberStatus, MemberView } from './member.ts';
+
 export const CONTROL_VERSION = 1;
-export const MEMBER_STATUSES = ['alive', 'suspect', 'dead', 'left'] as const;
-export type MemberStatus = (typeof MEMBER_STATUSES)[number];
 export const EVENT_TOPICS = ['task', 'member'] as const;
 export type EventTopic = (typeof EVENT_TOPICS)[number];
 
 const empty = z.strictObject({});
 const byId = z.strictObject({ id: taskIdSchema });
 const runRef = { id: taskIdSchema, attempt: z.int().min(1) };
-
-export const memberSchema = z.object({
-  peer_id: z.string(),
-  store_id: z.string().optional(),
-  name: z.string(),
-  self: z.boolean(),
-  status: z.enum(MEMBER_STATUSES),
-  stopping: z.boolean(),
-  phi: z
-    .number()
-    .meta({ description: 'capped at 100; 0 for oneself and where this peer does not observe' }),
-  incarnation: z.int(),
-  boot_count: z.int(),
-  since: z.string(),
-  addresses: z.array(z.string()),
-  labels: z.record(z.string(), z.string()),
-  version: z.string(),
-  load: z.object({
-    slots: z.int(),
-    slots_free: z.int(),
-    active: z.int(),
-    waiting: z.int(),
-    workers: z.record(z.string(), z.object({ total: z.int(), free: z.int() })),
-  }),
-});
-export type MemberView = z.output<typeof memberSchema>;
 
 export const errorReplySchema = z.object({
   code: z.int(),
@@ -104,6 +80,14 @@ export const METHODS = {
         .object({
           damaged: z.int().meta({ description: 'values with a wrong checksum; none is used' }),
           repaired: z.int().meta({ description: 'records fetched again since the start' }),
+          set_aside: z
+            .int()
+            .optional()
+            .meta({ description: 'unfinished tasks set aside after a long absence' }),
+          room: z.enum(['ample', 'low', 'scarce', 'full']).optional().meta({
+            description:
+              'on the disk; low: no new tasks; scarce: no new attempts and copies either; full: nothing is stored',
+          }),
           former_store_id: z.string().optional(),
           renewed_because: z
             .string()
@@ -117,6 +101,14 @@ export const METHODS = {
     summary: 'The members as this peer sees them.',
     params: empty,
     result: z.object({ members: z.array(memberSchema), view_hash: z.string() }),
+  },
+  'members.forget': {
+    summary:
+      'Removes a member that is dead or has left: its store has no part in any home any more.',
+    params: z.strictObject({
+      peer: z.string().min(1).max(128).meta({ description: 'its PeerId' }),
+    }),
+    result: z.object({ peer_id: z.string(), name: z.string(), store_id: z.string() }),
   },
   'ring.owner': {
     summary: 'The preference list of a key.',
@@ -141,7 +133,11 @@ export const METHODS = {
       receipts: z.array(z.union([receiptSchema, z.object({ error: errorReplySchema })])),
     }),
   },
-  'task.get': { summary: 'One task, wherever it lies.', params: byId, result: taskViewSchema },
+  'task.get': {
+    summary: 'One task, wherever it lies.',
+    params: z.strictObject({ id: taskIdSchema, read: readCountSchema.optional() }),
+    result: taskViewSchema,
+  },
   'task.find': {
     summary: 'Ids in the mesh that end with the suffix (six characters or more).',
     params: z.strictObject({ suffix: z.string().min(6).max(39) }),

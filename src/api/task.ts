@@ -119,7 +119,6 @@ export type Receipt = z.output<typeof receiptSchema>;
 export const TASK_STATES = [
   'delayed',
   'waiting',
-  'blocked',
   'active',
   'completed',
   'failed',
@@ -135,11 +134,17 @@ export const WAITING_REASONS = [
   'no_worker',
   'no_eligible_peer',
   'over_limit',
-  'paused',
   'owner_unreachable',
-  'no_quorum',
 ] as const;
 export type WaitingReason = (typeof WAITING_REASONS)[number];
+
+/** Why a task is not due yet. */
+export const DELAYED_REASONS = ['run_at', 'backoff'] as const;
+export type DelayedReason = (typeof DELAYED_REASONS)[number];
+
+/** exit, error: of the last attempt; losses: it was lost too often; rejected: it was placed in vain too often. */
+export const FAILED_REASONS = ['exit', 'error', 'timeout', 'losses', 'rejected'] as const;
+export type FailedReason = (typeof FAILED_REASONS)[number];
 
 export const ATTEMPT_OUTCOMES = [
   'completed',
@@ -151,6 +156,14 @@ export const ATTEMPT_OUTCOMES = [
   'timeout',
 ] as const;
 export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number];
+
+/** R: from how many stores of its home a task is read. */
+export const readCountSchema = z
+  .union([z.int().min(1).max(limits.READ_STORES_MAX), z.literal('quorum')])
+  .meta({
+    description:
+      'of so many of its home stores, or of more than half of them, or refused; absent: whatever is at hand',
+  });
 
 export const taskErrorSchema = z.object({
   message: z.string(),
@@ -196,6 +209,10 @@ export const taskViewSchema = z.object({
   failures: z.int(),
   losses: z.int(),
   home: z.array(z.string()),
+  set_aside_by: z.array(z.string()).optional().meta({
+    description:
+      'stores that were away for longer than tombstone_ttl: nobody else knows the task, nothing runs it',
+  }),
   owner: z.string().optional(),
   runner: z.string().optional(),
   argv: z.array(z.string()).optional(),

@@ -83,10 +83,10 @@ export const ERROR_CODES = {
     help: 'Sending the same id again is safe.',
   },
   STORE_FULL: {
-    sentence: 'The disk of {peer} is full; no new task is taken.',
+    sentence: 'The disk of {peer} is full, or nearly so; no new task is taken.',
     retryable: true,
     rpc: -32008,
-    help: 'Free space in the data directory. Running tasks and reads go on.',
+    help: 'Free space in the data directory. Reads go on, and so do running tasks and their results for as long as the reserve lasts.',
   },
   STORE_FAILED: { sentence: 'The store of {peer} failed: {why}.', retryable: false, rpc: -32009 },
   STOPPING: {
@@ -122,12 +122,6 @@ export const ERROR_CODES = {
     sentence: 'This connection has not registered as a worker.',
     retryable: false,
     rpc: -32016,
-  },
-  UNKNOWN_WORKER: {
-    sentence: 'There is no worker {worker_id} here.',
-    retryable: false,
-    rpc: -32017,
-    help: 'Register again.',
   },
   TOKEN_INVALID: {
     sentence: 'The invite token is malformed: {why}.',
@@ -194,17 +188,24 @@ export const ERROR_CODES = {
     retryable: false,
     rpc: -32030,
   },
-  LEAVE_INCOMPLETE: {
-    sentence: 'Not every copy could be handed over in time; {count} tasks lie only here.',
-    retryable: true,
-    rpc: -32031,
-    help: 'The daemon stopped without leaving; start it again, and leave when other members are reachable.',
-  },
   NO_ADDRESS: {
     sentence: 'This daemon listens on {bind}, and knows no address at which others reach it.',
     retryable: false,
     rpc: -32032,
     help: 'Start it with --advertise HOST:PORT, as others reach it.',
+  },
+  NOT_REMOVABLE: {
+    sentence: 'Member {name} cannot be removed: {why}.',
+    retryable: false,
+    rpc: -32033,
+    help: "Only a member that is dead or has left is removed. Stop it first, or run 'covey leave' on its host.",
+  },
+  NOT_ENOUGH_READ: {
+    sentence:
+      'Task {id} was read from {answered} of its {home} home stores; {required} are asked for.',
+    retryable: true,
+    rpc: -32034,
+    help: 'Ask for fewer, or when more members are in reach.',
   },
 } as const satisfies Record<string, CodeEntry>;
 

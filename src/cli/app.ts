@@ -33,6 +33,7 @@ export const VERBS: Readonly<Record<string, Entry>> = {
   invite: entry('print a token that lets one new peer in', () => import('./invite.ts')),
   join: entry('join the mesh that a token is from', () => import('./join.ts')),
   leave: entry('hand everything over, leave the mesh and stop', () => import('./leave.ts')),
+  forget: entry('remove a member that is dead or has left', () => import('./forget.ts')),
   access: entry('show who may be in the mesh', () => import('./access.ts')),
   testnet: entry('a local network of real daemons, with faults', () => import('./testnet.ts')),
   sim: entry('whole meshes in virtual time, from a seed', () => import('./sim.ts')),

@@ -30,7 +30,7 @@ export function exitOfFailure(failure: RpcFailure): number {
   if (failure.code === 'DISCONNECTED' || failure.code === 'NO_DAEMON') return EXIT.unreachable;
   if (PERMISSION_CODES.includes(failure.code)) return EXIT.permission;
   // Retryable, since a peer that is away may know the task; a script that looped on a wrong id would never end.
-  if (failure.code === 'NOT_FOUND' || failure.code === 'LEAVE_INCOMPLETE') return EXIT.failure;
+  if (failure.code === 'NOT_FOUND') return EXIT.failure;
   if (failure.code === 'INVALID_PARAMS') return EXIT.usage;
   return failure.retryable ? EXIT.tryLater : EXIT.failure;
 }

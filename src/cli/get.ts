@@ -1,12 +1,30 @@
 /** `covey get ID`: one task, with its attempts. */
+import { READ_STORES_MAX } from '../api/limits.ts';
 import type { TaskView } from '../api/task.ts';
 import { shellWords } from './bytes.ts';
 import type { Cli } from './context.ts';
+import { integer } from './flags.ts';
 import { fields, stateCell, table } from './output.ts';
 import { showVerb } from './show.ts';
 import { storeNames } from './store-names.ts';
 
-export const verb = showVerb((cli, id) => cli.call('task.get', { id }), taskText);
+export const verb = showVerb<TaskView>(
+  (cli, id, command) => {
+    const { read } = command.opts<{ readonly read?: number | 'quorum' }>();
+    return cli.call('task.get', read === undefined ? { id } : { id, read });
+  },
+  taskText,
+  (command) =>
+    command.option(
+      '--read <n|quorum>',
+      'joined from so many of its home stores, or from more than half of them; refused otherwise',
+      readCount,
+    ),
+);
+
+function readCount(text: string): number | 'quorum' {
+  return text === 'quorum' ? text : integer(1, READ_STORES_MAX)(text);
+}
 
 const jsonOf = (value: unknown): string | undefined =>
   value === undefined ? undefined : JSON.stringify(value);
@@ -39,6 +57,12 @@ async function taskText(task: TaskView, cli: Cli): Promise<string> {
       ['dedupe key', task.dedupe_key],
       ['conflicts', task.conflicts === 0 ? undefined : task.conflicts],
       ['home', await storeNames(cli, task.home)],
+      [
+        'set aside',
+        task.set_aside_by === undefined
+          ? undefined
+          : `by ${await storeNames(cli, task.set_aside_by)}, away for longer than tombstone_ttl: nobody else knows the task, and nothing runs it`,
+      ],
       ['owner', task.owner],
       ['runner', task.runner],
     ],

@@ -7,6 +7,8 @@ import { labelsText } from './get.ts';
 import { type Cell, table } from './output.ts';
 import type { Verb } from './verb.ts';
 
+type List = MethodResult<'members.list'>;
+
 /** phi moves between changes of the view; a person watches it. */
 const REFRESH_MS = 1_000;
 const CLEAR_SCREEN = '\u001b[H\u001b[J';
@@ -14,19 +16,26 @@ const CLEAR_SCREEN = '\u001b[H\u001b[J';
 export const verb: Verb = {
   configure(command) {
     command.option('-w, --watch', 'go on: redrawn on a terminal, elsewhere printed at each change');
+    command.option('-a, --all', 'those that were removed too');
     quietFlag(jsonFlag(command));
   },
   async run(cli, command) {
-    const { watch } = command.opts<{ readonly watch?: boolean }>();
-    if (watch === true) return watchMembers(cli);
+    const { watch, all } = command.opts<{ readonly watch?: boolean; readonly all?: boolean }>();
+    if (watch === true) return watchMembers(cli, all === true);
     const answer = await cli.call('members.list', {});
     if (!answer.ok) return cli.fail(answer.error);
-    await cli.print(render(cli, answer.value));
+    await cli.print(render(cli, shown(answer.value, all === true)));
     return EXIT.ok;
   },
 };
 
-function render(cli: Cli, list: MethodResult<'members.list'>): string {
+/** What an operator has removed nobody wants to see each day. */
+const shown = (list: List, all: boolean): List => ({
+  ...list,
+  members: list.members.filter(({ status }) => all || status !== 'removed'),
+});
+
+function render(cli: Cli, list: List): string {
   if (cli.options.json === true) return `${JSON.stringify(list)}\n`;
   if (cli.options.quiet === true)
     return list.members.map((member) => `${member.peer_id}\n`).join('');
@@ -51,8 +60,8 @@ function render(cli: Cli, list: MethodResult<'members.list'>): string {
       member.since,
       member.addresses[0],
       // What it last said of its load was true of a daemon that has ended since.
-      member.status === 'left' ? undefined : loadText(member),
-      member.status === 'left' ? undefined : member.load.waiting,
+      isGone(member) ? undefined : loadText(member),
+      isGone(member) ? undefined : member.load.waiting,
       labelsText(member.labels),
       member.peer_id,
     ]),
@@ -60,17 +69,25 @@ function render(cli: Cli, list: MethodResult<'members.list'>): string {
   );
 }
 
+const isGone = ({ status }: MemberView): boolean => status === 'left' || status === 'removed';
+
 const STYLES: Readonly<Record<MemberStatus, NonNullable<Cell['style']>>> = {
   alive: 'green',
   suspect: 'yellow',
   dead: 'red',
   left: 'dim',
+  removed: 'dim',
 };
 
-const statusCell = (member: MemberView): Cell => ({
-  text: member.stopping && member.status !== 'left' ? `${member.status} (stopping)` : member.status,
-  style: STYLES[member.status],
-});
+function statusCell(member: MemberView): Cell {
+  const { status, stopping, set_aside: aside } = member;
+  const notes = [
+    ...(stopping && !isGone(member) ? ['stopping'] : []),
+    ...(aside === undefined ? [] : [`${aside} tasks set aside`]),
+  ];
+  const text = notes.length === 0 ? status : `${status} (${notes.join(', ')})`;
+  return { text, style: STYLES[status] };
+}
 
 function loadText({ load }: MemberView): string {
   const workers = Object.entries(load.workers)
@@ -79,7 +96,7 @@ function loadText({ load }: MemberView): string {
   return `${load.slots - load.slots_free}/${load.slots}${workers}`;
 }
 
-async function watchMembers(cli: Cli): Promise<number> {
+async function watchMembers(cli: Cli, all: boolean): Promise<number> {
   const interrupted = new Promise<void>((resolve) => {
     cli.io.onInterrupt(() => resolve());
   });
@@ -97,8 +114,9 @@ async function watchMembers(cli: Cli): Promise<number> {
         .join();
       const isNews = state + answer.value.view_hash !== last;
       last = state + answer.value.view_hash;
-      if (redraws) await cli.print(CLEAR_SCREEN + render(cli, answer.value));
-      else if (isNews) await cli.print(render(cli, answer.value));
+      const text = render(cli, shown(answer.value, all));
+      if (redraws) await cli.print(CLEAR_SCREEN + text);
+      else if (isNews) await cli.print(text);
       await cli.mesh.sleep(REFRESH_MS);
     }
     return EXIT.ok;

@@ -6,13 +6,24 @@ import { jsonFlag } from './flags.ts';
 import { fields } from './output.ts';
 import type { Verb } from './verb.ts';
 
+const ROOM = {
+  ample: undefined,
+  low: 'little room on the disk: no new tasks are stored here',
+  scarce: 'very little room on the disk: no new tasks and attempts; what runs ends as usual',
+  full: 'the disk is full: nothing is stored here, and results wait at their runners',
+};
+
 /** Only what an operator should know of: a store that is well needs no line. */
 function storeText(store: MethodResult<'system.status'>['store']): string | undefined {
   if (store === undefined) return undefined;
-  const { damaged, repaired, renewed_because: why, former_store_id: former } = store;
+  const { damaged, repaired, set_aside: aside = 0 } = store;
+  const { renewed_because: why, former_store_id: former } = store;
+  const room = ROOM[store.room ?? 'ample'];
   const parts = [
+    ...(room === undefined ? [] : [room]),
     ...(damaged > 0 ? [`${damaged} damaged values`] : []),
     ...(repaired > 0 ? [`${repaired} damaged records fetched again`] : []),
+    ...(aside > 0 ? [`${aside} tasks set aside after a long absence`] : []),
     ...(why === undefined ? [] : [`renewed: the store ${former} was refused: ${why}`]),
   ];
   return parts.length === 0 ? undefined : parts.join('; ');

@@ -8,7 +8,7 @@ const LOOK_MS_MAX = 10_000;
 /** A reason that comes and goes must not fill a log. */
 const LINES_MAX = 20;
 
-const WAITS: readonly TaskState[] = ['waiting', 'delayed', 'blocked'];
+const WAITS: readonly TaskState[] = ['waiting', 'delayed'];
 
 export class WaitingNotice {
   readonly #cli: Cli;

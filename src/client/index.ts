@@ -164,8 +164,9 @@ export class Covey {
     throw new CoveyClientError({ code: 'NOT_FOUND', message: `No task ${id}.`, retryable: false });
   }
 
-  async get(id: string): Promise<Task> {
-    return camelKeys(await this.#call('task.get', { id }));
+  /** `read`: joined from so many of its home stores, or from more than half of them, or refused. */
+  async get(id: string, options: { readonly read?: number | 'quorum' } = {}): Promise<Task> {
+    return camelKeys(await this.#call('task.get', { id, ...options }));
   }
 
   async cancel(id: string, reason?: string): Promise<Camel<MethodResult<'task.cancel'>>> {

@@ -182,16 +182,13 @@ class SocketWorker implements Worker {
       const running = [...this.#runs.values()].filter((run) => !run.stale).map((run) => run.ref);
       const params = { worker_id, running, ...this.#registration };
       const resumed = await connection.call('worker.resume', params);
-      if (resumed.ok) {
-        this.#workerId = resumed.value.worker_id;
-        for (const { verdict, ...ref } of resumed.value.running) {
-          if (verdict === 'stale') this.#runs.get(keyOf(ref))?.becomeStale();
-        }
-        this.#attached(connection, resumed.value.lease_ms);
-        return undefined;
+      if (!resumed.ok) return resumed.error;
+      this.#workerId = resumed.value.worker_id;
+      for (const { verdict, ...ref } of resumed.value.running) {
+        if (verdict === 'stale') this.#runs.get(keyOf(ref))?.becomeStale();
       }
-      if (resumed.error.code !== 'UNKNOWN_WORKER') return resumed.error;
-      for (const run of this.#runs.values()) run.becomeStale();
+      this.#attached(connection, resumed.value.lease_ms);
+      return undefined;
     }
     const registered = await connection.call('worker.register', this.#registration);
     if (!registered.ok) return registered.error;

@@ -7,12 +7,13 @@ import { err, ok, type Result } from '../base/result.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
 import { canonicalSuffix, canonicalTaskId } from '../base/task-id.ts';
 import type { Peer } from '../peer/peer.ts';
+import { standingHome } from '../records/directory.ts';
 import type { RecordState } from '../records/record.ts';
 import { encodeBlob } from '../tasks/facts.ts';
 import { ownerOf } from '../tasks/ownership.ts';
 import type { Found } from '../tasks/reader.ts';
 import { currentAttempt, taskOf } from '../tasks/task.ts';
-import { becauseOfActive, historyOf, standingOf, viewOf } from '../tasks/view.ts';
+import { becauseOfActive, historyOf, standingOf, type ViewExtras, viewOf } from '../tasks/view.ts';
 import { errorReply } from './jsonrpc.ts';
 import { checkAgainst } from './params.ts';
 
@@ -36,11 +37,17 @@ export function viewFound(peer: Peer, found: Found): TaskView {
   const store = task.final === undefined ? ownerOf(task, peer.sight) : undefined;
   const owner = store === undefined ? undefined : nameOfStore(peer, store);
   const { owner: _told, ...extras } = found.extras;
-  return viewOf(found.record, peer.ports.clock.wallMs(), {
+  return viewHere(peer, found.record, {
     ...extras,
     ...(owner === undefined ? {} : { owner }),
   });
 }
+
+/** With the home as it stands: what was removed is not shown. */
+const viewHere = (peer: Peer, record: RecordState, extras?: ViewExtras): TaskView => ({
+  ...viewOf(record, peer.ports.clock.wallMs(), extras),
+  home: standingHome(peer.sight.directory, record),
+});
 
 const nameOfStore = (peer: Peer, store: string): string =>
   peer.sight.peers().find((item) => item.storeId === store)?.name ?? store;
@@ -65,11 +72,19 @@ export async function submitBulk(
   return ok({ receipts });
 }
 
-export async function getTask(peer: Peer, text: string): Promise<Result<TaskView, CoveyError>> {
+export async function getTask(
+  peer: Peer,
+  { id: text, read }: MethodParams<'task.get'>,
+): Promise<Result<TaskView, CoveyError>> {
   const id = idOf(text);
   if (!id.ok) return id;
-  const found = await peer.tasks.reader.findOrRemains(id.value, true);
-  return found === undefined ? err(notFound(id.value)) : ok(viewFound(peer, found));
+  const { reader } = peer.tasks;
+  const found =
+    read === undefined
+      ? ok(await reader.findOrRemains(id.value, true))
+      : await reader.findFrom(id.value, true, read);
+  if (!found.ok) return found;
+  return found.value === undefined ? err(notFound(id.value)) : ok(viewFound(peer, found.value));
 }
 
 export async function findTasks(
@@ -154,7 +169,7 @@ export async function waitTasks(
   let bytes = 0;
   for (const record of records) {
     if (bytes > WAIT_BYTES_MAX) break;
-    const view = viewOf(record, peer.ports.clock.wallMs());
+    const view = viewHere(peer, record);
     bytes += utf8(JSON.stringify(view)).length;
     done.push(view);
   }
@@ -204,7 +219,7 @@ export async function explainTask(
   const standing = standingOf(task, peer.ports.clock.wallMs(), found.extras.waitingReason);
   const owner = task.final === undefined ? ownerOf(task, peer.sight) : undefined;
   const runner = currentAttempt(task)?.start.runner_name;
-  const view = viewOf(found.record, peer.ports.clock.wallMs());
+  const view = viewHere(peer, found.record);
   return ok({
     id: id.value,
     state: standing.state,

@@ -40,6 +40,7 @@ type MeshMethods = Pick<
   | 'about'
   | 'system.status'
   | 'members.list'
+  | 'members.forget'
   | 'ring.owner'
   | 'access.invite'
   | 'access.list'
@@ -111,7 +112,7 @@ function taskMethods(peer: Peer): TaskMethods {
     'ids.reserve': async ({ n }) => ok(peer.tasks.submitter.reserve(n)),
     'task.submit': (params) => peer.tasks.submit(params),
     'task.submit_bulk': (params) => submitBulk(peer, params),
-    'task.get': ({ id }) => getTask(peer, id),
+    'task.get': (params) => getTask(peer, params),
     'task.find': ({ suffix }) => findTasks(peer, suffix),
     'task.cancel': (params) => cancelTask(peer, params),
     'task.retry': ({ id }) => retryTask(peer, id),
@@ -130,6 +131,12 @@ function meshMethods(peer: Peer, options: BackendOptions): MeshMethods {
         members: peer.membership.members().map((member) => memberView(peer, member)),
         view_hash: peer.membership.viewHash(),
       }),
+    'members.forget': async ({ peer: peerId }) => {
+      const removed = await peer.membership.forget(peerId);
+      if (!removed.ok) return removed;
+      const { name, storeId } = removed.value;
+      return ok({ peer_id: peerId, name, store_id: storeId });
+    },
     'ring.owner': async ({ key }) => {
       const stores = peer.sight.directory.preference(key, peer.options.config.copies);
       const sights = peer.sight.peers();
@@ -191,6 +198,8 @@ function statusOf(peer: Peer, options: BackendOptions): MethodResult<'system.sta
     store: {
       damaged,
       repaired,
+      set_aside: peer.replica.aside.count,
+      room: peer.replica.room,
       ...(former === undefined
         ? {}
         : { former_store_id: former.storeId, renewed_because: former.why }),
@@ -215,6 +224,7 @@ function memberView(peer: Peer, member: Member): MemberView {
     addresses: [...member.addresses],
     labels: { ...member.labels },
     version: member.version,
+    ...(load.setAside === undefined ? {} : { set_aside: load.setAside }),
     load: {
       slots: load.slots,
       slots_free: load.slotsFree,

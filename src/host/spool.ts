@@ -2,8 +2,8 @@
  * The Spool port: one file per run and stream, `<runId>.stdout` and `<runId>.stderr`, mode 0600, in
  * a directory of mode 0700; an empty `<runId>.truncated` beside them says that bytes were dropped.
  *
- * Appends go to memory and from there to the file, one write at a time per run. A disk that is full
- * or too slow costs log lines, never a run: what cannot be written is dropped and the run is marked
+ * Appends go to memory and from there to the file, one write at a time per run. A disk that is full,
+ * nearly full or too slow costs log lines, never a run: what cannot be written is dropped and the run is marked
  * truncated.
  */
 import { appendFile, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
@@ -40,6 +40,12 @@ export interface SpoolLimits {
   readonly totalBytesMax: number;
 }
 
+export interface SpoolOptions {
+  readonly limits?: SpoolLimits;
+  /** Whether the disk has room for what can be done without; if not, output is dropped. */
+  readonly hasRoom?: () => boolean;
+}
+
 const LIMITS: SpoolLimits = {
   runBytesMax: SPOOL_RUN_BYTES_MAX,
   totalBytesMax: SPOOL_TOTAL_BYTES_MAX,
@@ -48,6 +54,7 @@ const LIMITS: SpoolLimits = {
 export class HostSpool implements Spool {
   readonly #directory: string;
   readonly #limits: SpoolLimits;
+  readonly #hasRoom: () => boolean;
   /** In order of first append: the oldest first. */
   readonly #runs = new Map<string, Run>();
   /** Removals under way: a run that starts anew under the same id waits for its predecessor's. */
@@ -55,9 +62,10 @@ export class HostSpool implements Spool {
   #totalBytes = 0;
   #pendingBytes = 0;
 
-  constructor(directory: string, limits: SpoolLimits = LIMITS) {
+  constructor(directory: string, options: SpoolOptions = {}) {
     this.#directory = directory;
-    this.#limits = limits;
+    this.#limits = options.limits ?? LIMITS;
+    this.#hasRoom = options.hasRoom ?? (() => true);
   }
 
   /** Takes in what an earlier daemon left. */
@@ -88,7 +96,7 @@ export class HostSpool implements Spool {
     const run = this.#runs.get(runId) ?? newRun();
     this.#runs.set(runId, run);
     const room = this.#limits.runBytesMax - lengthOf(run);
-    const fits = this.#pendingBytes + bytes.length <= PENDING_BYTES_MAX;
+    const fits = this.#pendingBytes + bytes.length <= PENDING_BYTES_MAX && this.#hasRoom();
     const taken = run.truncated || !fits ? new Uint8Array() : bytes.slice(0, Math.max(0, room));
     if (taken.length < bytes.length) run.truncated = true;
     run.lengths[stream] += taken.length;
@@ -240,11 +248,11 @@ const isMissing = (error: unknown): boolean =>
 /** Creates the directory with mode 0700 where there is none, and takes in what lies there. */
 export async function openSpool(
   directory: string,
-  limits?: SpoolLimits,
+  options?: SpoolOptions,
 ): Promise<Result<HostSpool, string>> {
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    const spool = new HostSpool(directory, limits);
+    const spool = new HostSpool(directory, options);
     await spool.load();
     return ok(spool);
   } catch (error) {

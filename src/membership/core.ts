@@ -2,6 +2,7 @@
  * What the services of this room share: the view and everything that a change of it sets off.
  * `accept` is the one way by which facts come in, whoever brought them.
  */
+import { toRfc3339 } from '../base/rfc3339.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { WireValue } from '../wire/codec.ts';
 import type { Book } from './book.ts';
@@ -72,8 +73,9 @@ export class Core {
   accept(facts: readonly Fact[], evidence?: string): void {
     for (const fact of facts) this.#answerForSelf(fact);
     const accepted = facts.filter((fact) => !this.#objects(fact) && !this.#isForgottenSelf(fact));
-    const { members, access } = this.view.apply(accepted);
+    const { members, access, removals } = this.view.apply(accepted);
     if (access.length > 0) this.book.rememberFacts(access);
+    if (removals.length > 0) this.book.rememberFacts(removals);
     // Not those that our own book tells at the start, before anybody listens.
     if (this.#hooks !== undefined) for (const fact of access) this.#logAdmitted(fact);
     for (const change of members) {
@@ -82,6 +84,22 @@ export class Core {
       this.roster.changed(change, evidence);
       this.#hooks?.changed(change);
     }
+    if (removals.length > 0 && this.#hooks !== undefined) this.meetRemoval();
+  }
+
+  /** This very store was removed: it becomes another one, and its records are offered to their homes. */
+  meetRemoval(): void {
+    const { store, onRefusedStore } = this.deps;
+    const why = this.removalText(store.storeId);
+    if (why !== undefined) onRefusedStore?.(why);
+  }
+
+  /** Why a store is none of the mesh any more; undefined: it was not removed. */
+  removalText(storeId: string): string | undefined {
+    const removal = this.view.removalOf(storeId);
+    if (removal === undefined) return undefined;
+    const by = this.roster.get(removal.signed.by)?.name ?? removal.signed.by;
+    return `it was removed from the mesh by ${by}, ${toRfc3339(removal.statement.removedAtMs)}`;
   }
 
   /** Whoever is in may run commands here: the log says who came, and who let him in. */

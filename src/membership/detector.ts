@@ -231,7 +231,9 @@ export class Detector {
     watch.opinions.clear();
     watch.pending = undefined;
     // A half-open connection would keep us from finding a way that works, should it live.
-    if (status === 'dead' && this.#links.isUp(peerId)) void this.#links.end(peerId, 'stale');
+    // One whose store was removed hears that at its next hello.
+    const isStale = status === 'dead' || status === 'removed';
+    if (isStale && this.#links.isUp(peerId)) void this.#links.end(peerId, 'stale');
   }
 
   // Time

@@ -8,6 +8,7 @@ import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
 import type { Core } from './core.ts';
 import { DIAL_TIMEOUT_MS, REDIAL_HOT_FOR_MS, REDIAL_HOT_MS, REDIAL_MS_MIN } from './limits.ts';
+import { isGone } from './member.ts';
 
 export interface DialHooks {
   isOpen(peerId: PeerId): boolean;
@@ -95,7 +96,7 @@ export class Dialer {
   /** The record may have changed while we waited: addresses are read anew for each round. */
   #addressesOf(peerId: PeerId): readonly Address[] {
     const facts = this.#core.view.get(peerId);
-    if (!facts || facts.record.statement.left) return [];
+    if (!facts || isGone(facts)) return [];
     return this.#core.view.access.isAllowed(peerId) ? facts.record.statement.addresses : [];
   }
 

@@ -8,6 +8,7 @@
  *   verdict     by an observer: this incarnation of a member is dead
  *   entry       by a member: this PeerId may connect
  *   revocation  by a member: this PeerId may not, ever
+ *   removal     by a member: this store does not come back
  */
 import { err, ok, type Result } from '../base/result.ts';
 import type { Identity, PeerId } from '../ports/identity.ts';
@@ -73,7 +74,19 @@ export interface Revocation {
   readonly keeps: readonly PeerId[];
 }
 
-export type Statement = SelfRecord | Verdict | Entry | Revocation;
+/**
+ * Of a store, not of a PeerId: the host may come back with another one. Nothing revokes it; a store that lives after
+ * all is told, and becomes another one.
+ */
+export interface Removal {
+  readonly kind: 'removal';
+  /** The member that had the store. */
+  readonly peerId: PeerId;
+  readonly storeId: string;
+  readonly removedAtMs: number;
+}
+
+export type Statement = SelfRecord | Verdict | Entry | Revocation | Removal;
 export interface Fact<S extends Statement = Statement> {
   readonly signed: Signed;
   readonly statement: S;
@@ -114,6 +127,8 @@ function toMap(statement: Statement, meshId: string): WireMap {
       return { ...head, name: statement.name, admitted_at_ms: statement.admittedAtMs };
     case 'revocation':
       return { ...head, revoked_at_ms: statement.revokedAtMs, keeps: statement.keeps };
+    case 'removal':
+      return { ...head, store_id: statement.storeId, removed_at_ms: statement.removedAtMs };
   }
 }
 
@@ -190,6 +205,12 @@ function readStatement(map: WireMap, by: PeerId): Result<Statement, string> {
       const keeps = readTexts(map.keeps, Number.POSITIVE_INFINITY);
       if (revokedAtMs === undefined || !keeps) return err('not a revocation');
       return ok({ kind: 'revocation', peerId, revokedAtMs, keeps });
+    }
+    case 'removal': {
+      const storeId = readText(map.store_id);
+      const removedAtMs = readInt(map.removed_at_ms);
+      if (!storeId || removedAtMs === undefined) return err('not a removal');
+      return ok({ kind: 'removal', peerId, storeId, removedAtMs });
     }
     default:
       return err('a fact of an unknown kind');

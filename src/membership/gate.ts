@@ -8,7 +8,7 @@ import type { Core } from './core.ts';
 import { type Entry, type Fact, readFact, signFact, toWire } from './fact.ts';
 import { type AdmitFrame, decodeAdmit, encodeAdmit } from './hello.ts';
 import { ADMIT_TIMEOUT_MS, DIAL_TIMEOUT_MS, INVITES_MAX } from './limits.ts';
-import { statusOf } from './member.ts';
+import { isGone } from './member.ts';
 import { hostOf } from './roster.ts';
 import { decodeToken, encodeToken, SECRET_BYTES, type Token } from './token.ts';
 import { View } from './view.ts';
@@ -134,7 +134,7 @@ export class Gate {
 
   #hasOthers(): boolean {
     for (const [peerId, facts] of this.#core.view.entries()) {
-      if (peerId !== this.#core.peerId && statusOf(facts).status !== 'left') return true;
+      if (peerId !== this.#core.peerId && !isGone(facts)) return true;
     }
     return false;
   }

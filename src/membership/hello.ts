@@ -14,6 +14,7 @@ import type { Turn } from './fact.ts';
 import { BOOT_IDS_MAX, CHAIN_MAX } from './limits.ts';
 import { readInt, readList, readText, readTexts } from './read.ts';
 import type { BootSpan } from './store-check.ts';
+import type { AwayNotice } from './types.ts';
 
 export interface Hello {
   readonly meshId: string;
@@ -31,6 +32,8 @@ export interface Hello {
   readonly chain: readonly WireValue[];
   /** The receiver's turn as the sender knows it, and whether the sender takes it for dead. */
   readonly known: (Turn & { readonly dead: boolean }) | undefined;
+  /** Only to a store that was away for very long. */
+  readonly away: AwayNotice | undefined;
 }
 
 export type AdmitFrame =
@@ -78,6 +81,11 @@ const helloMap = (hello: Hello): WireMap => ({
   record: hello.record,
   chain: hello.chain,
   known: hello.known && { ...hello.known },
+  away: hello.away && {
+    store_id: hello.away.storeId,
+    ttl_ms: hello.away.ttlMs,
+    wall_ms: hello.away.wallMs,
+  },
 });
 
 export function decodeAdmit(bytes: Uint8Array): Result<AdmitFrame, string> {
@@ -140,6 +148,7 @@ function readHello(map: WireMap): Hello | undefined {
   if (seq === undefined || min === undefined || max === undefined) return undefined;
   if (!features || !chain || record === undefined) return undefined;
   const known = readKnown(map.known);
+  const away = readAway(map.away);
   const spans = readSpans(map.boot_spans);
   const versions = { min, max };
   return {
@@ -155,6 +164,7 @@ function readHello(map: WireMap): Hello | undefined {
     record,
     chain,
     known,
+    away,
   };
 }
 
@@ -164,6 +174,15 @@ function readSpans(value: WireValue | undefined): BootSpan[] {
     const start = readInt(span[0]);
     return start === undefined ? [] : [{ start, end: readInt(span[1]) }];
   });
+}
+
+function readAway(value: WireValue | undefined): AwayNotice | undefined {
+  if (!isWireMap(value)) return undefined;
+  const storeId = readText(value.store_id);
+  const ttlMs = readInt(value.ttl_ms);
+  const wallMs = readInt(value.wall_ms);
+  if (!storeId || ttlMs === undefined || wallMs === undefined) return undefined;
+  return { storeId, ttlMs, wallMs };
 }
 
 function readKnown(value: WireValue | undefined): Hello['known'] {

@@ -55,6 +55,8 @@ export const INVITES_MAX = 256;
 export const CHAIN_MAX = 16;
 
 export const MEMBERS_MAX = 10_000;
+/** Stores removed by operators, remembered for good: some 300 bytes each. */
+export const REMOVALS_MAX = 10_000;
 export const ADDRESSES_MAX = 8;
 /** A label's value is 128 characters, which may be four bytes each. */
 export const TEXT_BYTES_MAX = 512;

@@ -255,6 +255,7 @@ export class Links {
               dead: statusOf(facts).status === 'dead',
             }
           : undefined,
+      away: turn && this.#core.deps.awayNotice?.(turn.storeId),
     };
   }
 
@@ -292,11 +293,13 @@ export class Links {
       bootId: store.bootId,
       seq: store.seq(),
     };
-    const why = refusalOfStore([...core.book.seenStores(), ours], presented);
+    const why =
+      core.removalText(storeId) ?? refusalOfStore([...core.book.seenStores(), ours], presented);
     if (why !== undefined) return coveyError('STORE_REFUSED', { why });
     core.book.rememberStore({ peerId: from, storeId, bootCount, bootId, seq });
     core.heardOfSelf(hello.known);
     core.accept([record], 'it greeted us');
+    core.deps.onAway?.(from, hello.away?.storeId === store.storeId ? hello.away : undefined);
     return undefined;
   }
 }

@@ -2,22 +2,25 @@
  * The member rule. What is known of one PeerId is two facts: its newest record, signed by itself,
  * and the newest verdict on it. Each is replaced only by one that supersedes it, so that a view is
  * a join: whatever order, batch or repetition facts come in, the same facts give the same view.
+ * The removal of the store that its record names, if there is one, comes on top.
  * Status is derived, never stored.
  */
 import { digestOf } from '../base/hash.ts';
-import type { Fact, SelfRecord, Turn, Verdict } from './fact.ts';
+import type { Fact, Removal, SelfRecord, Turn, Verdict } from './fact.ts';
 import type { Evidence } from './types.ts';
 
 export interface MemberFacts {
   readonly record: Fact<SelfRecord>;
   readonly verdict: Fact<Verdict> | undefined;
+  /** Of the store that the record names. */
+  readonly removal?: Fact<Removal> | undefined;
 }
 
 export const compareTurns = (a: Turn, b: Turn): number =>
   a.epoch - b.epoch || a.incarnation - b.incarnation;
 
 /** A fact's content as text that sorts the same everywhere: the last resort of a total order. */
-const contentKey = (fact: Fact): string => digestOf(fact.signed.payload) + fact.signed.by;
+export const contentKey = (fact: Fact): string => digestOf(fact.signed.payload) + fact.signed.by;
 
 function compareFacts(a: Fact<SelfRecord | Verdict>, b: Fact<SelfRecord | Verdict>): number {
   const turns = compareTurns(a.statement, b.statement);
@@ -46,7 +49,7 @@ export const supersedes = <S extends SelfRecord | Verdict>(
   incoming: Fact<S>,
 ): boolean => current === undefined || compareFacts(current, incoming) < 0;
 
-/** The join of two states of one member. */
+/** The join of two states of one member; what was removed is known by store, and added by the view. */
 export function joinMember(a: MemberFacts, b: MemberFacts): MemberFacts {
   const record = supersedes(a.record, b.record) ? b.record : a.record;
   const verdict = b.verdict && supersedes(a.verdict, b.verdict) ? b.verdict : a.verdict;
@@ -56,16 +59,23 @@ export function joinMember(a: MemberFacts, b: MemberFacts): MemberFacts {
 export type LastingStatus =
   | { readonly status: 'alive' }
   | { readonly status: 'dead'; readonly deadBy: Evidence }
-  | { readonly status: 'left' };
+  | { readonly status: 'left' }
+  | { readonly status: 'removed'; readonly deadBy: Evidence | undefined };
 
 /**
  * Suspicion is one peer's own opinion and comes on top. A verdict counts against the turn it names
  * and older ones.
  */
-export function statusOf({ record, verdict }: MemberFacts): LastingStatus {
+export function statusOf({ record, verdict, removal }: MemberFacts): LastingStatus {
+  const isCondemned = verdict && compareTurns(record.statement, verdict.statement) <= 0;
+  const deadBy = isCondemned ? verdict.statement.evidence : undefined;
+  if (removal) return { status: 'removed', deadBy };
   if (record.statement.left) return { status: 'left' };
-  if (verdict && compareTurns(record.statement, verdict.statement) <= 0) {
-    return { status: 'dead', deadBy: verdict.statement.evidence };
-  }
-  return { status: 'alive' };
+  return deadBy === undefined ? { status: 'alive' } : { status: 'dead', deadBy };
 }
+
+/** Gone by its own word or by an operator's: nobody looks for it. */
+export const isGone = (facts: MemberFacts): boolean => {
+  const { status } = statusOf(facts);
+  return status === 'left' || status === 'removed';
+};

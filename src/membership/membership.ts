@@ -17,9 +17,10 @@ import { Gate } from './gate.ts';
 import { decodeAdmit, encodeAdmit } from './hello.ts';
 import { STRANGER_RETRY_MS, STRANGERS_MAX, TICK_MS } from './limits.ts';
 import { type LinkEnd, Links } from './links.ts';
-import { statusOf } from './member.ts';
+import { isGone } from './member.ts';
 import { decodeMessage } from './messages.ts';
 import { OwnRecord } from './own-record.ts';
+import { type Removed, removeMember } from './removal.ts';
 import { Roster } from './roster.ts';
 import { Sync } from './sync.ts';
 import type { AccessEntry, Load, Member, MemberListener, MembershipDeps } from './types.ts';
@@ -146,6 +147,8 @@ export class Membership {
     this.#detector.resume();
     this.#core.changeOwn({ addresses });
     this.#phase = 'running';
+    // Heard before the last stop, and not acted on.
+    this.#core.meetRemoval();
     this.#every(
       () => config.heartbeat_interval,
       () => this.#detector.beat(),
@@ -243,6 +246,15 @@ export class Membership {
     return this.#gate.join(token);
   }
 
+  /** An operator says that the store of this member, dead or left, does not come back. */
+  forget(peerId: PeerId): Promise<Result<Removed, CoveyError>> {
+    return removeMember(this.#core, peerId, (fact) => this.#sync.announce(fact));
+  }
+
+  isRemoved(storeId: string): boolean {
+    return this.#core.view.removalOf(storeId) !== undefined;
+  }
+
   accessList(): AccessEntry[] {
     return this.#core.view.access.list();
   }
@@ -275,7 +287,7 @@ export class Membership {
     if (end.wasUp) this.#core.roster.emit('unlinked', peerId);
     const facts = this.#core.view.get(peerId);
     if (this.#phase !== 'running' || !facts) return;
-    if (statusOf(facts).status === 'left') return;
+    if (isGone(facts)) return;
     if (end.wasUp && end.farewell !== 'refused') {
       this.#dialer.kick(peerId, end.farewell === undefined && !end.byUs);
     } else this.#dialer.resume(peerId);

@@ -73,6 +73,7 @@ const loadMap = (load: Load): WireMap => ({
   workers: Object.fromEntries(
     Object.entries(load.workers).map(([type, { total, free }]) => [type, [total, free]]),
   ),
+  ...(load.setAside === undefined ? {} : { set_aside: load.setAside }),
 });
 
 /** Unknown types are an error that the receiver ignores: later versions say more. */
@@ -162,5 +163,7 @@ function readLoad(value: WireValue | undefined): Load | undefined {
     const [total, free] = (readList(pair, 2) ?? []).map((item) => readInt(item));
     if (total !== undefined && free !== undefined) workers.push([type, { total, free }]);
   }
-  return { slots, slotsFree, active, waiting, workers: Object.fromEntries(workers) };
+  const setAside = readInt(value.set_aside);
+  const aside = setAside === undefined ? {} : { setAside };
+  return { slots, slotsFree, active, waiting, workers: Object.fromEntries(workers), ...aside };
 }

@@ -191,7 +191,7 @@ export class Roster {
       name,
       host: hostOf(addresses[0] ?? name),
       status,
-      ...(lasting.status === 'dead' ? { deadBy: lasting.deadBy } : {}),
+      ...('deadBy' in lasting && lasting.deadBy !== undefined ? { deadBy: lasting.deadBy } : {}),
       incarnation,
       stopping,
       sinceMs,

@@ -14,11 +14,21 @@ export interface Load {
   readonly active: number;
   readonly waiting: number;
   readonly workers: Readonly<Record<string, { readonly total: number; readonly free: number }>>;
+  /** Unfinished tasks that its store has set aside after a long absence; absent: none. */
+  readonly setAside?: number;
+}
+
+/** To a store that was away for longer than `tombstone_ttl`, by the running time of the member that tells it. */
+export interface AwayNotice {
+  readonly storeId: string;
+  readonly ttlMs: number;
+  readonly wallMs: number;
 }
 
 export const NO_LOAD: Load = { slots: 0, slotsFree: 0, active: 0, waiting: 0, workers: {} };
 
-export type MemberStatus = 'alive' | 'suspect' | 'dead' | 'left';
+/** removed: an operator said that its store does not come back. */
+export type MemberStatus = 'alive' | 'suspect' | 'dead' | 'left' | 'removed';
 /** crash: its process is known to have ended. silence: nobody heard it; it may still run. */
 export type Evidence = 'crash' | 'silence';
 
@@ -31,7 +41,7 @@ export interface Member {
   /** Host part of the first advertised address: stores of one host are one risk. */
   readonly host: string;
   readonly status: MemberStatus;
-  /** Only when dead. */
+  /** Only when dead, or dead when it was removed. */
   readonly deadBy?: Evidence;
   readonly incarnation: number;
   readonly stopping: boolean;
@@ -62,6 +72,7 @@ export interface MemberEvent {
     | 'suspect'
     | 'dead'
     | 'left'
+    | 'removed'
     | 'updated'
     | 'boot'
     | 'linked'
@@ -112,6 +123,9 @@ export interface MembershipDeps {
   readonly features?: readonly string[];
   /** Frames for the other rooms, from linked members. */
   frame(from: PeerId, frameClass: 'data' | 'bulk', bytes: Uint8Array): void;
+  /** What to tell a store at a hello, and what a member told of ours. */
+  awayNotice?(storeId: string): AwayNotice | undefined;
+  onAway?(from: PeerId, notice: AwayNotice | undefined): void;
   /** A member refused this store as rolled back or cloned: mint another storeId and start again. */
   onRefusedStore?(why: string): void;
 }

@@ -9,12 +9,13 @@ import {
   type Entry,
   type Fact,
   isKind,
+  type Removal,
   type Revocation,
   type SelfRecord,
   type Verdict,
 } from './fact.ts';
-import { MEMBERS_MAX } from './limits.ts';
-import { compareTurns, joinMember, type MemberFacts } from './member.ts';
+import { MEMBERS_MAX, REMOVALS_MAX } from './limits.ts';
+import { compareTurns, contentKey, joinMember, type MemberFacts } from './member.ts';
 
 export interface MemberChange {
   readonly peerId: PeerId;
@@ -25,19 +26,24 @@ export interface MemberChange {
 export interface ViewChange {
   readonly members: readonly MemberChange[];
   readonly access: readonly (Fact<Entry> | Fact<Revocation>)[];
+  readonly removals: readonly Fact<Removal>[];
 }
 
 const DIGEST_CHARS = 16;
 const keyOf = (fact: Fact): string =>
   isKind(fact, 'entry') || isKind(fact, 'revocation')
     ? accessKey(fact)
-    : `${fact.statement.kind}/${fact.statement.peerId}`;
+    : isKind(fact, 'removal')
+      ? `removal/${fact.statement.storeId}`
+      : `${fact.statement.kind}/${fact.statement.peerId}`;
 export const factKey = keyOf;
 
 export class View {
   readonly meshId: string;
   readonly access: AllowList;
   readonly #members = new Map<PeerId, MemberFacts>();
+  /** By store, for good: a store that was removed once never has its part in old homes again. */
+  readonly #removals = new Map<string, Fact<Removal>>();
   /** Fact key to the digest of its payload and author; with `#sum`, the hash of the whole. */
   readonly #digests = new Map<string, string>();
   readonly #facts = new Map<string, Fact>();
@@ -73,7 +79,36 @@ export class View {
     const changes = new Map<PeerId, MemberChange>();
     for (const fact of facts) if (isKind(fact, 'record')) this.#applyRecord(fact, changes);
     for (const fact of facts) if (isKind(fact, 'verdict')) this.#applyVerdict(fact, changes);
-    return { members: [...changes.values()], access };
+    const removals = facts.filter((fact) => isKind(fact, 'removal') && this.#addRemoval(fact));
+    for (const fact of removals) this.#applyRemoval(fact as Fact<Removal>, changes);
+    return { members: [...changes.values()], access, removals: removals as Fact<Removal>[] };
+  }
+
+  /** Of two about one store the one with the smaller content stays: any rule, but the same. */
+  #addRemoval(fact: Fact<Removal>): boolean {
+    const { storeId } = fact.statement;
+    const known = this.#removals.get(storeId);
+    if (!this.access.isAllowed(fact.signed.by)) return false;
+    if (known && contentKey(known) <= contentKey(fact)) return false;
+    if (!known && this.#removals.size >= REMOVALS_MAX) return false;
+    this.#removals.set(storeId, fact);
+    this.#index(fact);
+    return true;
+  }
+
+  #applyRemoval(fact: Fact<Removal>, changes: Map<PeerId, MemberChange>): void {
+    for (const [peerId, before] of this.#members)
+      if (before.record.statement.storeId === fact.statement.storeId)
+        this.#put(peerId, before, before, changes);
+  }
+
+  /** Why this store is none of the mesh any more. */
+  removalOf(storeId: string): Fact<Removal> | undefined {
+    return this.#removals.get(storeId);
+  }
+
+  get removalCount(): number {
+    return this.#removals.size;
   }
 
   #applyRecord(fact: Fact<SelfRecord>, changes: Map<PeerId, MemberChange>): void {
@@ -96,10 +131,13 @@ export class View {
   #put(
     peerId: PeerId,
     before: MemberFacts | undefined,
-    after: MemberFacts,
+    joined: MemberFacts,
     changes: Map<PeerId, MemberChange>,
   ): void {
-    if (before?.record === after.record && before.verdict === after.verdict) return;
+    const removal = this.#removals.get(joined.record.statement.storeId);
+    const after = { ...joined, removal };
+    const isSame = before?.record === after.record && before.verdict === after.verdict;
+    if (isSame && before.removal === removal) return;
     this.#members.set(peerId, after);
     this.#index(after.record);
     if (after.verdict) this.#index(after.verdict);

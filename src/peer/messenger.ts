@@ -2,7 +2,13 @@
  * Requests and messages between members on the data and bulk classes: matching of answers, timeouts, limits.
  * Handlers are registered once by type; a handler's refusal travels as a code of the error table.
  */
-import { coveyError, InvariantError, isErrorCode, messageOf } from '../base/errors.ts';
+import {
+  type CoveyError,
+  coveyError,
+  InvariantError,
+  isErrorCode,
+  messageOf,
+} from '../base/errors.ts';
 import { err, ok } from '../base/result.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
@@ -59,6 +65,9 @@ export class Messenger implements Messaging {
   onMessage(type: string, handler: MessageHandler): void {
     this.#messages.set(type, handler);
   }
+
+  /** Requests of whom are not served for now. */
+  refusalOf: (from: PeerId, type: string) => CoveyError | undefined = () => undefined;
 
   async call(
     to: PeerId,
@@ -166,6 +175,8 @@ export class Messenger implements Messaging {
   }
 
   async #serve(from: PeerId, type: string, body: WireMap): Promise<CallResult> {
+    const refusal = this.refusalOf(from, type);
+    if (refusal !== undefined) return err(refusal);
     const handler = this.#requests.get(type);
     if (handler === undefined) return err(coveyError('METHOD_NOT_FOUND', { method: type }));
     try {

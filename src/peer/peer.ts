@@ -14,10 +14,10 @@ import { Membership } from '../membership/membership.ts';
 import type { Load, MemberEvent } from '../membership/types.ts';
 import type { Timer } from '../ports/clock.ts';
 import type { Ports } from '../ports/index.ts';
+import { Absences } from '../records/absence.ts';
 import { CheckedStore } from '../records/checked-store.ts';
 import { Handoff } from '../records/handoff.ts';
 import { PartnerSync } from '../records/partner-sync.ts';
-import { clockOf, factsBeyond, type RecordState } from '../records/record.ts';
 import { Repair } from '../records/repair.ts';
 import { Replica } from '../records/replica.ts';
 import { Sharing } from '../records/sharing.ts';
@@ -26,17 +26,20 @@ import { keyRules } from '../tasks/dedupe.ts';
 import { type Demand, demandParts } from '../tasks/demand.ts';
 import { requiredNow } from '../tasks/mesh-view.ts';
 import { Tasks } from '../tasks/room.ts';
-import { taskOf, taskRules } from '../tasks/task.ts';
+import { taskRules } from '../tasks/task.ts';
+import { Away } from './away.ts';
 import { type HandOverDeps, handOverCopies } from './hand-over.ts';
+import { loadOf } from './load.ts';
 import { Messenger } from './messenger.ts';
 import { requestDigestOf } from './request-digest.ts';
 import { Sight } from './sight.ts';
 import { Upkeep } from './upkeep.ts';
 import { windDown } from './wind-down.ts';
+import { Witness } from './witness.ts';
 
-/** Changes of load are told at most this often: they travel on heartbeats. */
 /** After these the others may have gone on without this peer: it reads before it owns once more. */
 const RETURNS: ReadonlySet<MemberEvent['type']> = new Set(['alive', 'heard', 'condemned']);
+/** Changes of load are told at most this often: they travel on heartbeats. */
 const LOAD_INTERVAL_MS = 100;
 
 export interface PeerOptions {
@@ -75,9 +78,10 @@ export class Peer {
   readonly #sharing: Sharing;
   readonly #sync: PartnerSync;
   readonly #upkeep: Upkeep;
+  readonly #witness: Witness;
+  readonly away: Away;
   readonly #repair: Repair;
   readonly startedMs: number;
-  #conflicts = 0;
   /** Why a member refused the store before this peer had started. */
   #refusal: string | undefined;
   #loadTimer: Timer | undefined;
@@ -100,14 +104,15 @@ export class Peer {
     this.messenger = messenger;
     this.startedMs = clock.nowMs();
     this.sight = new Sight(membership, clock);
+    const absences = new Absences({ store, clock, ttlMs: options.config.tombstone_ttl });
     this.replica = new Replica({
       store,
       identity,
       rules: { task: taskRules, key: keyRules },
       onFailed: (detail) => options.onFatal(`the store failed: ${detail}`),
+      runningMs: () => absences.runningMs,
     });
-    this.replica.onVisible((after, before) => this.#countConflicts(after, before));
-    this.replica.onVisible((after, before) => this.#noteSeqs(after, before));
+    this.#witness = new Witness(this.replica, membership, options.log);
     this.#sharing = new Sharing({
       replica: this.replica,
       messaging: messenger,
@@ -123,9 +128,10 @@ export class Peer {
       directory: this.sight.directory,
       clock,
     });
-    this.#repair = new Repair({ ...this.#keeping(store), recount: () => this.#recount() });
+    this.#repair = this.#repairOf(store);
     this.#upkeep = this.#upkeepOf(store);
-    store.onDamaged = () => this.#upkeep.damaged();
+    this.away = this.#awayOf(absences);
+    store.onDamaged = (key) => this.#upkeep.damaged(key);
     this.workers = new WorkerRegistry({
       clock,
       random,
@@ -151,10 +157,34 @@ export class Peer {
     });
   }
 
+  #awayOf(absences: Absences): Away {
+    const away = new Away({
+      ...this,
+      ...this.ports,
+      log: this.options.log,
+      messaging: this.messenger,
+      sharing: this.#sharing,
+      absences,
+      runsHere: () => new Set(this.tasks.runner.runs().map(({ id }) => id)),
+      changed: () => {
+        this.tasks.membersChanged();
+        this.#tellLoad();
+      },
+    });
+    this.sight.isSettled = (peer) => away.isSettled(peer);
+    this.messenger.refusalOf = (from, type) => away.refusalOf(from, type);
+    return away;
+  }
+
   #keeping(store: CheckedStore) {
     const { replica, sight, options } = this;
     const { directory } = sight;
     return { store, replica, sight, directory, sharing: this.#sharing, log: options.log };
+  }
+
+  #repairOf(store: CheckedStore): Repair {
+    const visibility = () => this.tasks.visibility;
+    return new Repair({ ...this.ports, ...this.#keeping(store), sync: this.#sync, visibility });
   }
 
   #upkeepOf(store: CheckedStore): Upkeep {
@@ -193,6 +223,8 @@ export class Peer {
       log: options.log,
       version: options.version,
       frame: (from, frameClass, bytes) => messenger.receive(from, frameClass, bytes),
+      awayNotice: (storeId) => peer?.away.noticeFor(storeId),
+      onAway: (from, notice) => peer?.away.told(from, notice),
       onRefusedStore: (why) => peer?.refused(why),
     });
     if (!membership.ok) return err({ code: 'failed', detail: membership.error });
@@ -203,7 +235,7 @@ export class Peer {
       identity: identity.value,
       messenger,
     });
-    peer.replica.load();
+    for (const part of [peer.replica, peer.tasks]) part.load();
     await peer.#sync.load();
     return ok(peer);
   }
@@ -217,6 +249,7 @@ export class Peer {
     if (!listening.ok) return err({ code: listening.code, detail: listening.detail });
     this.#state = 'running';
     this.#tellLoad();
+    this.away.start();
     this.tasks.start();
     if (this.#refusal !== undefined) this.refused(this.#refusal);
     else this.#upkeep.start();
@@ -226,6 +259,7 @@ export class Peer {
 
   #onMember(event: MemberEvent): void {
     this.sight.note(event);
+    if (event.type === 'linked') this.away.linked(event.member.peerId);
     if (event.type === 'unlinked') this.messenger.unlinked(event.member.peerId);
     if (event.type === 'updated' || this.#state === 'stopped') {
       this.tasks.capacityChanged();
@@ -248,22 +282,7 @@ export class Peer {
   }
 
   load(): Load {
-    const { slots } = this.tasks;
-    const workers: Record<string, { total: number; free: number }> = {};
-    for (const type of this.workers.types()) {
-      workers[type] = {
-        total: this.workers.capacity(type).total,
-        free: slots.free(`worker:${type}`),
-      };
-    }
-    const isOpen = !this.tasks.isStopping && this.options.config.exec;
-    return {
-      slots: this.options.config.exec ? this.options.slots : 0,
-      slotsFree: isOpen ? slots.execFree : 0,
-      active: this.tasks.runner.activeCount,
-      waiting: this.tasks.owner.waitingCount,
-      workers,
-    };
+    return loadOf(this, this.options.config, this.options.slots);
   }
 
   #tellLoad(): void {
@@ -339,11 +358,12 @@ export class Peer {
     this.#upkeep.stop();
     this.#loadTimer?.cancel();
     this.tasks.close();
-    this.tasks.visibility.close();
+    await this.tasks.visibility.close();
     await this.membership.stop(reason);
     this.messenger.stop();
     await this.ports.processes.stop();
     this.replica.close();
+    await this.away.close();
     await this.ports.store.close();
     await this.ports.identityStore.close();
   }
@@ -355,27 +375,7 @@ export class Peer {
 
   /** Finals that met a concurrent final here, since the start. */
   get conflicts(): number {
-    return this.#conflicts;
-  }
-
-  #countConflicts(after: RecordState, before: RecordState | undefined): void {
-    if (after.kind !== 'task') return;
-    const known = before === undefined ? 0 : taskOf(before).conflicts;
-    const now = taskOf(after).conflicts;
-    if (now <= known) return;
-    this.#conflicts += now - known;
-    this.options.log.log('warn', 'concurrent finals of one task were joined', { id: after.id });
-  }
-
-  /** What others must not see a later boot of these stores forget. */
-  #noteSeqs(after: RecordState, before: RecordState | undefined): void {
-    for (const { store, seq } of factsBeyond(after, before === undefined ? {} : clockOf(before)))
-      if (store !== this.identity.storeId) this.membership.sawSeq(store, seq);
-  }
-
-  #recount(): void {
-    this.replica.recount();
-    this.#sync.recount();
+    return this.#witness.conflicts;
   }
 
   /** What became of the store, for `system.status`. */

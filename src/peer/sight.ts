@@ -12,6 +12,7 @@ export interface MembershipSight {
   members(): Member[];
   member(peerId: string): Member | undefined;
   memberOfStore(storeId: string): Member | undefined;
+  isRemoved(storeId: string): boolean;
   linked(peerId: string): boolean;
   hearingForMs(peerId: string): number;
 }
@@ -25,6 +26,8 @@ export class Sight implements MeshView {
   #ringOf = '';
 
   readonly #clock: Clock;
+  /** Nothing is exchanged with a member before what it told of a long absence is settled (away.ts). */
+  isSettled: (peerId: string) => boolean = () => true;
   /** When others last were known to take this peer for dead. */
   #condemnedMs = Number.NEGATIVE_INFINITY;
 
@@ -45,7 +48,7 @@ export class Sight implements MeshView {
 
   status(store: string): 'alive' | 'stopping' | 'dead' {
     const member = this.#membership.memberOfStore(store);
-    if (member === undefined || member.status === 'dead' || member.status === 'left') return 'dead';
+    if (member === undefined || !isPresent(member)) return 'dead';
     return member.stopping ? 'stopping' : 'alive';
   }
 
@@ -70,9 +73,9 @@ export class Sight implements MeshView {
       name: member.name,
       bootCount: member.bootCount,
       status: member.status,
-      crashed: member.status === 'dead' && member.deadBy === 'crash',
+      crashed: member.deadBy === 'crash',
       stopping: member.stopping,
-      linked: self || this.#membership.linked(member.peerId),
+      linked: self || (this.#membership.linked(member.peerId) && this.isSettled(member.peerId)),
       self,
       execEnabled: member.execEnabled,
       load: member.load,
@@ -107,12 +110,14 @@ export class Sight implements MeshView {
   readonly directory: StoreDirectory = {
     peerOf: (store) => {
       const member = this.#membership.memberOfStore(store);
-      return member !== undefined && this.#membership.linked(member.peerId)
-        ? member.peerId
-        : undefined;
+      const isLinked = member !== undefined && this.#membership.linked(member.peerId);
+      return isLinked && this.isSettled(member.peerId) ? member.peerId : undefined;
     },
     storeOfPeer: (peer) => this.#membership.member(peer)?.storeId,
-    statusOf: (store): StoreStatus => this.#membership.memberOfStore(store)?.status ?? 'unknown',
+    statusOf: (store): StoreStatus =>
+      this.#membership.isRemoved(store)
+        ? 'removed'
+        : (this.#membership.memberOfStore(store)?.status ?? 'unknown'),
     present: () =>
       this.#membership
         .members()

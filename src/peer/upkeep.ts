@@ -2,15 +2,24 @@
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Random } from '../ports/random.ts';
+import type { Room } from '../ports/room.ts';
 import { HANDOFF_ROUND_MAX, type Handoff } from '../records/handoff.ts';
 import type { PartnerSync } from '../records/partner-sync.ts';
 import type { Repair } from '../records/repair.ts';
+import type { Replica } from '../records/replica.ts';
 import type { Sight } from './sight.ts';
 
 /** What one read finds damaged its neighbours are likely to be too: a moment later they are repaired together. */
 const REPAIR_AFTER_MS = 200;
 /** Pages of stand-ins in one round, while all of a page could be delivered: a store that was renewed holds many. */
 const HANDOFF_PAGES_MAX = 50;
+
+const ROOM_SENTENCES: Readonly<Record<Room, string>> = {
+  ample: 'there is room on the disk again',
+  low: 'little room on the disk: no new tasks are stored here',
+  scarce: 'very little room on the disk: no new tasks, attempts and copies are stored here',
+  full: 'the disk is full: nothing is stored here',
+};
 
 export interface UpkeepDeps {
   readonly clock: Clock;
@@ -20,6 +29,7 @@ export interface UpkeepDeps {
   readonly sync: PartnerSync;
   readonly handoff: Handoff;
   readonly repair: Repair;
+  readonly replica: Pick<Replica, 'room'>;
   readonly intervalMs: number;
   readonly copiesRequired: number;
 }
@@ -29,6 +39,7 @@ export class Upkeep {
   #timer: Timer | undefined;
   #repairTimer: Timer | undefined;
   #running = false;
+  #room: Room = 'ample';
 
   constructor(deps: UpkeepDeps) {
     this.#deps = deps;
@@ -58,6 +69,7 @@ export class Upkeep {
   /** One round with every partner in reach, and the stand-in copies offered to their homes. */
   async round(): Promise<void> {
     const { sight, sync, log, handoff, repair, copiesRequired } = this.#deps;
+    this.#tellRoom();
     repair.scrub();
     await repair.round();
     for (const peer of sight.peers()) {
@@ -71,8 +83,16 @@ export class Upkeep {
       if ((await handoff.round(copiesRequired)) < HANDOFF_ROUND_MAX) return;
   }
 
+  #tellRoom(): void {
+    const { log, replica } = this.#deps;
+    if (replica.room === this.#room) return;
+    this.#room = replica.room;
+    log.log(this.#room === 'ample' ? 'info' : 'warn', ROOM_SENTENCES[this.#room]);
+  }
+
   /** Something damaged was read. */
-  damaged(): void {
+  damaged(key = ''): void {
+    this.#deps.repair.found(key);
     if (!this.#running || this.#repairTimer !== undefined) return;
     this.#repairTimer = this.#deps.clock.after(REPAIR_AFTER_MS, () => {
       this.#repairTimer = undefined;

@@ -6,6 +6,8 @@
  * - `append` applies the whole batch or nothing; it resolves only when the batch has been synced to the disk.
  * - Batches become durable in the order of the `append` calls; of two overlapping calls the later is never
  *   durable without the earlier.
+ * - While room is scarce a batch is taken or refused by its purpose (room.ts), on the room there is when its turn comes.
+ *   One that is refused for that alone takes with it nothing of what waits behind.
  * - `get` and `range` show durable data only: nothing that a crash could take back.
  * - A full disk answers `full`: nothing was written, reads go on, and later appends may succeed. Appends that
  *   were called before that answer and wait behind it answer `full` too, so that none overtakes another.
@@ -18,6 +20,8 @@
  * Keys are printable ASCII of at most KEY_BYTES_MAX bytes, in byte order. Values are at most VALUE_BYTES_MAX.
  * A batch that breaks this is a broken invariant: `append` throws.
  */
+import type { Purpose, Room } from './room.ts';
+
 export const KEY_BYTES_MAX = 400;
 /** A task's header, payload and result at their limits, with room. */
 export const VALUE_BYTES_MAX = 8 * 1_024 * 1_024;
@@ -44,7 +48,10 @@ export interface RangeQuery {
 export interface Store {
   get(key: string): Uint8Array | undefined;
   range(query: RangeQuery): { key: string; value: Uint8Array }[];
-  append(batch: readonly StoreOp[]): Promise<AppendResult>;
+  /** Without a purpose a batch settles something: it is taken for as long as anything is. */
+  append(batch: readonly StoreOp[], purpose?: Purpose): Promise<AppendResult>;
+  /** As the last commit found it, or a look some seconds ago. */
+  room(): Room;
   /** Bytes in use on the disk, for display. */
   usedBytes(): number;
   /** Waits for the appends that were called before. */

@@ -1,4 +1,5 @@
 /** What passes a record's queue: what a decision is given, and what it may answer. */
+import type { Purpose } from '../ports/room.ts';
 import type { StoreOp } from '../ports/store.ts';
 import type { WireMap } from '../wire/envelope.ts';
 import type { Fact, RecordState } from './record.ts';
@@ -30,4 +31,6 @@ export interface Decision<T> {
   readonly forget?: boolean;
   readonly blob?: Uint8Array;
   readonly extra?: readonly StoreOp[];
+  /** What it is for, when room is scarce; absent: it settles something. */
+  readonly purpose?: Purpose;
 }

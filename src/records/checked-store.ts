@@ -7,6 +7,7 @@
  * any version must be able to read its number first.
  */
 import { crc32, crc32OfText } from '../base/crc32.ts';
+import type { Purpose, Room } from '../ports/room.ts';
 import {
   type AppendResult,
   prefixEnd,
@@ -84,8 +85,8 @@ export class CheckedStore implements Store {
     }
   }
 
-  async append(batch: readonly StoreOp[]): Promise<AppendResult> {
-    const result = await this.#store.append(batch.map(sealOp));
+  async append(batch: readonly StoreOp[], purpose?: Purpose): Promise<AppendResult> {
+    const result = await this.#store.append(batch.map(sealOp), purpose);
     if (result.ok && this.#damaged.size > 0)
       for (const op of batch) this.#damaged.delete('put' in op ? op.put : op.del);
     return result;
@@ -93,6 +94,10 @@ export class CheckedStore implements Store {
 
   usedBytes(): number {
     return this.#store.usedBytes();
+  }
+
+  room(): Room {
+    return this.#store.room();
   }
 
   close(): Promise<void> {

@@ -1,7 +1,8 @@
 /** What the records room needs to know of the members; passed in, since rooms do not import one another. */
-import type { StoreId } from './record.ts';
+import { homeOf, type RecordState, type StoreId } from './record.ts';
 
-export type StoreStatus = 'alive' | 'suspect' | 'dead' | 'left' | 'unknown';
+/** removed: it does not come back, and has no part in any home. */
+export type StoreStatus = 'alive' | 'suspect' | 'dead' | 'left' | 'removed' | 'unknown';
 
 export interface StoreDirectory {
   /** The peer to send to, if a link to it is up; undefined for this store itself. */
@@ -13,3 +14,9 @@ export interface StoreDirectory {
   /** The first `count` present stores on the ring for this key. */
   preference(key: string, count: number): StoreId[];
 }
+
+/** The home as it is now: the grow-only set of the record without what operators removed. */
+export const standingHome = (
+  directory: Pick<StoreDirectory, 'statusOf'>,
+  record: RecordState,
+): StoreId[] => homeOf(record).filter((store) => directory.statusOf(store) !== 'removed');

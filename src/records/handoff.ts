@@ -2,8 +2,8 @@
  * Hinted handoff (Dynamo §4.6), with a difference: a stand-in's copy that an acknowledgement counted is a replica.
  * It is pushed to every reachable home store and deleted only when `required` home stores have confirmed it.
  */
-import type { StoreDirectory } from './directory.ts';
-import { homeOf } from './record.ts';
+import type { StoreDirectory, StoreStatus } from './directory.ts';
+import { homeOf, joinRecords, type StoreId } from './record.ts';
 import type { Replica } from './replica.ts';
 import type { Sharing } from './sharing.ts';
 
@@ -15,6 +15,13 @@ export interface HandoffDeps {
   readonly sharing: Sharing;
   readonly directory: StoreDirectory;
 }
+
+/** How many of these home stores must have confirmed the copy before it is given up. */
+const needed = (others: readonly StoreId[], required: number): number =>
+  Math.max(1, Math.min(required, others.length));
+
+/** Its peer left, or shows another store: it does not come back. */
+const isGone = (status: StoreStatus): boolean => status === 'unknown' || status === 'left';
 
 export class Handoff {
   readonly #deps: HandoffDeps;
@@ -30,8 +37,43 @@ export class Handoff {
     const ids = this.#deps.replica.standIns(this.#after, HANDOFF_ROUND_MAX);
     this.#after = ids.length < HANDOFF_ROUND_MAX ? '' : (ids.at(-1) ?? '');
     let released = 0;
-    for (const id of ids) if (await this.#deliver(id, required)) released += 1;
+    const kept: string[] = [];
+    for (const id of ids) {
+      if (await this.#deliver(id, required)) released += 1;
+      else kept.push(id);
+    }
+    await this.#refresh(kept, required);
     return released;
+  }
+
+  /**
+   * Where stores of the home are gone for good, others have taken their places, and nobody tells a stand-in: what it
+   * offers may have been confirmed long ago by a store that it still asks, while its own copy stays as it was. So it
+   * reads what the home holds. Not so where they are merely dead: that would be read again in every round.
+   */
+  async #refresh(ids: readonly string[], required: number): Promise<void> {
+    const { replica, sharing, directory } = this.#deps;
+    const byPeer = new Map<string, string[]>();
+    for (const id of ids) {
+      const record = replica.get(id);
+      if (record === undefined) continue;
+      const others = homeOf(record).filter((store) => store !== replica.storeId);
+      const left = others.filter((store) => !isGone(directory.statusOf(store)));
+      if (left.length >= needed(others, required)) continue;
+      for (const store of left) {
+        const peer = directory.peerOf(store);
+        if (peer !== undefined) byPeer.set(peer, [...(byPeer.get(peer) ?? []), id]);
+      }
+    }
+    for (const [peer, asked] of byPeer) {
+      const copies = await sharing.ask(peer, asked, false);
+      if (!copies.ok) continue;
+      for (const copy of copies.value) {
+        const own = replica.get(copy.record.id);
+        if (own === undefined || joinRecords(own, copy.record) === own) continue;
+        await sharing.accept({ ...copy, fresh: false, standIn: true });
+      }
+    }
   }
 
   async #deliver(id: string, required: number): Promise<boolean> {
@@ -44,7 +86,7 @@ export class Handoff {
     const reachable = others.filter((store) => directory.peerOf(store) !== undefined);
     const shared = await Promise.all(reachable.map((store) => sharing.shareWith(id, store)));
     const confirmed = shared.filter((done) => done).length;
-    if (!inHome && confirmed < Math.max(1, Math.min(required, others.length))) return false;
+    if (!inHome && confirmed < needed(others, required)) return false;
     const done = await replica.releaseStandIn(record, inHome);
     return done.ok && done.value;
   }

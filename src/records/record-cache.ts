@@ -5,6 +5,7 @@
  * its hash).
  */
 import { bytesEqual } from '../base/hash.ts';
+import type { StoreOp } from '../ports/store.ts';
 import { decodeRecordBytes, type RecordState } from './record.ts';
 
 const RECORDS_MAX = 512;
@@ -39,6 +40,12 @@ export class RecordCache {
       if (this.#entries.size <= RECORDS_MAX) break;
       this.#entries.delete(oldest);
     }
+  }
+
+  /** The record of this id is written in this batch. */
+  written(record: RecordState, batch: readonly StoreOp[]): void {
+    const op = batch.find((item) => 'put' in item && item.put === `r/${record.id}`);
+    if (op !== undefined && 'put' in op) this.put(record.id, op.value, record);
   }
 
   delete(id: string): void {

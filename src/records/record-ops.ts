@@ -37,7 +37,7 @@ export function writeOps(
 export function removalOps(rules: KindRules, record: RecordState): StoreOp[] {
   const { id } = record;
   const dropAt = rules.dropAtMs(record);
-  const marks: StoreOp[] = ['r', 'b', 'u', 's'].map((mark) => ({ del: `${mark}/${id}` }));
+  const marks: StoreOp[] = ['r', 'b', 'u', 's', 'h'].map((mark) => ({ del: `${mark}/${id}` }));
   marks.push(entryRemoval(id));
   return dropAt === undefined ? marks : [...marks, { del: dropKey(dropAt, id) }];
 }

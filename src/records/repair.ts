@@ -2,18 +2,25 @@
  * What a damaged value comes to: it is not there for anybody who reads (checked-store.ts), the record is fetched again
  * from all who are in sight, and whoever counted on this copy hears that it is gone. A record that is in memory is
  * written again from there. What nobody has stays damaged, and is told of for as long as it lies on the disk.
+ *
+ * What is fetched is shown when all who are in sight have answered, as their join: one of them may have an older version,
+ * and a client that read a final here must not find the task running.
  */
 import type { Logger } from '../base/telemetry.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { StoreOp } from '../ports/store.ts';
 import type { CheckedStore } from './checked-store.ts';
 import type { StoreDirectory } from './directory.ts';
+import { joinRecords } from './record.ts';
 import type { Replica } from './replica.ts';
-import { ASK_IDS_MAX, type Sharing } from './sharing.ts';
+import { ASK_IDS_MAX, type Copy, type Sharing } from './sharing.ts';
 
 /** Records fetched again in one round; the next goes on. */
 const ROUND_IDS_MAX = 1_024;
 /** Records of which a line is logged each; a disk that has lost more is told of in one. */
 const LINES_MAX = 20;
+/** A member in sight that has not answered by then is not waited for. */
+export const ANSWERS_WITHIN_MS = 10_000;
 /** Read in one round: a gigabyte takes twenty minutes, and a round some ten milliseconds. */
 const SCRUB_BYTES = 4 * 1_024 * 1_024;
 
@@ -23,8 +30,10 @@ export interface RepairDeps {
   readonly sharing: Sharing;
   readonly directory: StoreDirectory;
   readonly log: Logger;
-  /** What is held is not what was counted: to be counted anew. */
-  readonly recount: () => void;
+  readonly clock: Clock;
+  readonly sync: { recount(): void };
+  /** What is hidden is told to nobody until it is revealed. */
+  readonly visibility: () => { hide(id: string): void; reveal(id: string): void };
 }
 
 /** The record that a key of the store belongs to; undefined for what can be done without. */
@@ -36,6 +45,8 @@ const recordOf = (key: string): string | undefined => {
 
 export class Repair {
   readonly #deps: RepairDeps;
+  /** Lost here, and not shown before all have answered: since when. */
+  readonly #hidden = new Map<string, number>();
   /** Told to the log already. */
   readonly #told = new Set<string>();
   #repaired = 0;
@@ -55,6 +66,15 @@ export class Repair {
     return this.#repaired;
   }
 
+  /** A read found it damaged. What is in memory as well is not lost. */
+  found(key: string): void {
+    const { replica, visibility, clock } = this.#deps;
+    const id = key.slice(2);
+    if (!key.startsWith('r/') || this.#hidden.has(id) || replica.isUnfinished(id)) return;
+    this.#hidden.set(id, clock.nowMs());
+    visibility().hide(id);
+  }
+
   /** A piece of the store is read for its own sake. */
   scrub(): void {
     this.#deps.store.scrub(SCRUB_BYTES);
@@ -64,12 +84,12 @@ export class Repair {
   async round(): Promise<number> {
     const { store } = this.#deps;
     const keys = store.damaged();
-    if (keys.length === 0 || this.#running) return 0;
+    if ((keys.length === 0 && this.#hidden.size === 0) || this.#running) return 0;
     this.#running = true;
     try {
-      if (this.#tell(keys)) this.#deps.recount();
+      if (this.#tell(keys)) this.#recount();
       await this.#removeOthers(keys.filter((key) => recordOf(key) === undefined));
-      const ids = new Set(keys.flatMap((key) => recordOf(key) ?? []));
+      const ids = new Set([...this.#hidden.keys(), ...keys.flatMap((key) => recordOf(key) ?? [])]);
       const lost = [...ids].slice(0, ROUND_IDS_MAX);
       for (const id of lost) await this.#rewrite(id);
       for (let i = 0; i < lost.length; i += ASK_IDS_MAX)
@@ -81,6 +101,12 @@ export class Repair {
     } finally {
       this.#running = false;
     }
+  }
+
+  /** What is held is not what was counted. */
+  #recount(): void {
+    this.#deps.replica.recount();
+    this.#deps.sync.recount();
   }
 
   /** Whether there is news among them. */
@@ -110,15 +136,36 @@ export class Repair {
 
   async #fetch(ids: readonly string[]): Promise<void> {
     const { replica, sharing, directory } = this.#deps;
+    const copies = new Map<string, Copy>();
+    let isComplete = true;
     for (const store of directory.present()) {
+      if (store === replica.storeId) continue;
       const peer = directory.peerOf(store);
-      if (peer === undefined) continue;
-      const copies = await sharing.ask(peer, ids, true, undefined, true);
-      if (!copies.ok) continue;
-      for (const { record, blob } of copies.value) {
-        const standIn = replica.isStandIn(record.id);
-        await sharing.accept({ record, blob, fresh: false, standIn });
-      }
+      const answer =
+        peer === undefined ? undefined : await sharing.ask(peer, ids, true, undefined, true);
+      if (!answer?.ok) isComplete = false;
+      else for (const copy of answer.value) join(copies, copy);
     }
+    for (const { record, blob } of copies.values()) {
+      const standIn = replica.isStandIn(record.id);
+      await sharing.accept({ record, blob, fresh: false, standIn });
+    }
+    for (const id of ids) this.#show(id, isComplete);
   }
+
+  #show(id: string, isComplete: boolean): void {
+    const { clock, visibility } = this.#deps;
+    const sinceMs = this.#hidden.get(id);
+    if (sinceMs === undefined) return;
+    if (!isComplete && clock.nowMs() - sinceMs < ANSWERS_WITHIN_MS) return;
+    this.#hidden.delete(id);
+    visibility().reveal(id);
+  }
+}
+
+function join(copies: Map<string, Copy>, copy: Copy): void {
+  const known = copies.get(copy.record.id);
+  const record = known === undefined ? copy.record : joinRecords(known.record, copy.record);
+  const isOther = record.blobDigest !== copy.record.blobDigest;
+  copies.set(record.id, { record, blob: isOther ? known?.blob : (copy.blob ?? known?.blob) });
 }

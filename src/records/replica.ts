@@ -6,20 +6,24 @@
  *
  * Keys:  r/ID record   b/ID blob   u/ID marks the unfinished   d/MS/ID final records by drop time
  *        t/ID tombstone   s/ID marks a counted stand-in copy   x/LEAF/ID is what partner-index.ts says
+ *        h/ID marks a final that too few stores have (visibility.ts of the tasks room)
  */
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
+import type { Room } from '../ports/room.ts';
 import { type AppendResult, prefixEnd, type Store, type StoreOp } from '../ports/store.ts';
+import { AsideRecords } from './aside.ts';
 import type { Change, Decision, KindRules } from './change.ts';
 import { DropTimes } from './drop-times.ts';
+import { buried, dropped, putAside } from './endings.ts';
 import { PartnerIndex } from './partner-index.ts';
 import {
   contentHash,
   FACTS_MAX,
+  joinRecords,
   KEY_PREFIX,
   type RecordKind,
   type RecordState,
-  withFact,
 } from './record.ts';
 import { RecordCache } from './record-cache.ts';
 import { removalOps, writeOps } from './record-ops.ts';
@@ -41,10 +45,13 @@ export type GoneListener = (record: RecordState) => void;
 export class Replica {
   /** What is shared with whom, for the Merkle trees. */
   readonly shared: PartnerIndex;
+  /** What is held here and out of everybody's way. */
+  readonly aside: AsideRecords;
   readonly #store: Store;
   readonly #identity: StoreIdentity;
   readonly #rules: Readonly<Record<RecordKind, KindRules>>;
   readonly #onFailed: (detail: string) => void;
+  readonly #runningMs: () => number;
   readonly #unfinished = new Map<string, RecordState>();
   readonly #cache = new RecordCache();
   readonly #stones: Tombstones;
@@ -54,7 +61,6 @@ export class Replica {
   readonly #goneListeners: GoneListener[] = [];
   #held = 0;
   #heldKeys = 0;
-  #full = false;
   #failed = false;
   #closed = false;
 
@@ -64,6 +70,8 @@ export class Replica {
     rules: Readonly<Record<RecordKind, KindRules>>;
     /** The disk failed: nothing may be acknowledged any more. */
     onFailed: (detail: string) => void;
+    /** How long this store has run: what tombstones are stamped with. */
+    runningMs: () => number;
   }) {
     this.#store = deps.store;
     this.#stones = new Tombstones(deps.store);
@@ -72,6 +80,8 @@ export class Replica {
     this.#identity = deps.identity;
     this.#rules = deps.rules;
     this.#onFailed = deps.onFailed;
+    this.#runningMs = deps.runningMs;
+    this.aside = new AsideRecords(deps.store);
   }
 
   /** Reads the unfinished records into memory. Once, before anything else. */
@@ -81,6 +91,7 @@ export class Replica {
       // Damaged: not held here, until it was fetched again (repair.ts).
       if (record !== undefined) this.#unfinished.set(id, record);
     }
+    this.aside.load();
     this.recount();
   }
 
@@ -110,9 +121,9 @@ export class Replica {
     return this.#heldKeys;
   }
 
-  /** The last append met a full disk. */
-  get isFull(): boolean {
-    return this.#full;
+  /** What the disk has room for. */
+  get room(): Room {
+    return this.#store.room();
   }
 
   onVisible(listener: VisibleListener): void {
@@ -185,8 +196,9 @@ export class Replica {
     return this.#dropTimes.from(mark, limit);
   }
 
-  /** A key that nobody has used for so long that everybody forgets it. Tasks have tombstones instead. */
+  /** A key that nobody has used for so long that everybody forgets it (tasks have tombstones); what was set aside. */
   isForgotten(record: RecordState, nowWallMs: number): boolean {
+    if (this.aside.has(record.id) && this.aside.isHeld(record.id)) return true;
     if (record.kind !== 'key') return false;
     return (this.#rules.key.dropAtMs(record) ?? nowWallMs) < nowWallMs;
   }
@@ -250,7 +262,9 @@ export class Replica {
       tombstone,
       fact: (value) => ({ store: this.#identity.storeId, seq: this.#identity.nextSeq(), value }),
     });
-    const { next } = decision;
+    const aside = current === undefined ? this.aside.get(id) : undefined;
+    // Back again: what only this store knew of it is joined.
+    const next = decision.next && aside ? joinRecords(decision.next, aside) : decision.next;
     const forgotten = decision.forget === true ? current : undefined;
     if ((next === undefined || next === current) && forgotten === undefined) {
       // Extra operations alone (a marker) are written too.
@@ -263,18 +277,20 @@ export class Replica {
     const counter = this.#identity.seqOp();
     const batch = [
       counter.op,
-      ...this.#opsOf(current, forgotten, decision),
+      ...this.#opsOf(current, forgotten, { ...decision, next }),
+      ...(next === undefined || next === current ? [] : this.aside.removalOps(id)),
       ...(decision.extra ?? []),
     ];
-    const written = await this.#store.append(batch);
+    const written = await this.#store.append(batch, decision.purpose);
     if (!written.ok) return err(this.#failureOf(written));
-    this.#full = false;
     this.#identity.synced(counter.seq);
     if (forgotten !== undefined) this.#hide(forgotten);
     else if (next !== undefined && next !== current) {
-      this.#remember(next, batch);
+      // A final one is not kept in memory, and looked at again soon.
+      if (this.#rules[next.kind].isFinal(next)) this.#cache.written(next, batch);
       this.#show(next, current);
     }
+    if (next !== undefined) this.aside.written(id, false);
     return ok(decision.value);
   }
 
@@ -290,21 +306,12 @@ export class Replica {
 
   #failureOf(written: Extract<AppendResult, { ok: false }>): CoveyError {
     if (written.code === 'closed') return coveyError('STOPPING');
-    this.#full = written.code === 'full';
     if (written.code === 'failed' && !this.#failed) {
       this.#failed = true;
       this.#onFailed(written.detail);
     }
     const why = { peer: 'this peer', why: written.detail };
-    return coveyError(this.#full ? 'STORE_FULL' : 'STORE_FAILED', why);
-  }
-
-  /** A final one is not kept in memory, and looked at again soon. */
-  #remember(next: RecordState, batch: readonly StoreOp[]): void {
-    if (!this.#rules[next.kind].isFinal(next)) return;
-    const key = `r/${next.id}`;
-    const op = batch.find((item) => 'put' in item && item.put === key);
-    if (op !== undefined && 'put' in op) this.#cache.put(next.id, op.value, next);
+    return coveyError(written.code === 'full' ? 'STORE_FULL' : 'STORE_FAILED', why);
   }
 
   #hide(record: RecordState): void {
@@ -322,32 +329,29 @@ export class Replica {
   }
 
   /** Forgets a final record and leaves a tombstone. */
-  async drop(id: string, tombstone: Tombstone): Promise<Result<boolean, CoveyError>> {
-    return this.change(id, ({ current }) => {
-      if (current === undefined || !this.#rules[current.kind].isFinal(current))
-        return { value: false };
-      // A key may be used again; a task id never is.
-      const extra = current.kind === 'task' ? [stoneOp(id, tombstone)] : [];
-      return { value: true, forget: true, extra };
-    });
+  drop(id: string, tombstone: Tombstone): Promise<Result<boolean, CoveyError>> {
+    return this.change(id, (change) => dropped(change, this.#rules, this.#stone(id, tombstone)));
   }
 
-  /**
-   * Another store dropped the record after its final: a tombstone beats any copy that is not final, which would
-   * run again. Of a final copy it says that its drop time had come by then, should this store not know: drop times
-   * join by minimum. (The stone of a fast clock says a later one than the record has, and changes nothing.)
-   */
+  /** Another store dropped the record after its final. */
   async bury(id: string, tombstone: Tombstone): Promise<Result<boolean, CoveyError>> {
-    return this.change(id, ({ current, fact }) => {
-      if (current?.kind !== 'task') return { value: false };
-      const rules = this.#rules.task;
-      if (rules.isFinal(current)) {
-        const atMs = tombstone.droppedWallMs;
-        const value = atMs < (rules.dropAtMs(current) ?? atMs) && rules.earlierDrop(atMs);
-        return value ? { value: false, next: withFact(current, fact(value)) } : { value: false };
-      }
-      return { value: true, forget: true, extra: [stoneOp(id, tombstone)] };
-    });
+    const { droppedWallMs } = tombstone;
+    const about = { id, droppedWallMs, stone: this.#stone(id, tombstone), aside: this.aside };
+    const done = await this.change(id, (change) => buried(change, this.#rules, about));
+    if (done.ok && done.value) this.aside.written(id, false);
+    return done;
+  }
+
+  #stone(id: string, tombstone: Tombstone): StoreOp {
+    return stoneOp(id, tombstone, this.#runningMs());
+  }
+
+  /** Keeps an unfinished task out of the way: it may have ended elsewhere, and been forgotten. */
+  async setAside(id: string): Promise<Result<boolean, CoveyError>> {
+    const decide = (change: Change) => putAside(change, this.#rules, this.aside, this.blob(id));
+    const done = await this.change(id, decide);
+    if (done.ok && done.value) this.aside.written(id, true);
+    return done;
   }
 
   /** Ids of stand-in copies held here, in order, from behind `after`. */
@@ -371,9 +375,9 @@ export class Replica {
     });
   }
 
-  /** Of the next `limit` tombstones those older than `beforeWallMs` are forgotten; answers how many. */
-  async sweepTombstones(beforeWallMs: number, limit: number): Promise<number> {
-    return this.#closed ? 0 : this.#stones.sweep(beforeWallMs, limit);
+  /** Of the next `limit` tombstones those older than `ageMs` of running time are forgotten; answers how many. */
+  async sweepTombstones(ageMs: number, limit: number): Promise<number> {
+    return this.#closed ? 0 : this.#stones.sweep(this.#runningMs() - ageMs, limit);
   }
 
   *#keys(prefix: string): Generator<string> {

@@ -69,9 +69,9 @@ export interface SharingDeps {
   ) => RecordState;
 }
 
-const refuse = (error: CoveyError): Decision<Result<Accepted, CoveyError>> => ({
-  value: err(error),
-});
+type Taking = Decision<Result<Accepted, CoveyError>>;
+
+const refuse = (error: CoveyError): Taking => ({ value: err(error) });
 
 export class Sharing {
   readonly #deps: SharingDeps;
@@ -119,7 +119,8 @@ export class Sharing {
       const whole = isBlobLost ? { ...joined } : joined;
       const next = mayAdd ? enrich(whole, change.fact) : whole;
       const stored: Accepted = { outcome: 'stored', record: next, existed: current !== undefined };
-      const decision: Decision<Result<Accepted, CoveyError>> = { value: ok(stored), next, extra };
+      const purpose = current !== undefined ? 'settle' : fresh ? 'create' : 'extend';
+      const decision: Taking = { value: ok(stored), next, extra, purpose };
       return blob !== undefined && (isBlobNew || isBlobLost) ? { ...decision, blob } : decision;
     });
     return done.ok ? done.value : done;
@@ -233,16 +234,18 @@ export class Sharing {
     put: (store: StoreId, standIn: boolean) => Promise<Result<boolean, CoveyError>>,
   ): Promise<Spread> {
     const { clock, directory, replica } = this.#deps;
-    const used = new Set([...plan.home, ...already]);
+    // What was removed has no place: neither asked, nor missed.
+    const home = plan.home.filter((store) => directory.statusOf(store) !== 'removed');
+    const used = new Set([...home, ...already]);
     const reserve = directory
-      .preference(id, used.size + plan.home.length + plan.required)
+      .preference(id, used.size + home.length + plan.required)
       .filter((store) => !used.has(store));
     const isReachable = (store: StoreId): boolean => {
       const status = directory.statusOf(store);
       if (status === 'dead' || status === 'left') return false;
       return store === replica.storeId || directory.peerOf(store) !== undefined;
     };
-    return new Gathering(clock, { ...plan, already, reserve, isReachable, put }).run();
+    return new Gathering(clock, { ...plan, home, already, reserve, isReachable, put }).run();
   }
 
   async #push(

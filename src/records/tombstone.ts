@@ -27,9 +27,10 @@ export function decodeTombstone(value: WireValue | undefined): Tombstone | undef
   return { final, digest, droppedWallMs: at };
 }
 
-export const stoneOp = (id: string, tombstone: Tombstone): StoreOp => ({
+/** `runningMs`: when it was written here, in the running time of this store (absence.ts). */
+export const stoneOp = (id: string, tombstone: Tombstone, runningMs: number): StoreOp => ({
   put: `t/${id}`,
-  value: encodeValue(encodeTombstone(tombstone)),
+  value: encodeValue({ ...encodeTombstone(tombstone), run: Math.floor(runningMs) }),
 });
 
 /** The tombstones of one store, under `t/ID`. */
@@ -47,12 +48,12 @@ export class Tombstones {
     return bytes === undefined ? undefined : readStone(bytes);
   }
 
-  /** Looks at the next `limit` of them and forgets those older than `beforeWallMs`; answers how many. */
-  async sweep(beforeWallMs: number, limit: number): Promise<number> {
+  /** Looks at the next `limit` of them and forgets those written before `beforeRunningMs`; answers how many. */
+  async sweep(beforeRunningMs: number, limit: number): Promise<number> {
     const page = this.#store.range({ from: this.#after, to: prefixEnd('t/'), limit });
     const last = page.length < limit ? undefined : page.at(-1);
     this.#after = last === undefined ? 't/' : `${last.key}\x00`;
-    const old = page.filter(({ value }) => (readStone(value)?.droppedWallMs ?? 0) < beforeWallMs);
+    const old = page.filter(({ value }) => writtenAt(value) < beforeRunningMs);
     if (old.length > 0) await this.#store.append(old.map((entry) => ({ del: entry.key })));
     return old.length;
   }
@@ -61,4 +62,11 @@ export class Tombstones {
 function readStone(bytes: Uint8Array): Tombstone | undefined {
   const decoded = decodeValue(bytes);
   return decoded.ok ? decodeTombstone(decoded.value) : undefined;
+}
+
+/** Of an earlier Covey, which counted wall time: from the first run of this one on. */
+function writtenAt(bytes: Uint8Array): number {
+  const decoded = decodeValue(bytes);
+  const run = decoded.ok && isWireMap(decoded.value) ? decoded.value.run : undefined;
+  return typeof run === 'number' ? run : 0;
 }

@@ -6,10 +6,11 @@
  * starts again without a cause. In all others a task may run on both sides and then says so.
  */
 import { faultsOfSecondStart, type StartFault, type StartSeen } from '../base/second-start.ts';
-import { contentHash, homeOf } from '../records/record.ts';
+import { homeOf } from '../records/record.ts';
 import { type Attempt, attemptByRun, type Task, taskOf } from '../tasks/task.ts';
-import { beyondPromise, missingHomes, short, tooFew } from './copies.ts';
-import type { Evidence, OutsideRun, Replicated, Submitted, Violation } from './evidence.ts';
+import { judgeCopies, short } from './copies.ts';
+import type { Evidence, OutsideRun, Submitted, Violation } from './evidence.ts';
+import { CREATION, endName, finalName, PAYLOAD, startName } from './losses.ts';
 
 export interface CheckOptions {
   readonly strict: boolean;
@@ -20,6 +21,10 @@ export interface CheckOptions {
 }
 
 type Checker = (evidence: Evidence, options: CheckOptions) => Violation[];
+
+/** It lay on one disk alone, which a fault destroyed: nobody promised to keep it. */
+const isLost = ({ lost }: Pick<Evidence, 'lost'>, id: string, name: string): boolean =>
+  lost.get(id)?.has(name) === true;
 
 /** One version of each task, of a home store if there is one. */
 function tasksOf(evidence: Evidence): Map<string, Task> {
@@ -56,34 +61,7 @@ const keepsAcknowledged: Checker = (evidence) => {
   });
 };
 
-/** Every home store has a copy, all copies are the same bytes, and show the same accepted result. */
-export function judgeCopies(replicas: Evidence['replicas']): Violation[] {
-  const stores = new Set([...replicas.values()].flat().map(({ storeId }) => storeId));
-  return [...replicas].flatMap(([id, copies]) => [
-    ...missingHomes(id, copies, stores),
-    ...tooFew(id, copies, stores),
-    ...differing(id, copies),
-  ]);
-}
-
 const copiesAgree: Checker = ({ replicas }) => judgeCopies(replicas);
-
-function differing(id: string, copies: readonly Replicated[]): Violation[] {
-  const violations: Violation[] = [];
-  if (new Set(copies.map(({ record }) => contentHash(record))).size > 1)
-    violations.push({ rule: 'diverged', detail: `the copies of ${short(id)} are not equal` });
-  const accepted = new Set(
-    copies.map(({ record }) => {
-      const { final } = taskOf(record);
-      return `${final?.state} ${final?.run_id} ${final?.digest}`;
-    }),
-  );
-  if (accepted.size > 1) {
-    const detail = `${short(id)} has several accepted results: ${[...accepted].join(', ')}`;
-    violations.push({ rule: 'two_results', detail });
-  }
-  return violations;
-}
 
 /** A final that was shown stays, or its change is a counted conflict; a shown final is never taken back. */
 const finalsStay: Checker = (evidence, { strict }) => {
@@ -103,9 +81,9 @@ const finalsStay: Checker = (evidence, { strict }) => {
     const key = `${host} ${id}`;
     if (final === undefined) {
       const before = byHost.get(key);
-      // A copy that was destroyed comes back by and by, the older version of a partner perhaps first.
-      const isDestroyed = evidence.destroyed.get(id)?.has(storeOf.get(host) ?? '') === true;
-      if (before !== undefined && isHome(host, id) && !isDestroyed) {
+      // Such a store does not know what it had shown, before others tell it. One that finds a copy damaged does.
+      const isReplaced = evidence.replaced.get(id)?.has(storeOf.get(host) ?? '') === true;
+      if (before !== undefined && isHome(host, id) && !isReplaced) {
         const detail = `${host} showed ${short(id)} as ${before} and at ${atMs} as not final`;
         violations.push({ rule: 'final_taken_back', detail });
       }
@@ -156,6 +134,8 @@ const startsHaveCauses: Checker = (evidence, { strict }) => {
   const tasks = tasksOf(evidence);
   return [...runsByTask(evidence)].flatMap(([id, runs]) => {
     const task = tasks.get(id);
+    if (task === undefined && runs.every(({ runId }) => isLost(evidence, id, startName(runId))))
+      return [];
     if (task === undefined)
       return [
         { rule: 'orphan_run', detail: `${short(id)} ran on ${runs[0]?.host} and is nowhere` },
@@ -165,11 +145,15 @@ const startsHaveCauses: Checker = (evidence, { strict }) => {
     for (const run of runs) {
       const attempt = attemptByRun(task, run.runId);
       if (attempt === undefined) {
+        if (isLost(evidence, id, startName(run.runId))) continue;
         const detail = `run ${run.runId} of ${short(id)} on ${run.host} is not in its history`;
         violations.push({ rule: 'orphan_run', detail });
         continue;
       }
       for (const before of seen) {
+        // Whoever started it again could not know of what is nowhere any more.
+        const { runId } = before.run;
+        if ([startName(runId), endName(runId)].some((name) => isLost(evidence, id, name))) continue;
         const concurrent = !strict && areConcurrent(evidence, before.attempt, attempt);
         violations.push(...judgeSecond(id, before, { run, attempt }, concurrent));
       }
@@ -300,8 +284,15 @@ function judgeResult(
         detail: `${what} by a run that exited ${run?.exitCode}`,
       });
   }
+  if (
+    submitted.ends?.every(
+      (end) => end !== final?.state && end !== `${final?.state}(${final?.reason})`,
+    )
+  )
+    violations.push({ rule: 'wrong_end', detail: `${what}, not ${submitted.ends.join(' or ')}` });
   const failedRuns = runs.filter(({ exitCode }) => exitCode !== undefined && exitCode !== 0).length;
-  if (final?.state === 'failed' && final.reason !== 'losses' && failedRuns < submitted.attempts) {
+  const isTold = submitted.ends === undefined && final?.reason !== 'losses';
+  if (final?.state === 'failed' && isTold && failedRuns < submitted.attempts) {
     const detail = `${what} after ${failedRuns} failures of ${submitted.attempts}`;
     violations.push({ rule: 'false_failure', detail });
   }
@@ -381,12 +372,16 @@ export const CHECKERS: Readonly<Record<string, Checker>> = {
 };
 
 export function check(evidence: Evidence, options: CheckOptions): Violation[] {
-  const beyond = beyondPromise(evidence);
   const covered = {
     ...evidence,
-    submits: evidence.submits.filter(({ id }) => id === undefined || !beyond.has(id)),
-    told: evidence.told.filter(({ id }) => !beyond.has(id)),
-    runs: evidence.runs.filter(({ taskId }) => !beyond.has(taskId)),
+    submits: evidence.submits.filter(
+      ({ id = '' }) => !isLost(evidence, id, CREATION) && !isLost(evidence, id, PAYLOAD),
+    ),
+    told: evidence.told.filter(
+      ({ id, final }) =>
+        final === undefined ||
+        !isLost(evidence, id, finalName(final.state, final.runId, final.digest)),
+    ),
   };
   return Object.values(CHECKERS).flatMap((checker) => checker(covered, options));
 }

@@ -1,14 +1,21 @@
 /** The clients of a story: they submit, wait, cancel and read through random peers, and ask again when nobody answers. */
 import type { SubmitInput } from '../api/task.ts';
+import { toHex } from '../base/hash.ts';
 import { type Random, randomBelow, SeededRandom } from '../base/random.ts';
+import { encodeTaskId } from '../base/task-id.ts';
 import { argvOf } from './commands.ts';
 import type { Submitted } from './evidence.ts';
+import { ODD_TASKS, ODDITIES, type Oddity, type OddTask } from './odd-tasks.ts';
 import { between, pick, type ScenarioOptions } from './options.ts';
+import { drawRequest, REQUESTS } from './programs.ts';
 import { Reads } from './reads.ts';
 import { WORKER_TYPE } from './sim-worker.ts';
+import { SocketClient } from './socket-client.ts';
 import type { World } from './world.ts';
 
 const RETRY_AFTER_MS = 6_000;
+/** Of so many tasks one is of a kind of its own. */
+const ODD_ONE_IN = 6;
 /** So few that tasks of one key often meet. */
 const DEDUPE_KEYS = 3;
 /** A silent peer is convicted after 7 s, or 14. */
@@ -44,6 +51,7 @@ export class Clients {
   #endless = 0;
   /** What may be asked once more, by its own id. */
   readonly #reserved: { readonly request: SubmitInput; readonly submitted: Submitted }[] = [];
+  readonly #programs: Random;
 
   constructor(deps: ClientDeps) {
     this.#deps = deps;
@@ -51,6 +59,7 @@ export class Clients {
     this.#extra = new SeededRandom(`reads ${deps.options.seed}`);
     this.#rare = new SeededRandom(`rare ${deps.options.seed}`);
     this.#endless = deps.options.endless;
+    this.#programs = new SeededRandom(`programs ${deps.options.seed}`);
     // Clients whose daemon was away are the first to come back.
     deps.world.onUp = (i) => {
       if (!deps.world.isOver && randomBelow(this.#extra, 2) === 0) this.submit(i);
@@ -62,14 +71,21 @@ export class Clients {
   /** Hosts whose daemon runs and answers, by number. */
   #up(): number[] {
     return this.#deps.world.hosts.flatMap((host, i) =>
-      host.state === 'up' && !host.isFrozen ? [i] : [],
+      host.state === 'up' && !host.isFrozen && this.#deps.world.isMember(i) ? [i] : [],
     );
   }
 
-  #drawTask(): {
-    input: SubmitInput;
-    about: Pick<Submitted, 'kind' | 'attempts' | 'failures' | 'key'>;
-  } {
+  #drawTask(): OddTask {
+    const isOdd = this.#deps.options.requests > 0 && randomBelow(this.#programs, ODD_ONE_IN) === 0;
+    return isOdd ? this.#drawOdd() : this.#drawUsual();
+  }
+
+  #drawOdd(what: Oddity = pick(this.#programs, ODDITIES) ?? 'quorum'): OddTask {
+    this.#deps.count(what);
+    return ODD_TASKS[what](this.#programs);
+  }
+
+  #drawUsual(): OddTask {
     const { random, options } = this.#deps;
     // Now and then one that outlasts a conviction: what is given up while it runs.
     const moreMs = randomBelow(this.#extra, 12) === 0 ? LONG_MS : 0;
@@ -102,6 +118,15 @@ export class Clients {
       input: { ...common, exec: { argv, cwd: '/work' } },
       about: { kind: 'exec', attempts, failures, ...keyed },
     };
+  }
+
+  /** A task of a given kind. False: no daemon runs that could take it. */
+  submitOdd(what: Oddity): boolean {
+    const i = pick(this.#programs, this.#up());
+    if (i === undefined) return false;
+    const { input, about } = this.#drawOdd(what);
+    this.#deps.world.submit(i, input, about);
+    return true;
   }
 
   submit(at?: number): void {
@@ -188,6 +213,45 @@ export class Clients {
     if (what === 0) this.reads.list(i);
     else this.reads.get(i, id);
     this.#deps.count(what === 0 ? 'lists' : 'reads');
+  }
+
+  /** A local program at the control socket of some daemon. */
+  ask(): void {
+    const { world } = this.#deps;
+    const random = this.#programs;
+    const { hosts } = world;
+    const served = [...hosts.keys()].filter((host) => hosts[host]?.peer !== undefined);
+    const i = pick(random, served);
+    if (i === undefined) return;
+    const name = drawRequest(random);
+    const unknownId = this.#unknownId();
+    const client = this.#connect(i);
+    this.#deps.count('requests');
+    world.trace.add('program', [i, name]);
+    const visit = {
+      client,
+      random,
+      id: pick(random, this.acknowledged())?.id ?? unknownId,
+      unknownId,
+      isWhole: world.isWhole(),
+      connect: () => this.#connect(i),
+    };
+    void REQUESTS[name]?.run(visit).then(() => client.end());
+  }
+
+  #connect(i: number): SocketClient {
+    const { clock, sightings, hosts } = this.#deps.world;
+    return new SocketClient({
+      clock,
+      sightings,
+      connect: (handlers) => hosts[i]?.connect(handlers),
+    });
+  }
+
+  #unknownId(): string {
+    const { world } = this.#deps;
+    const createdMs = Math.floor(world.clock.wallMs());
+    return encodeTaskId({ createdMs, random: toHex(this.#programs.bytes(6)), fingerprints: [] });
   }
 
   acknowledged(): Submitted[] {

@@ -169,23 +169,30 @@ export class SimClock implements Clock {
 export class OwnedClock implements Clock {
   readonly #world: SimClock;
   readonly #set: (dueMs: number, callback: () => void) => Timer;
-  readonly #bootMs: number;
-  readonly #rate: number;
-  readonly #startMs: number;
+  /** Local time when the rate was set last, and the world's. */
+  #bootMs: number;
+  #startMs: number;
+  #rate: number;
   wallOffsetMs: number;
 
   constructor(world: SimClock, skew: Skew, set: (dueMs: number, callback: () => void) => Timer) {
     this.#world = world;
     this.#set = set;
-    this.#bootMs = ceilToGrid(skew.bootMs ?? 0);
     this.#rate = skew.rate ?? 1;
     this.#startMs = this.#world.nowMs();
+    this.#bootMs = ceilToGrid(skew.bootMs ?? 0) + this.#startMs;
     this.wallOffsetMs = skew.wallOffsetMs ?? 0;
   }
 
   #localAt(worldMs: number): number {
-    if (this.#rate === 1) return this.#bootMs + worldMs;
-    return this.#bootMs + this.#startMs + (worldMs - this.#startMs) * this.#rate;
+    return this.#bootMs + (worldMs - this.#startMs) * this.#rate;
+  }
+
+  /** From now on it runs so fast. */
+  setRate(rate: number): void {
+    this.#bootMs = this.nowMs();
+    this.#startMs = this.#world.nowMs();
+    this.#rate = rate;
   }
 
   nowMs(): number {
@@ -198,9 +205,21 @@ export class OwnedClock implements Clock {
 
   after(delayMs: number, callback: () => void): Timer {
     const localDueMs = this.nowMs() + Math.max(0, delayMs);
+    const timer = this.#set(this.#dueMs(delayMs, localDueMs), () => ring());
+    let current = timer;
+    // A clock that became slower meanwhile has not come to that time yet.
+    const ring = (): void => {
+      const leftMs = localDueMs - this.nowMs();
+      if (leftMs <= 0) callback();
+      else current = this.#set(this.#dueMs(leftMs, localDueMs), ring);
+    };
+    return { cancel: () => current.cancel() };
+  }
+
+  #dueMs(delayMs: number, localDueMs: number): number {
     let dueMs = ceilToGrid(this.#world.nowMs() + Math.max(0, delayMs) / this.#rate);
     // Rounding of the rate must not let a timer fire before its delay by this host's own clock.
     if (this.#localAt(dueMs) < localDueMs) dueMs += 1 / GRID_PER_MS;
-    return this.#set(dueMs, callback);
+    return dueMs;
   }
 }

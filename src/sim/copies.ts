@@ -1,5 +1,6 @@
 /** Whether every copy is where it belongs in the end, and whether there are enough. */
-import { homeOf, type StoreId } from '../records/record.ts';
+import { contentHash, homeOf, type StoreId } from '../records/record.ts';
+import { taskOf } from '../tasks/task.ts';
 import type { Evidence, Replicated, Violation } from './evidence.ts';
 
 /** N of the default configuration, which the worlds have. */
@@ -8,7 +9,7 @@ const COPIES = 3;
 /** The end of an id names its home, the start its time: in between is what differs. */
 export const short = (id: string): string => id.slice(8, 20);
 
-export function missingHomes(
+function missingHomes(
   id: string,
   copies: readonly Replicated[],
   stores: ReadonlySet<StoreId>,
@@ -24,7 +25,7 @@ export function missingHomes(
 }
 
 /** As many copies in the home as the mesh can have, whatever became of the stores that had them. */
-export function tooFew(
+function tooFew(
   id: string,
   copies: readonly Replicated[],
   stores: ReadonlySet<StoreId>,
@@ -35,22 +36,29 @@ export function tooFew(
   return [{ rule: 'missing_copy', detail: `${short(id)} has ${kept} copies of ${wanted}` }];
 }
 
-/**
- * Records that the promise does not cover: as many stores as an acknowledgement waited for have lost their copy, or an
- * older one was put in its place. Nothing else is excused.
- */
-export function beyondPromise({
-  destroyed,
-  submits,
-}: Pick<Evidence, 'destroyed' | 'submits'>): Set<string> {
-  const required = new Map(
-    submits.flatMap(({ id, outcome, detail }) =>
-      outcome === 'acknowledged' && id !== undefined ? [[id, requiredOf(detail)] as const] : [],
-    ),
-  );
-  const ids = [...destroyed].filter(([id, stores]) => stores.size >= (required.get(id) ?? 1));
-  return new Set(ids.map(([id]) => id));
+/** Every home store has a copy, all copies are the same bytes, and show the same accepted result. */
+export function judgeCopies(replicas: Evidence['replicas']): Violation[] {
+  const stores = new Set([...replicas.values()].flat().map(({ storeId }) => storeId));
+  return [...replicas].flatMap(([id, copies]) => [
+    ...missingHomes(id, copies, stores),
+    ...tooFew(id, copies, stores),
+    ...differing(id, copies),
+  ]);
 }
 
-const requiredOf = (receipt: string): number =>
-  Number((JSON.parse(receipt) as { required?: unknown }).required ?? 1);
+function differing(id: string, copies: readonly Replicated[]): Violation[] {
+  const violations: Violation[] = [];
+  if (new Set(copies.map(({ record }) => contentHash(record))).size > 1)
+    violations.push({ rule: 'diverged', detail: `the copies of ${short(id)} are not equal` });
+  const accepted = new Set(
+    copies.map(({ record }) => {
+      const { final } = taskOf(record);
+      return `${final?.state} ${final?.run_id} ${final?.digest}`;
+    }),
+  );
+  if (accepted.size > 1) {
+    const detail = `${short(id)} has several accepted results: ${[...accepted].join(', ')}`;
+    violations.push({ rule: 'two_results', detail });
+  }
+  return violations;
+}

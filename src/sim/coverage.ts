@@ -1,15 +1,27 @@
-/** What a batch of worlds reached: a simulator in which something never happens says nothing about it. */
+/**
+ * What a batch of worlds reached: a simulator in which something never happens says nothing about it. The lists come
+ * from the tables of the product and of the faults; what cannot be reached is deleted there, not here.
+ */
 import { FAULT_NAMES } from './faults.ts';
 import type { ScenarioResult } from './scenarios.ts';
+import { REACHABLE } from './sightings.ts';
 
 /** Batches below this size may miss what is rare. */
 export const FULL_BATCH_SEEDS = 1_000;
 
-/** Finals that a story can come to; `dropped` and `duplicate` need more than its clients do. */
-const FINALS = ['completed', 'failed(exit)', 'failed(losses)', 'canceled'] as const;
+const KINDS = ['faults', 'codes', 'states', 'edges'] as const;
+type Kind = (typeof KINDS)[number];
 
+const EXPECTED: Readonly<Record<Kind, readonly string[]>> = { faults: FAULT_NAMES, ...REACHABLE };
+
+/** What is reached may hold more than what must be: a name of a later version, a count of something else. */
 export class Coverage {
-  readonly #faults = new Map<string, number>();
+  readonly #counts: Readonly<Record<Kind, Map<string, number>>> = {
+    faults: new Map(),
+    codes: new Map(),
+    states: new Map(),
+    edges: new Map(),
+  };
   readonly #finals = new Map<string, number>();
   #partitions = 0;
   #readsWhole = 0;
@@ -21,7 +33,12 @@ export class Coverage {
   add(result: ScenarioResult): void {
     this.seeds += 1;
     this.virtualMs += result.virtualMs;
-    for (const name of FAULT_NAMES) tally(this.#faults, name, result.counts[name] ?? 0);
+    const reached: Readonly<Record<Kind, Readonly<Record<string, number>>>> = {
+      faults: result.counts,
+      ...result.reached,
+    };
+    for (const kind of KINDS)
+      for (const name of EXPECTED[kind]) tally(this.#counts[kind], name, reached[kind][name] ?? 0);
     for (const [name, count] of Object.entries(result.finals)) tally(this.#finals, name, count);
     const { readsWhole = 0, readsOfOneVersion = 0, clockEntriesMax = 0 } = result.counts;
     this.#readsWhole += readsWhole;
@@ -31,23 +48,32 @@ export class Coverage {
       if (name.startsWith('partition_')) this.#partitions += result.counts[name] ?? 0;
   }
 
-  /** What no seed reached. */
+  /** What no seed reached: `fault ambush`, `code REVOKED`. */
   missing(): string[] {
-    return [
-      ...FAULT_NAMES.filter((name) => (this.#faults.get(name) ?? 0) === 0).map(
-        (name) => `fault ${name}`,
-      ),
-      ...FINALS.filter((name) => (this.#finals.get(name) ?? 0) === 0).map(
-        (name) => `final ${name}`,
-      ),
-    ];
+    return KINDS.flatMap((kind) =>
+      EXPECTED[kind]
+        .filter((name) => (this.#counts[kind].get(name) ?? 0) === 0)
+        .map((name) => `${kind.slice(0, -1)} ${name}`),
+    );
+  }
+
+  /** `25 of 27 faults`, for each kind. */
+  shares(): string {
+    return KINDS.map((kind) => {
+      const reached = EXPECTED[kind].filter((name) => (this.#counts[kind].get(name) ?? 0) > 0);
+      return `${reached.length} of ${EXPECTED[kind].length} ${kind}`;
+    }).join(', ');
   }
 
   toJson() {
+    const { faults, codes, states, edges } = this.#counts;
     return {
       seeds: this.seeds,
       virtual_hours: Math.round(this.virtualMs / 36_000) / 100,
-      faults: Object.fromEntries(this.#faults),
+      faults: Object.fromEntries(faults),
+      codes: Object.fromEntries(codes),
+      states: Object.fromEntries(states),
+      edges: Object.fromEntries(edges),
       finals: Object.fromEntries([...this.#finals].sort()),
       versions: {
         partitions: this.#partitions,

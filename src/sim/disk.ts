@@ -8,6 +8,7 @@
  */
 import { type Random, randomBelow, randomFloat } from '../base/random.ts';
 import type { Clock } from '../ports/clock.ts';
+import { type Purpose, type Room, roomAfter, type Space, takes } from '../ports/room.ts';
 import type { StoreOp } from '../ports/store.ts';
 import { type AppendResult, checkBatch, type RangeQuery, type Store } from '../ports/store.ts';
 import type { Trace } from './clock.ts';
@@ -26,6 +27,8 @@ export interface SimDiskOptions {
   readonly syncMsMax?: number;
 }
 
+export const AMPLE: Space = { freeBytes: 1e12, totalBytes: 1e12, reusableBytes: 0 };
+
 /** All that a disk holds, for a restart with old data. */
 export type DiskImage = readonly (readonly [string, Uint8Array])[];
 
@@ -37,13 +40,23 @@ export class SimDisk {
   #current: SimStore | undefined;
   /** Appends answer `full`. */
   full = false;
+  /** What there is room for follows from it, as on a real disk. */
+  space: Space = AMPLE;
+  #room: Room = 'ample';
   /** Appends that were refused for want of room. */
   refused = 0;
   /** Something is or was wrong with it. */
   get isTroubled(): boolean {
-    return this.full || this.hasFailed;
+    return this.room() === 'full' || this.hasFailed;
   }
 
+  room(): Room {
+    this.#room = roomAfter(this.#room, this.space);
+    return this.full ? 'full' : this.#room;
+  }
+
+  /** Called with what is refused although there is some room. */
+  onRefused: ((ops: readonly StoreOp[]) => void) | undefined;
   /** Called when a sync starts. */
   onSync: (() => void) | undefined;
   /** The next sync fails: the store is `failed` until it is opened again. */
@@ -104,6 +117,26 @@ export class SimDisk {
     return key;
   }
 
+  /**
+   * After a crash in a sync: what was under way is there, but for one value, of which the disk has kept the beginning
+   * alone. Answers its key; none if nothing was under way.
+   */
+  tear(random: Random): string | undefined {
+    const ops = this.#limbo;
+    this.#limbo = [];
+    this.#apply(ops);
+    const puts = ops.flatMap((op) => ('put' in op && op.value.length > 0 ? [op] : []));
+    const torn = puts[randomBelow(random, Math.max(1, puts.length))];
+    if (torn === undefined) return undefined;
+    const value = torn.value.slice();
+    const at = randomBelow(random, value.length);
+    // What was there before shows behind the tear; one bit differs in any case.
+    value[at] = (value[at] ?? 0) ^ 0xff;
+    value.fill(0, at + 1);
+    this.#durable.set(torn.put, value);
+    return torn.put;
+  }
+
   /** For the store alone. */
   read(): SortedMap<Uint8Array> {
     return this.#durable;
@@ -111,8 +144,10 @@ export class SimDisk {
 
   /** For the store alone: how the sync of this group ends, and what it leaves on the disk. */
   finishSync(ops: readonly StoreOp[], delayMs: number): AppendResult {
-    if (this.full) this.refused += 1;
-    if (this.full) return { ok: false, code: 'full', detail: 'the disk is full' };
+    if (this.room() === 'full') {
+      this.refused += 1;
+      return { ok: false, code: 'full', detail: 'the disk is full' };
+    }
     if (this.failNextSync || delayMs >= DISK_DEADLINE_MS) {
       this.failNextSync = false;
       this.hasFailed = true;
@@ -133,6 +168,7 @@ export class SimDisk {
 
 interface Waiting {
   readonly ops: readonly StoreOp[];
+  readonly purpose: Purpose;
   readonly resolve: (result: AppendResult) => void;
 }
 
@@ -187,8 +223,12 @@ class SimStore implements Store {
       .reduce((sum, [key, value]) => sum + key.length + value.length, 0);
   }
 
-  append(batch: readonly StoreOp[]): Promise<AppendResult> {
-    this.#options.trace?.('store.append', batch);
+  room(): Room {
+    return this.#disk.room();
+  }
+
+  append(batch: readonly StoreOp[], purpose: Purpose = 'settle'): Promise<AppendResult> {
+    this.#options.trace?.('store.append', batch, purpose);
     if (this.#state === 'crashed') return never();
     checkBatch(batch);
     if (this.#isClosed) {
@@ -199,7 +239,7 @@ class SimStore implements Store {
     }
     const ops = batch.map((op) => ('put' in op ? { put: op.put, value: copyOf(op.value) } : op));
     return new Promise((resolve) => {
-      this.#queue.push({ ops, resolve });
+      this.#queue.push({ ops, purpose, resolve });
       this.#schedule();
     });
   }
@@ -229,12 +269,27 @@ class SimStore implements Store {
 
   #startSync(): void {
     if (this.#state === 'crashed') return;
-    this.#syncing = this.#queue;
-    this.#queue = [];
+    this.#syncing = this.#takeGroup();
     const { clock, random, syncMsMin = 0.2, syncMsMax = 3 } = this.#options;
     const delayMs = syncMsMin + (syncMsMax - syncMsMin) * randomFloat(random) + this.#disk.stallMs;
     clock.after(Math.min(delayMs, DISK_DEADLINE_MS), () => this.#endSync(delayMs));
     this.#disk.onSync?.();
+  }
+
+  /** All that waits; what there is too little room for is refused. */
+  #takeGroup(): Waiting[] {
+    const room = this.#disk.room();
+    const group = this.#queue;
+    this.#queue = [];
+    if (room === 'full') return group;
+    const result: AppendResult = { ok: false, code: 'full', detail: 'the disk is nearly full' };
+    return group.filter(({ ops, purpose, resolve }) => {
+      if (takes(room, purpose)) return true;
+      this.#disk.refused += 1;
+      this.#disk.onRefused?.(ops);
+      resolve(result);
+      return false;
+    });
   }
 
   #endSync(delayMs: number): void {

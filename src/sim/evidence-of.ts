@@ -22,7 +22,8 @@ export function evidenceOf(world: World): Evidence {
     fatals: world.fatals,
     steps: world.steps.violations,
     cuts: world.cuts,
-    destroyed: world.destroyed,
+    replaced: world.losses.replaced,
+    lost: world.losses.lost,
     endMs: world.clock.nowMs(),
   };
 }

@@ -41,6 +41,8 @@ export interface Submitted {
   readonly attempts: number;
   /** How many of its attempts the command fails. */
   readonly failures: number;
+  /** The finals that it may come to, where exit codes do not tell: `failed(timeout)`, or a state alone. */
+  readonly ends?: readonly string[];
   canceled: boolean;
   /** When the wish was acknowledged. */
   canceledMs?: number;
@@ -107,19 +109,11 @@ export interface Evidence {
   /** Steps that broke a rule when they were made. */
   readonly steps: readonly StepViolation[];
   readonly cuts: readonly Cut[];
-  /** By record: stores whose copy of it a fault destroyed, or took back to an older version. */
-  readonly destroyed: ReadonlyMap<string, ReadonlySet<string>>;
+  /** By record: stores whose disk got an older version of it from a fault, or none. */
+  readonly replaced: ReadonlyMap<string, ReadonlySet<string>>;
+  /** By record: what of it lay on the struck disk alone, by the names of losses.ts. */
+  readonly lost: ReadonlyMap<string, ReadonlySet<string>>;
   readonly endMs: number;
-}
-
-export function noteDestroyed(
-  destroyed: Map<string, Set<string>>,
-  id: string,
-  storeId: string,
-): void {
-  const stores = destroyed.get(id) ?? new Set<string>();
-  destroyed.set(id, stores);
-  stores.add(storeId);
 }
 
 export interface Violation {

@@ -5,98 +5,39 @@
  *
  * A fault says whether it struck: one that finds nothing to strike (every daemon is down already) counts as nothing.
  */
-import { type Random, randomBelow, randomFloat } from '../base/random.ts';
-import { between, pick } from './options.ts';
+import { randomBelow, randomFloat } from '../base/random.ts';
+import { RESERVE_BYTES_MAX } from '../ports/room.ts';
+import { AMPLE } from './disk.ts';
+import { HOST_FAULTS } from './faults-host.ts';
+import { MESH_FAULTS } from './faults-mesh.ts';
+import { between } from './options.ts';
+import { isUnderstood } from './speech.ts';
+import {
+  bothWays,
+  crash,
+  crashInSync,
+  cutOff,
+  directionsWhere,
+  type Fault,
+  pairOf,
+  pauseMs,
+  restart,
+  type Trouble,
+  withOne,
+} from './trouble.ts';
 import type { World } from './world.ts';
-
-/** What a fault may use of its story. */
-export interface Trouble {
-  readonly world: World;
-  readonly random: Random;
-  /** Does something so much later in the story; what is left when the faults end is done then. */
-  readonly later: (delayMs: number, act: () => void) => void;
-}
-
-interface Fault {
-  readonly what: string;
-  readonly strike: (trouble: Trouble) => boolean;
-}
-
-/** From 10 ms to 20 s, each magnitude as often as the others: often a moment, sometimes long enough to be convicted. */
-export const drawPauseMs = (random: Random): number =>
-  Math.floor(10 ** (1 + 3.3 * randomFloat(random)));
 
 /** A disk that takes 30 s has failed; a stall is longer than any timeout of a call, or shorter. */
 const STALL_MS_MIN = 300;
 const STALL_MS_MAX = 29_000;
 const CLOCK_JUMP_MS_MAX = 2 * 3_600_000;
+/** Nothing is taken; only what settles; all but creations. */
+const ROOMS = [0, RESERVE_BYTES_MAX / 4, (RESERVE_BYTES_MAX * 3) / 4];
 const SLOW_MS_MAX = 1_500;
 const LOSSY_MAX = 0.5;
 const FLAPS_MAX = 6;
 const AMBUSH_MS_MAX = 5;
 const BACKUP_AGE_MS_MAX = 15_000;
-
-const running = ({ world }: Trouble): number[] =>
-  world.hosts.flatMap((host, i) => (host.state === 'up' && !host.isFrozen ? [i] : []));
-const oneOf = (trouble: Trouble): number | undefined => pick(trouble.random, running(trouble));
-const pauseMs = ({ random }: Trouble): number => drawPauseMs(random);
-
-/** Two hosts, whatever they do. */
-function pairOf({ world, random }: Trouble): [number, number] | undefined {
-  const count = world.hosts.length;
-  if (count < 2) return undefined;
-  const a = randomBelow(random, count);
-  return [a, (a + between(random, 1, count - 1)) % count];
-}
-
-/** As an init system does: starts it if it is down, and again when that failed; one that still stops is looked at again. */
-export function restart(trouble: Pick<Trouble, 'world' | 'later'>, i: number): void {
-  const { world } = trouble;
-  const { state } = world.host(i);
-  if (state === 'stopping') trouble.later(500, () => restart(trouble, i));
-  if (state !== 'down') return;
-  void world.restart(i).then((isUp) => {
-    if (!isUp) world.clock.after(1_000, () => restart(trouble, i));
-  });
-}
-
-function crash(trouble: Trouble, i: number): boolean {
-  trouble.world.crash(i);
-  trouble.later(pauseMs(trouble), () => restart(trouble, i));
-  return true;
-}
-
-const withOne =
-  (strike: (trouble: Trouble, i: number) => boolean) =>
-  (trouble: Trouble): boolean => {
-    const i = oneOf(trouble);
-    return i !== undefined && strike(trouble, i);
-  };
-
-/** Blocks directions for a while; several such faults may overlap, and the first heal ends them all. */
-function cutOff(trouble: Trouble, directions: readonly (readonly [number, number])[]): boolean {
-  const { world, later } = trouble;
-  if (directions.length === 0) return false;
-  world.wires.block(directions);
-  later(pauseMs(trouble) * 2, () => world.heal());
-  return true;
-}
-
-const bothWays = (a: number, b: number): (readonly [number, number])[] => [
-  [a, b],
-  [b, a],
-];
-
-/** All directions between hosts for which it holds. */
-function directionsWhere(
-  { world }: Trouble,
-  isCut: (from: number, to: number) => boolean,
-): (readonly [number, number])[] {
-  const all = [...world.hosts.keys()];
-  return all.flatMap((from) =>
-    all.filter((to) => from !== to && isCut(from, to)).map((to) => [from, to] as const),
-  );
-}
 
 function breakLink(trouble: Trouble, manner: 'reset' | 'half'): boolean {
   const pair = pairOf(trouble);
@@ -138,17 +79,7 @@ export const FAULTS = {
   },
   crash_in_write: {
     what: 'kill -9 while a write is on its way to the disk',
-    strike: withOne((trouble, i) => {
-      const { disk } = trouble.world.host(i);
-      disk.onSync = () => {
-        disk.onSync = undefined;
-        trouble.world.clock.after(0, () => {
-          const { state } = trouble.world.host(i);
-          if (state === 'up' && !trouble.world.isOver) crash(trouble, i);
-        });
-      };
-      return true;
-    }),
+    strike: withOne((trouble, i) => crashInSync(trouble, i, () => undefined)),
   },
   restart_old_data: {
     what: 'kill -9, and a start with an older copy of store/, taken at some moment of the story',
@@ -187,7 +118,7 @@ export const FAULTS = {
     }),
   },
   freeze: {
-    what: 'SIGSTOP of a daemon, a blocked event loop, or a suspended host; then it goes on',
+    what: 'SIGSTOP of a daemon, or a blocked event loop; then it goes on',
     strike: withOne((trouble, i) => {
       const { world, later } = trouble;
       world.host(i).freeze();
@@ -309,17 +240,18 @@ export const FAULTS = {
     what: 'the wall clock of a host is set, up to two hours back or forth',
     strike: withOne(({ world, random }, i) => {
       const offsetMs = Math.round((2 * randomFloat(random) - 1) * CLOCK_JUMP_MS_MAX);
-      world.host(i).setWallOffset(offsetMs);
+      world.host(i).setClock({ wallOffsetMs: offsetMs });
       return true;
     }),
   },
   disk_full: {
-    what: 'a disk has no room for a while',
+    what: 'a disk has no room for a while, or so little that new tasks, or new attempts too, are refused',
     strike: withOne((trouble, i) => {
       const { disk } = trouble.world.host(i);
-      disk.full = true;
+      const room = randomBelow(trouble.random, ROOMS.length);
+      disk.space = { ...AMPLE, freeBytes: ROOMS[room] ?? 0 };
       trouble.later(pauseMs(trouble), () => {
-        disk.full = false;
+        disk.space = AMPLE;
       });
       return true;
     }),
@@ -346,6 +278,8 @@ export const FAULTS = {
       return true;
     }),
   },
+  ...HOST_FAULTS,
+  ...MESH_FAULTS,
 } as const satisfies Readonly<Record<string, Fault>>;
 
 export type FaultName = keyof typeof FAULTS;
@@ -357,8 +291,21 @@ export function endFaults(world: World): void {
   world.heal();
   world.wires.mend();
   for (const host of world.hosts) {
+    if (!isUnderstood(host.speech)) {
+      // Rolled back: nothing else brings it in again.
+      host.speech = undefined;
+      if (host.state !== 'down') host.crash();
+    }
     host.thaw();
-    host.setWallOffset(0);
-    Object.assign(host.disk, { full: false, failNextSync: false, stallMs: 0, onSync: undefined });
+    host.resume();
+    host.setClock({ wallOffsetMs: 0, rate: 1 });
+    host.spool.isBroken = false;
+    Object.assign(host.disk, {
+      full: false,
+      space: AMPLE,
+      failNextSync: false,
+      stallMs: 0,
+      onSync: undefined,
+    });
   }
 }

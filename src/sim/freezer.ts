@@ -113,7 +113,8 @@ export class Freezer {
       get: (key) => store.get(key),
       range: (query) => store.range(query),
       usedBytes: () => store.usedBytes(),
-      append: (batch) => this.#settle(store.append(batch)),
+      room: () => store.room(),
+      append: (batch, purpose) => this.#settle(store.append(batch, purpose)),
       close: () => this.#settle(store.close()),
     };
   }

@@ -5,34 +5,39 @@
  */
 import type { Config } from '../api/config.ts';
 import type { Random } from '../base/random.ts';
-import type { LogFields, Logger, LogLevel } from '../base/telemetry.ts';
-import { HANDLER_FAILED } from '../peer/messenger.ts';
 import { Peer } from '../peer/peer.ts';
 import { renewStore } from '../peer/renew-store.ts';
 import type { Ports } from '../ports/index.ts';
-import { prefixEnd } from '../ports/store.ts';
-import { clockOf, factsBeyond, type RecordState } from '../records/record.ts';
+import type { ByteStream, ByteStreamHandlers } from '../ports/listener.ts';
+import type { RecordState } from '../records/record.ts';
 import type { LoadError } from '../records/store-identity.ts';
-import { taskOf } from '../tasks/task.ts';
 import type { OwnedClock, SimClock, Skew } from './clock.ts';
-import { commandOf } from './commands.ts';
+import { commandOf, NOWHERE } from './commands.ts';
+import { SimControl } from './control.ts';
+import { damage, putBack, type Struck } from './damage.ts';
 import { type DiskImage, SimDisk } from './disk.ts';
-import { noteDestroyed, type OutsideRun, type ShownFinal, type Told } from './evidence.ts';
+import type { OutsideRun, Told } from './evidence.ts';
 import { Freezer } from './freezer.ts';
+import { HostLog } from './host-log.ts';
 import { createSimIdentity } from './identity.ts';
+import type { Losses } from './losses.ts';
 import type { SimNetworkHub } from './network-hub.ts';
-import { lostBy, readRecord, storeOn } from './on-disk.ts';
+import { readRecord, tasksOn } from './on-disk.ts';
 import { SimMachine } from './processes.ts';
 import { SimRandom } from './random.ts';
-import { SimWorker } from './sim-worker.ts';
+import { wronglyRefused } from './refusals.ts';
+import type { Sightings } from './sightings.ts';
+import { type SimWorker, workerBeside } from './sim-worker.ts';
+import { type Speech, speaking } from './speech.ts';
 import { SimSpool } from './spool.ts';
-import type { Actor, Steps } from './steps.ts';
+import type { Steps } from './steps.ts';
 import type { TraceHash } from './trace.ts';
 import { TracedClock, tracedIdentity } from './traced-ports.ts';
+import { bookOfRuns, watchPeer } from './watch-peer.ts';
 
 const PORT = 26_839;
-/** Lines of each host kept for a report. */
-const LOG_LINES_MAX = 2_000;
+/** Between the end of a peer and the end of its control socket, as in the daemon. */
+const ANSWER_MS = 100;
 
 export interface HostDeps {
   readonly clock: SimClock;
@@ -50,9 +55,11 @@ export interface HostDeps {
   /** The store of this host knows now that the attempt was placed. */
   readonly onKnown: (host: string, runId: string) => void;
   readonly onFatal: (host: string, why: string) => void;
-  /** By record: stores whose copy of it a fault destroyed. */
-  readonly destroyed: Map<string, Set<string>>;
+  readonly losses: Losses;
   readonly steps: Steps;
+  readonly sightings: Sightings;
+  /** Daemons have a control socket. */
+  readonly sockets: boolean;
 }
 
 /** starting and stopping may last; a crash may come in the middle of either. */
@@ -62,29 +69,34 @@ export class SimHost {
   readonly name: string;
   readonly address: string;
   readonly peerId: string;
-  readonly log: string[] = [];
+  readonly #log: HostLog;
   readonly disk: SimDisk;
   readonly #deps: HostDeps;
   readonly #identity;
   readonly #identityDisk: SimDisk;
-  readonly #machine: SimMachine;
-  readonly #spool: SimSpool;
+  readonly machine: SimMachine;
+  readonly spool: SimSpool;
   #boot = 0;
   #state: HostState = 'down';
   #peer: Peer | undefined;
   #worker: SimWorker | undefined;
   #freezer: Freezer | undefined;
   #clock: OwnedClock | undefined;
-  #wallOffsetMs = 0;
+  #control: SimControl | undefined;
+  readonly #clockNow: { wallOffsetMs: number; rate: number } = { wallOffsetMs: 0, rate: 1 };
+  /** Where its daemon listens from its next start on; at the address of the host, if nothing is said. */
+  bind: string | undefined;
+  /** Of a later version, from the next start on. */
+  speech: Speech | undefined;
   #frozenMs = 0;
-  /** Its daemon runs since then; infinite while it does not. */
-  runsSinceMs = Number.POSITIVE_INFINITY;
+  #steadyMs = 0;
 
   constructor(index: number, deps: HostDeps) {
     const { clock, trace, seed } = deps;
     this.name = `h${index + 1}`;
     this.address = `127.77.0.${index + 1}`;
     this.#deps = deps;
+    this.#log = new HostLog(this.name, clock, deps.steps);
     this.#identity = createSimIdentity(`${this.name} ${seed}`);
     this.peerId = this.#identity.peerId;
     const random = (what: string) =>
@@ -101,43 +113,24 @@ export class SimHost {
       syncMsMax: deps.diskMsMax,
       trace: trace.for(`${this.name}/store`),
     });
-    const runs = new Map<string, OutsideRun>();
-    this.#machine = new SimMachine({
+    this.disk.onRefused = (ops) => {
+      const what = wronglyRefused(this.disk, ops);
+      if (what !== undefined) deps.steps.violate('refused_end', `${this.name} refused ${what}`);
+    };
+    this.machine = new SimMachine({
       clock,
       random: random('machine'),
       trace: trace.for(`${this.name}/machine`),
       run: commandOf,
-      onChange: ({ runId, request, startedMs, endedMs, exitCode }) => {
-        const known = runs.get(runId);
-        if (known !== undefined) {
-          known.endedMs = endedMs;
-          known.exitCode = exitCode;
-          return;
-        }
-        const run: OutsideRun = {
-          taskId: request.env.COVEY_TASK_ID ?? '',
-          attempt: Number(request.env.COVEY_ATTEMPT),
-          runId,
-          host: this.name,
-          kind: 'exec',
-          startedMs,
-          endedMs,
-          exitCode,
-        };
-        runs.set(runId, run);
-        deps.onRun(run);
-      },
+      onChange: bookOfRuns(this.name, deps.onRun),
     });
-    this.#spool = new SimSpool(trace.for(`${this.name}/spool`));
+    this.machine.missingDirectories.add(NOWHERE);
+    this.spool = new SimSpool(trace.for(`${this.name}/spool`));
   }
 
   /** Task records as they lie on the disk; no call of the port, so it leaves no trace. */
   records(): RecordState[] {
-    return this.disk
-      .read()
-      .range('r/', prefixEnd('r/'), Number.MAX_SAFE_INTEGER, false)
-      .map(([key, value]) => readRecord(key, value))
-      .filter((record) => record?.kind === 'task') as RecordState[];
+    return tasksOn(this.disk);
   }
 
   /** One of them, as `records`. */
@@ -149,12 +142,21 @@ export class SimHost {
     return this.disk.read().get(`t/${id}`) !== undefined;
   }
 
+  get log(): readonly string[] {
+    return this.#log.lines;
+  }
+
   get state(): HostState {
     return this.#state;
   }
 
   get boot(): number {
     return this.#boot;
+  }
+
+  /** Its daemon runs since then; infinite while it does not. */
+  get runsSinceMs(): number {
+    return this.#state === 'up' && !this.isFrozen ? this.#steadyMs : Number.POSITIVE_INFINITY;
   }
 
   /** As the mesh counts them: a store made another one counts anew. */
@@ -182,7 +184,7 @@ export class SimHost {
     this.#boot += 1;
     const boot = this.#boot;
     trace.add(`${this.name} start`, [boot]);
-    this.#clock = clock.forOwner(this.#tag, { wallOffsetMs: this.#wallOffsetMs, ...skew });
+    this.#clock = clock.forOwner(this.#tag, { ...this.#clockNow, ...skew });
     const freezer = new Freezer(this.#clock);
     this.#freezer = freezer;
     const ownClock = new TracedClock(freezer.clock(), trace.for(this.#tag));
@@ -190,13 +192,15 @@ export class SimHost {
       clock: ownClock,
       random: new SimRandom(`${this.#tag} ${seed}`, trace.for(this.#tag)),
       identity: tracedIdentity(this.#identity, trace.for(this.#tag)),
-      network: freezer.network(hub.createNetwork(this.#identity, ownClock)),
+      network: this.#deps.sightings.heed(
+        freezer.network(speaking(this.speech, hub.createNetwork(this.#identity, ownClock))),
+      ),
       identityStore: freezer.store(this.#identityDisk.openStore()),
       store: freezer.store(this.disk.openStore()),
-      processes: freezer.processes(this.#machine.openProcesses()),
-      spool: this.#spool,
+      processes: freezer.processes(this.machine.openProcesses()),
+      spool: this.spool,
     };
-    const log: Logger = { log: (level, message, fields) => this.#note(level, message, fields) };
+    const log = this.#log;
     if (refusal !== undefined) {
       const { tombstone_ttl: tombstoneTtlMs } = config;
       const renewed = await renewStore(ports, { why: refusal, log, tombstoneTtlMs });
@@ -214,17 +218,40 @@ export class SimHost {
     if (!created.ok) return this.#didNotStart(created.error);
     const peer = created.value;
     this.#peer = peer;
-    this.#listenTo(peer, boot);
-    const started = await peer.start({ host: this.address, port: PORT }, []);
+    watchPeer(peer, this.name, boot, this.#deps);
+    const control = this.#deps.sockets ? this.#createControl(peer, freezer) : undefined;
+    const started = await peer.start({ host: this.bind ?? this.address, port: PORT }, []);
     if (!started.ok) throw new Error(`${this.name} did not start: ${started.error.detail}`);
+    await control?.open();
+    this.#control = control;
     this.#state = 'up';
-    this.runsSinceMs = this.#deps.clock.nowMs();
-    this.#startWorker(peer, freezer);
+    this.#steadyMs = this.#deps.clock.nowMs();
+    this.#worker = workerBeside(peer, this.name, freezer, this.#deps);
     return true;
   }
 
+  #createControl(peer: Peer, freezer: Freezer): SimControl {
+    const { clock, trace, seed } = this.#deps;
+    const name = `${this.#tag}/socket`;
+    return new SimControl({
+      peer,
+      clock,
+      random: new SimRandom(`${name} ${seed}`, trace.for(name)),
+      freezer,
+      log: this.#log,
+      path: `/run/${this.name}`,
+      trace: trace.for(name),
+      leave: (timeoutMs) => this.leave(timeoutMs),
+    });
+  }
+
+  /** A local program connects to the control socket; undefined: nobody listens. */
+  connect(handlers: ByteStreamHandlers): ByteStream | undefined {
+    return this.#control?.connect(handlers);
+  }
+
   #didNotStart({ code, detail }: LoadError): boolean {
-    this.#note('error', 'did not start', { code, why: detail });
+    this.#log.log('error', 'did not start', { code, why: detail });
     const isTroubled = this.disk.isTroubled || this.#identityDisk.isTroubled;
     if (code !== 'corrupt' && !isTroubled)
       throw new Error(`${this.name} was not created: ${detail}`);
@@ -255,85 +282,29 @@ export class SimHost {
     });
   }
 
-  /** Other contents of its disk while it is down; what that destroys is noted. */
+  get #struck(): Struck {
+    return { host: this.name, disk: this.disk, losses: this.#deps.losses };
+  }
+
+  /** Other contents of its disk while it is down. */
   putBack(image: DiskImage): void {
-    const lost = lostBy(this.disk, image);
-    for (const id of lost) noteDestroyed(this.#deps.destroyed, id, storeOn(this.disk));
-    this.disk.restore(image);
+    putBack(this.#struck, image);
   }
 
   /** One bit of what lies on its disk turns. */
   flipBit(random: Random): boolean {
-    const store = storeOn(this.disk);
-    const key = this.disk.flipBit(random);
-    this.#deps.trace.add(`${this.name} flip`, [key]);
-    if (key?.startsWith('r/') || key?.startsWith('b/'))
-      noteDestroyed(this.#deps.destroyed, key.slice(2), store);
+    return this.#damage('flip', () => this.disk.flipBit(random));
+  }
+
+  /** Right after a crash: a value of the write that was under way is torn. */
+  tearWrite(random: Random): boolean {
+    return this.#damage('tear', () => this.disk.tear(random));
+  }
+
+  #damage(how: string, strike: () => string | undefined): boolean {
+    const key = damage(this.#struck, strike);
+    this.#deps.trace.add(`${this.name} ${how}`, [key]);
     return key !== undefined;
-  }
-
-  #startWorker(peer: Peer, freezer: Freezer): void {
-    if (this.#deps.workers > 0) {
-      this.#worker = new SimWorker({
-        clock: this.#deps.clock,
-        host: this.name,
-        note: this.#deps.onRun,
-        pass: freezer.pass,
-      });
-      this.#worker.register(peer, this.#deps.workers);
-    }
-  }
-
-  /** Notes what this incarnation shows of each task, when that changes. */
-  #listenTo(peer: Peer, boot: number): void {
-    const { steps } = this.#deps;
-    const actor: Actor = {
-      host: this.name,
-      storeId: peer.identity.storeId,
-      shown: new Map(),
-      finished: new Set(),
-      minoritySinceMs: undefined,
-    };
-    peer.membership.onEvent(() => {
-      const statuses = peer.membership.members().map(({ status }) => status);
-      steps.members(actor, statuses);
-    });
-    peer.replica.onGone((record) => steps.gone(actor, record));
-    peer.replica.onVisible((after, before) => {
-      steps.visible(actor, after, before);
-      for (const { value } of factsBeyond(after, before === undefined ? {} : clockOf(before)))
-        if (value.t === 'start') this.#deps.onKnown(this.name, String(value.run_id));
-    });
-    const shown = new Map<string, string>();
-    peer.tasks.visibility.onTold((id) => {
-      const record = peer.tasks.visibility.get(id);
-      if (record === undefined || record.kind !== 'task') return;
-      const { final, conflicts } = taskOf(record);
-      const shownFinal: ShownFinal | undefined =
-        final === undefined
-          ? undefined
-          : { state: final.state, runId: final.run_id, digest: final.digest };
-      const text = JSON.stringify([shownFinal, conflicts]);
-      if (shown.get(id) === text) return;
-      shown.set(id, text);
-      if (final !== undefined) steps.told(actor, id);
-      const atMs = this.#deps.clock.nowMs();
-      this.#deps.onTold({ atMs, host: this.name, boot, id, final: shownFinal, conflicts });
-    });
-  }
-
-  #note(level: LogLevel, message: string, fields: LogFields = {}): void {
-    const at = this.#deps.clock.nowMs().toFixed(1).padStart(9);
-    this.log.push(`${at} ${this.name} ${level} ${message} ${JSON.stringify(fields)}`);
-    if (this.log.length > LOG_LINES_MAX) this.log.shift();
-    const [, dead] = /^(\w+) is dead$/.exec(message) ?? [];
-    if (dead !== undefined && String(fields.evidence).startsWith('not heard for'))
-      this.#deps.steps.convicted(this.name, dead);
-    if (message !== HANDLER_FAILED) return;
-    // On a host it is a line in the log; here it is a mistake that was found.
-    this.#deps.clock.after(0, () => {
-      throw new Error(`${message}: ${fields.type}: ${fields.error}`);
-    });
   }
 
   /** kill -9. */
@@ -343,15 +314,27 @@ export class SimHost {
     this.#deps.hub.crash(this.peerId);
     this.disk.crash();
     this.#identityDisk.crash();
-    this.#machine.crashDaemon();
+    this.machine.crashDaemon();
     this.#end();
   }
 
-  /** Sets the wall clock of the host, now and for later starts. */
-  setWallOffset(offsetMs: number): void {
-    this.#wallOffsetMs = offsetMs;
-    if (this.#clock !== undefined) this.#clock.wallOffsetMs = offsetMs;
-    this.#deps.trace.add(`${this.name} clock`, [offsetMs]);
+  /** Sets the clock of the host, now and for later starts. */
+  setClock(how: { readonly wallOffsetMs?: number; readonly rate?: number }): void {
+    Object.assign(this.#clockNow, how);
+    if (how.wallOffsetMs !== undefined && this.#clock) this.#clock.wallOffsetMs = how.wallOffsetMs;
+    if (how.rate !== undefined) this.#clock?.setRate(how.rate);
+    this.#deps.trace.add(`${this.name} clock`, [JSON.stringify(how)]);
+  }
+
+  /** The host sleeps, with its commands. */
+  suspend(): void {
+    this.freeze();
+    this.machine.suspend();
+  }
+
+  resume(): void {
+    this.machine.resume();
+    this.thaw();
   }
 
   get isFrozen(): boolean {
@@ -363,7 +346,6 @@ export class SimHost {
     if (this.#state === 'down' || this.isFrozen) throw new Error(`${this.name} is not running`);
     this.#deps.trace.add(`${this.name} freeze`, [this.#boot]);
     this.#freezer?.freeze();
-    this.runsSinceMs = Number.POSITIVE_INFINITY;
     this.#frozenMs = this.#deps.clock.nowMs();
   }
 
@@ -371,25 +353,43 @@ export class SimHost {
     if (!this.isFrozen) return;
     this.#deps.trace.add(`${this.name} thaw`, [this.#boot]);
     this.#freezer?.thaw();
-    this.runsSinceMs = this.#deps.clock.nowMs();
+    this.#steadyMs = this.#deps.clock.nowMs();
     this.#deps.steps.thawed(this.name, this.#deps.clock.nowMs() - this.#frozenMs);
   }
 
   /** SIGTERM: resolves when the daemon has ended; never, when it is killed meanwhile. */
   async stop(): Promise<void> {
+    await this.#windDown('stop', (peer) => peer.stop().then(() => []));
+  }
+
+  /** `covey leave`: answers the ids that lie only here, when the daemon has as good as ended. */
+  leave(timeoutMs?: number): Promise<string[]> {
+    if (this.#state !== 'up') return Promise.resolve([]);
+    return this.#windDown('leave', (peer) => peer.leave(timeoutMs));
+  }
+
+  async #windDown(how: string, end: (peer: Peer) => Promise<string[]>): Promise<string[]> {
     const peer = this.#peer;
+    const boot = this.#boot;
     if (this.#state !== 'up' || peer === undefined)
       throw new Error(`${this.name} is ${this.#state}`);
-    this.#deps.trace.add(`${this.name} stop`, [this.#boot]);
+    this.#deps.trace.add(`${this.name} ${how}`, [boot]);
     this.#state = 'stopping';
-    this.runsSinceMs = Number.POSITIVE_INFINITY;
-    await peer.stop();
-    this.#end();
+    this.#control?.stopTaking();
+    const onlyHere = await end(peer);
+    if (this.#control === undefined) this.#end();
+    else {
+      this.#deps.clock.after(ANSWER_MS, () => {
+        if (this.#boot === boot && this.#state === 'stopping') this.#end();
+      });
+    }
+    return onlyHere;
   }
 
   #end(): void {
     this.#freezer?.kill();
-    this.runsSinceMs = Number.POSITIVE_INFINITY;
+    this.#control?.die();
+    this.#control = undefined;
     this.#deps.clock.dropOwner(this.#tag);
     this.#worker?.die();
     this.#worker = undefined;

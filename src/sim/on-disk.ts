@@ -5,7 +5,7 @@ import { IDENTITY_KEY, unseal } from '../records/checked-store.ts';
 import { decodeRecordBytes, type RecordState } from '../records/record.ts';
 import { decodeValue } from '../wire/codec.ts';
 import { isWireMap } from '../wire/envelope.ts';
-import type { DiskImage, SimDisk } from './disk.ts';
+import type { SimDisk } from './disk.ts';
 
 const NOTHING = new Uint8Array(0);
 
@@ -23,6 +23,14 @@ export function readRecord(key: string, sealed: Uint8Array | undefined): Known {
   return record;
 }
 
+/** Task records as they lie there. */
+export const tasksOn = (disk: SimDisk): RecordState[] =>
+  disk
+    .read()
+    .range('r/', prefixEnd('r/'), Number.MAX_SAFE_INTEGER, false)
+    .flatMap(([key, value]) => readRecord(key, value) ?? [])
+    .filter(({ kind }) => kind === 'task');
+
 /** The id of the store on the disk; none if there is no readable one. */
 export function storeOn(disk: SimDisk): string {
   const bytes = disk.read().get(IDENTITY_KEY);
@@ -31,8 +39,7 @@ export function storeOn(disk: SimDisk): string {
 }
 
 /** Ids of records that are gone, or older, once the disk has these contents. */
-export function lostBy(disk: SimDisk, image: DiskImage): string[] {
-  const left = new Map(image);
+export function lostBy(disk: SimDisk, left: ReadonlyMap<string, Uint8Array>): string[] {
   return disk
     .read()
     .range('r/', prefixEnd('r/'), Number.MAX_SAFE_INTEGER, false)

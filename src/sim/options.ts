@@ -15,6 +15,8 @@ export interface ScenarioOptions {
   readonly slots: number;
   readonly workers: number;
   readonly faults: number;
+  /** Requests of local programs on the control sockets, some of them wrong; 0: there are no sockets. */
+  readonly requests: number;
   /** Clients submit and faults happen within this time. */
   readonly storyMs: number;
   readonly taskMsMax: number;
@@ -49,6 +51,7 @@ export function drawOptions(seed: string, fixed: Partial<ScenarioOptions> = {}):
     slots: between(random, 1, 4),
     workers: randomBelow(random, 3),
     faults: between(random, 2, 8),
+    requests: 0,
     storyMs: between(random, 5_000, 40_000),
     taskMsMax: pick(random, [50, 500, 3_000, 8_000]) ?? 500,
     delayMsMax: pick(random, [1, 2, 20, 80]) ?? 2,
@@ -80,6 +83,7 @@ export function createWorld(
     slots: options.slots,
     workers: options.workers,
     skews,
+    sockets: options.mode === 'storm',
     delayMs: { min: 0.1, max: options.delayMsMax },
     diskMsMax: options.diskMsMax,
     config: {

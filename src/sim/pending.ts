@@ -1,6 +1,5 @@
 /** What a world has not yet brought to its end, in words: a run that does not come to its end says why. */
-import { judgeCopies } from './checkers.ts';
-import { beyondPromise, short } from './copies.ts';
+import { judgeCopies, short } from './copies.ts';
 import type { World } from './world.ts';
 
 /** Lines; empty when all is well. */
@@ -18,7 +17,7 @@ export function pendingOf(world: World): string[] {
   }
   for (const { name, peer } of world.hosts) {
     for (const { id } of peer?.replica.unfinished() ?? [])
-      lines.push(`${name} holds ${short(id)} unfinished`);
+      if (!world.losses.isBeyond(id)) lines.push(`${name} holds ${short(id)} unfinished`);
   }
   lines.push(...unanswered(world));
   // The rest reads every record: only when nothing else is left.
@@ -30,9 +29,8 @@ export function pendingOf(world: World): string[] {
 function unanswered(world: World): string[] {
   const boots = new Map(world.hosts.map((host) => [host.name, host.boot]));
   // Nobody can tell the end of what so many disks have lost.
-  const gone = beyondPromise(world);
   const isSure = (id: string) =>
-    !gone.has(id) &&
+    !world.losses.isBeyond(id) &&
     world.submits.some((item) => item.id === id && item.outcome === 'acknowledged');
   const submits = world.asking
     .filter(({ answered, host, boot }) => !answered && boots.get(host) === boot)

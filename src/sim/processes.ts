@@ -30,6 +30,8 @@ export interface SimCommand {
   readonly stderr?: Uint8Array;
   /** Only KILL ends it. */
   readonly ignoresTerm?: boolean;
+  /** A signal that it dies of, in place of its exit. */
+  readonly endsBy?: string;
   /** It cannot be started on this machine now. */
   readonly startError?: string;
   readonly isHostFault?: boolean;
@@ -57,6 +59,7 @@ export interface SimMachineOptions {
   readonly onChange?: (run: SimRun) => void;
 }
 
+const SIGNAL_EXIT_CODE = 139;
 /** A real start takes a few milliseconds. */
 const START_MS_MIN = 1;
 const START_MS_MAX = 6;
@@ -64,6 +67,8 @@ const START_MS_MAX = 6;
  * A real guardian needs a few milliseconds; the promise is a second, and `guardian_grace` 250 ms.
  */
 const GUARDIAN_MS_MAX = 200;
+/** What a guardian that is late may take: the whole second of the promise. */
+const LATE_GUARDIAN_MS_MAX = 1_000;
 
 export class SimMachine {
   readonly #options: SimMachineOptions;
@@ -71,6 +76,8 @@ export class SimMachine {
   #current: SimProcesses | undefined;
   /** Everything that ever ran here. */
   readonly book: SimRun[] = [];
+  /** The guardian of the next crash takes its time. */
+  isGuardianLate = false;
   /** Directories that are not there; all others are. */
   readonly missingDirectories = new Set<string>();
 
@@ -98,10 +105,21 @@ export class SimMachine {
     this.#current = undefined;
     if (!crashed) return;
     const orphans = crashed.crash();
-    const delayMs = GUARDIAN_MS_MAX * randomFloat(this.#options.random);
+    const longestMs = this.isGuardianLate ? LATE_GUARDIAN_MS_MAX : GUARDIAN_MS_MAX;
+    this.isGuardianLate = false;
+    const delayMs = longestMs * randomFloat(this.#options.random);
     this.#options.clock.after(delayMs, () => {
       for (const run of orphans) this.end(run, 'guardian', undefined);
     });
+  }
+
+  /** The host sleeps: what runs stands still, and goes on at `resume` with what was left of its time. */
+  suspend(): void {
+    this.#current?.suspend();
+  }
+
+  resume(): void {
+    this.#current?.resume();
   }
 
   /** The host lost power: everything stops at this moment. */
@@ -187,6 +205,14 @@ class SimProcesses implements Processes {
     await new Promise<void>((resolve) => this.#options.clock.after(START_MS_MAX, resolve));
   }
 
+  suspend(): void {
+    for (const child of this.#children) child.suspend();
+  }
+
+  resume(): void {
+    for (const child of this.#children) child.resume();
+  }
+
   /** Silences this incarnation; its runs that go on. */
   crash(): SimRun[] {
     this.#state = 'crashed';
@@ -204,7 +230,10 @@ class SimChild implements Child {
   readonly #forget: () => void;
   #command: SimCommand | undefined;
   #run: SimRun | undefined;
-  #timer: Timer | undefined;
+  /** What it does next, by itself. */
+  #next: { readonly dueMs: number; readonly act: () => void; readonly timer: Timer } | undefined;
+  /** What was left of its time when the host fell asleep. */
+  #asleep: { readonly leftMs: number; readonly act: () => void } | undefined;
   #silent = false;
   #exited = false;
   #paused = false;
@@ -228,7 +257,25 @@ class SimChild implements Child {
   start(refusal: string | undefined): void {
     const spread = START_MS_MAX - START_MS_MIN;
     const delayMs = START_MS_MIN + spread * randomFloat(this.#options.random);
-    this.#timer = this.#options.clock.after(delayMs, () => this.#begin(refusal));
+    this.#after(delayMs, () => this.#begin(refusal));
+  }
+
+  #after(delayMs: number, act: () => void): void {
+    const { clock } = this.#options;
+    this.#next = { dueMs: clock.nowMs() + delayMs, act, timer: clock.after(delayMs, act) };
+  }
+
+  suspend(): void {
+    if (this.#next === undefined || this.#exited || this.#silent || this.#asleep) return;
+    const { dueMs, act, timer } = this.#next;
+    timer.cancel();
+    this.#asleep = { leftMs: Math.max(0, dueMs - this.#options.clock.nowMs()), act };
+  }
+
+  resume(): void {
+    if (this.#asleep === undefined || this.#exited || this.#silent) return;
+    this.#after(this.#asleep.leftMs, this.#asleep.act);
+    this.#asleep = undefined;
   }
 
   #begin(refusal: string | undefined): void {
@@ -248,10 +295,12 @@ class SimChild implements Child {
     this.#run = this.#machine.begin(this.#request);
     this.#tell(() => this.#handlers.started(this.#run?.groupId ?? 0));
     this.#output('stdout', command.earlyStdout);
-    this.#timer = this.#options.clock.after(command.durationMs, () => {
+    this.#after(command.durationMs, () => {
       this.#output('stdout', command.stdout);
       this.#output('stderr', command.stderr);
-      this.#end('exited', { code: command.exitCode, signal: undefined, startError: undefined });
+      const { endsBy } = command;
+      const code = endsBy === undefined ? command.exitCode : undefined;
+      this.#end('exited', { code, signal: endsBy, startError: undefined });
     });
   }
 
@@ -262,8 +311,10 @@ class SimChild implements Child {
   }
 
   #end(ending: SimRun['ending'], exit: ChildExit): void {
-    this.#timer?.cancel();
-    if (this.#run) this.#machine.end(this.#run, ending, exit.code);
+    this.#next?.timer.cancel();
+    // As a shell has it: what died of a signal of its own failed, and did not just end.
+    const code = ending === 'exited' ? (exit.code ?? SIGNAL_EXIT_CODE) : exit.code;
+    if (this.#run) this.#machine.end(this.#run, ending, code);
     this.#exit(exit);
   }
 
@@ -289,9 +340,9 @@ class SimChild implements Child {
     this.#options.trace?.('child.signal', this.#request.runId, signal);
     if (this.#exited || this.#silent) return;
     if (signal === 'SIGTERM' && this.#command?.ignoresTerm) return;
-    this.#timer?.cancel();
+    this.#next?.timer.cancel();
     // Dying takes a moment, and handlers are never called from inside a call.
-    this.#timer = this.#options.clock.after(START_MS_MIN, () =>
+    this.#after(START_MS_MIN, () =>
       this.#end('signal', { code: undefined, signal, startError: undefined }),
     );
   }
@@ -319,7 +370,7 @@ class SimChild implements Child {
     this.#silent = true;
     const run = this.#run;
     const command = this.#command;
-    if (!command || run?.endedMs !== undefined) this.#timer?.cancel();
+    if (!command || run?.endedMs !== undefined) this.#next?.timer.cancel();
     return run?.endedMs === undefined ? run : undefined;
   }
 }

@@ -24,6 +24,9 @@ const MINUTE_MS = 60_000;
 /** With a wait for every third and a cancel for every sixth: 100 client operations a minute and more. */
 const TASKS_MIN = 72;
 const TASKS_MAX = 100;
+/** Of local programs, besides. */
+const REQUESTS_MIN = 10;
+const REQUESTS_MAX = 40;
 
 /** Not every fault in every world: what a few do together shows best where the others are away. */
 function drawFaults(random: Random, allowed: readonly FaultName[]): FaultName[] {
@@ -50,6 +53,7 @@ export function optionsOf(request: SimRequest, seed: string): ScenarioOptions {
     endless: randomBelow(random, 4),
     hasty: randomBelow(random, 3) * 10,
     repeats: randomBelow(random, 3) * 50,
+    requests: Math.round(between(random, REQUESTS_MIN, REQUESTS_MAX) * scale),
   };
   return drawOptions(seed, {
     ...(mode === undefined ? storm : { mode, ...(mode === 'storm' ? { chosen: faults } : {}) }),
@@ -99,13 +103,14 @@ export function parseOverrides(
 
 /** What a smaller world may leave out, the largest cuts first. */
 export function smaller(options: ScenarioOptions): Partial<ScenarioOptions>[] {
-  const { peers, tasks, faults, storyMs, workers, chosen } = options;
+  const { peers, tasks, faults, storyMs, workers, chosen, requests } = options;
   const halves = (value: number, min: number): number[] =>
     [Math.floor(value / 2), Math.floor((value * 3) / 4), value - 1].filter(
       (next, i, all) => next >= min && next < value && all.indexOf(next) === i,
     );
   return [
     ...halves(faults, 0).map((next) => ({ faults: next })),
+    ...(requests > 0 ? [{ requests: 0 }] : []),
     ...halves(tasks, 1).map((next) => ({ tasks: next })),
     ...halves(peers, 1).map((next) => ({ peers: next })),
     ...chosen.map((name) => ({ chosen: chosen.filter((other) => other !== name) })),

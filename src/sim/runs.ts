@@ -45,17 +45,16 @@ export async function runSim(request: SimRequest, output: SimOutput): Promise<nu
     if (exit !== SIM_EXIT.held && output.shrink) await shrink(request, seed, exit, output);
   }
   if (request.mode !== undefined) return worst;
-  const covered = coverage.toJson();
-  if (output.json) output.say(JSON.stringify({ coverage: covered }));
-  else output.say(coverageText(covered));
-  const isPoor = coverage.seeds >= FULL_BATCH_SEEDS && covered.missing.length > 0;
+  if (output.json) output.say(JSON.stringify({ coverage: coverage.toJson() }));
+  else output.say(coverageText(coverage));
+  const isPoor = coverage.seeds >= FULL_BATCH_SEEDS && coverage.missing().length > 0;
   return isPoor ? Math.max(worst, SIM_EXIT.crash) : worst;
 }
 
-function coverageText({ seeds, virtual_hours, faults, missing }: ReturnType<Coverage['toJson']>) {
-  const reached = Object.entries(faults).filter(([, count]) => count > 0);
+function coverageText(coverage: Coverage): string {
+  const { seeds, virtual_hours, missing } = coverage.toJson();
   const rest = missing.length === 0 ? 'nothing missing' : `not reached: ${missing.join(', ')}`;
-  return `coverage: ${seeds} seeds, ${virtual_hours} virtual hours, ${reached.length} of ${Object.keys(faults).length} faults; ${rest}`;
+  return `coverage: ${seeds} seeds, ${virtual_hours} virtual hours, ${coverage.shares()}; ${rest}`;
 }
 
 async function runSeed(request: SimRequest, seed: string, output: SimOutput): Promise<Told> {

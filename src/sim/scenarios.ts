@@ -11,8 +11,11 @@ import { taskOf } from '../tasks/task.ts';
 import { check } from './checkers.ts';
 import { Clients } from './clients.ts';
 import type { Violation } from './evidence.ts';
-import { endFaults, FAULT_NAMES, FAULTS, restart } from './faults.ts';
+import { endFaults, FAULT_NAMES, FAULTS } from './faults.ts';
+import type { Oddity } from './odd-tasks.ts';
 import { between, createWorld, type ScenarioOptions } from './options.ts';
+import type { Reached } from './sightings.ts';
+import { restart } from './trouble.ts';
 import type { World } from './world.ts';
 
 export interface ScenarioResult {
@@ -27,6 +30,8 @@ export interface ScenarioResult {
   readonly counts: Readonly<Record<string, number>>;
   /** Tasks by the end they came to: `completed`, `failed(exit)`. */
   readonly finals: Readonly<Record<string, number>>;
+  /** Error codes, states and edges that were seen. */
+  readonly reached: Reached;
 }
 
 /** Bounded virtual time from the end of the faults until everything is final and equal, besides the work itself. */
@@ -57,6 +62,8 @@ export class Scenario {
   readonly options: ScenarioOptions;
   readonly world: World;
   readonly #random: Random;
+  /** Of its own: what programs do changes nothing of what else is drawn. */
+  readonly #programs: Random;
   readonly #clients: Clients;
   readonly #deeds: Deed[] = [];
   /** Counts what happened, for the report: a simulation in which nothing happens proves nothing. */
@@ -69,6 +76,7 @@ export class Scenario {
     this.options = options;
     this.world = world;
     this.#random = new SeededRandom(`story ${options.seed}`);
+    this.#programs = new SeededRandom(`times of programs ${options.seed}`);
     this.#clients = new Clients({
       world,
       options,
@@ -113,6 +121,7 @@ export class Scenario {
       virtualMs: world.clock.nowMs(),
       counts: this.#tally(),
       finals: this.#finals(),
+      reached: world.sightings.reached(),
     };
   }
 
@@ -126,7 +135,7 @@ export class Scenario {
   }
 
   #plan(): void {
-    const { tasks, faults, storyMs, mode } = this.options;
+    const { tasks, faults, storyMs, mode, requests } = this.options;
     const at = () => randomBelow(this.#random, storyMs);
     const burst = randomBelow(this.#random, 3) === 0;
     for (let i = 0; i < tasks; i++) {
@@ -141,6 +150,11 @@ export class Scenario {
     for (let i = 0; i < tasks / 6; i++) {
       this.#deeds.push({ atMs: at(), act: () => this.#clients.cancel() });
     }
+    for (let i = 0; i < requests; i++)
+      this.#deeds.push({
+        atMs: randomBelow(this.#programs, storyMs),
+        act: () => this.#clients.ask(),
+      });
     for (let i = 0; i < faults; i++) {
       this.#deeds.push({
         atMs: at(),
@@ -263,6 +277,7 @@ export class Scenario {
         world: this.world,
         random: this.#random,
         later: (delayMs: number, act: () => void) => this.#later(delayMs, act),
+        submit: (what: Oddity) => this.#clients.submitOdd(what),
       };
       if (!FAULTS[name].strike(trouble)) continue;
       this.#count(name);

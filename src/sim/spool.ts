@@ -24,6 +24,8 @@ export class SimSpool implements Spool {
   readonly #broken = new Set<string>();
   readonly #trace: Trace | undefined;
   readonly #limits: { readonly runBytesMax: number; readonly totalBytesMax: number };
+  /** Nothing of it can be read or deleted. */
+  isBroken = false;
   #totalBytes = 0;
 
   constructor(
@@ -59,7 +61,8 @@ export class SimSpool implements Spool {
     this.#trace?.('spool.read', runId, stream, offset, limit);
     const run = this.#runs.get(runId);
     if (!run) return Promise.resolve(ok(undefined));
-    if (this.#broken.has(runId)) return Promise.resolve(err(`${runId} cannot be read`));
+    if (this.isBroken || this.#broken.has(runId))
+      return Promise.resolve(err(`${runId} cannot be read`));
     const bytes = Uint8Array.from(run[stream].slice(offset, offset + Math.max(0, limit)));
     const { truncated } = run;
     return Promise.resolve(ok({ bytes, endBytes: run[stream].length, truncated }));
@@ -67,7 +70,7 @@ export class SimSpool implements Spool {
 
   remove(runId: string): Promise<Result<void, string>> {
     this.#trace?.('spool.remove', runId);
-    const isBroken = this.#broken.has(runId) && this.#runs.has(runId);
+    const isBroken = (this.isBroken || this.#broken.has(runId)) && this.#runs.has(runId);
     this.#drop(runId);
     return Promise.resolve(isBroken ? err(`${runId} cannot be deleted`) : ok(undefined));
   }

@@ -28,8 +28,8 @@ const WITNESS_MS = 15_000;
 export interface Ground {
   readonly disks: () => readonly Disk[];
   readonly nowMs: () => number;
-  /** No fault has destroyed anything yet: what was counted is still there. */
-  readonly isIntact: () => boolean;
+  /** No fault has destroyed a copy of this record, or of any: what was counted is still there. */
+  readonly isIntact: (id?: string) => boolean;
   /** For how long both daemons have run and nothing stood between them. */
   readonly inTouchForMs: (host: string, other: string) => number;
 }
@@ -50,8 +50,6 @@ export interface Actor {
   readonly storeId: string;
   /** What it showed of each record last. */
   readonly shown: Map<string, RecordState>;
-  /** Tasks whose final this incarnation wrote. */
-  readonly finished: Set<string>;
   /** Since when it sees fewer than half of the members. */
   minoritySinceMs: number | undefined;
 }
@@ -94,16 +92,16 @@ export class Steps {
     this.ended(actor.host);
     const present = statuses.filter((status) => status === 'alive' || status === 'suspect').length;
     if (present < COPIES_REQUIRED) this.#lowered.add(actor.host);
-    const known = statuses.filter((status) => status !== 'left').length;
+    const known = statuses.filter((status) => status !== 'left' && status !== 'removed').length;
     const seen = statuses.filter((status) => status === 'alive').length;
     if (seen * 2 >= known) actor.minoritySinceMs = undefined;
     else actor.minoritySinceMs ??= now;
   }
 
   /** Whether W has been the same everywhere for long, and all that was ever counted is still there. */
-  get #isSteady(): boolean {
+  #isSteady(id: string): boolean {
     const { nowMs, isIntact } = this.#ground;
-    return isIntact() && this.#lowered.size === 0 && nowMs() - this.#loweredMs > LOWERED_MS;
+    return isIntact(id) && this.#lowered.size === 0 && nowMs() - this.#loweredMs > LOWERED_MS;
   }
 
   /** A peer goes on after it stood still. */
@@ -143,7 +141,7 @@ export class Steps {
     const what = `${short(after.id)} on ${host}`;
     const dots = new Set(after.facts.map(dotOf));
     // A destroyed copy comes back by and by, the older version of a partner perhaps first.
-    const isIntact = this.#ground.isIntact();
+    const isIntact = this.#ground.isIntact(after.id);
     if (isIntact && before?.facts.some((fact) => !dots.has(dotOf(fact))) === true)
       this.violate('facts_lost', `a version of ${what} lacks facts of the one before`);
     const known = new Set(before?.facts.map(dotOf));
@@ -154,7 +152,6 @@ export class Steps {
       const { t, run_id: runId } = fact.value;
       if (t === 'end' && !this.#ends.has(String(runId)))
         this.#ends.set(String(runId), this.#ground.nowMs());
-      if (fact.store === actor.storeId && fact.value.t === 'final') actor.finished.add(after.id);
       if (!isNew || fact.store !== actor.storeId || task === undefined) continue;
       this.#judgeOwn(task, fact, what);
       this.#judgeLoss(actor, task, fact, what);
@@ -210,29 +207,29 @@ export class Steps {
     actor.shown.delete(record.id);
     if (record.kind !== 'task' || this.#disk(actor.host)?.isBuried(record.id) === true) return;
     const copies = this.#copies(record.id, () => true);
-    if (copies < Math.min(COPIES_REQUIRED, homeOf(record).length) && this.#ground.isIntact()) {
+    if (
+      copies < Math.min(COPIES_REQUIRED, homeOf(record).length) &&
+      this.#ground.isIntact(record.id)
+    ) {
       const detail = `${actor.host} gave up its copy of ${short(record.id)}; ${copies} are left`;
       this.violate('given_up_early', detail);
     }
   }
 
   /** A peer shows how a task ended. */
-  told({ host, storeId, finished }: Actor, id: string): void {
-    // What an earlier boot wrote and had not brought to W is shown after the restart: known, in docs/simulator.md.
-    const facts = finished.has(id) ? [] : (this.#disk(host)?.durable(id)?.facts ?? []);
-    if (facts.some(({ store, value }) => store === storeId && value.t === 'final')) return;
+  told({ host }: Actor, id: string): void {
     const copies = () => this.#copies(id, ({ final }) => final !== undefined);
-    this.#demand(copies, 'told_early', `${host} shows the end of ${short(id)}`);
+    this.#demand(id, copies, 'told_early', `${host} shows the end of ${short(id)}`);
   }
 
   acknowledged(host: string, id: string): void {
     const copies = () => this.#copies(id, () => true);
-    this.#demand(copies, 'acknowledged_early', `${host} acknowledged ${short(id)}`);
+    this.#demand(id, copies, 'acknowledged_early', `${host} acknowledged ${short(id)}`);
   }
 
   canceled(host: string, id: string): void {
     const copies = () => this.#copies(id, (task) => (task.cancel ?? task.final) !== undefined);
-    this.#demand(copies, 'canceled_early', `${host} acknowledged the cancel of ${short(id)}`);
+    this.#demand(id, copies, 'canceled_early', `${host} acknowledged the cancel of ${short(id)}`);
   }
 
   /** A command or a worker's handler was started. */
@@ -242,7 +239,7 @@ export class Steps {
     const detail = `${host} started run ${runId} of ${short(id)} long after it was given up`;
     if (this.#ground.nowMs() - endedMs > ORDER_MS_MAX) this.violate('started_too_late', detail);
     const copies = () => this.#copies(id, (task) => attemptByRun(task, runId) !== undefined);
-    this.#demand(copies, 'started_early', `${host} started run ${runId} of ${short(id)}`);
+    this.#demand(id, copies, 'started_early', `${host} started run ${runId} of ${short(id)}`);
   }
 
   /** An order is for one boot: whoever reads the record takes the attempt for lost with that boot. */
@@ -260,8 +257,8 @@ export class Steps {
     this.violate('wrong_boot', detail);
   }
 
-  #demand(countCopies: () => number, rule: string, what: string): void {
-    if (!this.#isSteady) return;
+  #demand(id: string, countCopies: () => number, rule: string, what: string): void {
+    if (!this.#isSteady(id)) return;
     const copies = countCopies();
     if (copies < COPIES_REQUIRED)
       this.violate(rule, `${what}, which so many disks have: ${copies}`);

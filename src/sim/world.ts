@@ -6,18 +6,22 @@
  * Use it inside `run`, which sets the traps for real time and real randomness. What the world noted from outside is
  * `evidence()`; the checkers judge it.
  */
-import { type ConfigInput, configSchema } from '../api/config.ts';
+import { type Config, type ConfigInput, configSchema } from '../api/config.ts';
 import { type SubmitInput, submitSchema } from '../api/task.ts';
 import type { Peer } from '../peer/peer.ts';
 import { taskOf } from '../tasks/task.ts';
 import { SimClock, type Skew } from './clock.ts';
 import type { Asking, Cut, Evidence, OutsideRun, Replicated, Submitted, Told } from './evidence.ts';
 import { evidenceOf } from './evidence-of.ts';
+import { gather, isWhole } from './gathering.ts';
 import { SimHost } from './host.ts';
 import { inTouchForMs } from './in-touch.ts';
+import { Losses } from './losses.ts';
 import { SimNetworkHub } from './network-hub.ts';
+import type { About } from './odd-tasks.ts';
 import { pendingOf } from './pending.ts';
 import { SimRandom } from './random.ts';
+import { Sightings } from './sightings.ts';
 import { Steps } from './steps.ts';
 import { TraceHash } from './trace.ts';
 import { trapGlobals } from './traps.ts';
@@ -35,6 +39,8 @@ export interface WorldOptions {
   readonly delayMs?: { readonly min: number; readonly max: number };
   /** The longest sync of a disk. */
   readonly diskMsMax?: number;
+  /** Daemons have a control socket. */
+  readonly sockets?: boolean;
   /** How each host's clock differs. */
   readonly skews?: readonly Skew[];
   /** Told of every traced event; only for looking into a run. */
@@ -52,22 +58,26 @@ export interface Waiting {
 
 const STEP_MS = 250;
 const DISK_MS_MAX = 3;
-const INVITE_TTL_MS = 60_000;
-const JOIN_LIMIT_MS = 30_000;
 
 export class World {
   readonly clock: SimClock;
   readonly hub: SimNetworkHub;
   readonly trace: TraceHash;
-  readonly hosts: readonly SimHost[];
+  readonly hosts: SimHost[];
+  readonly #options: WorldOptions;
+  readonly #config: Config;
+  /** Of the mesh, since all have joined. */
+  #meshId = '';
   readonly wires: Wires;
   /** Judged when they are made. */
   readonly steps = new Steps({
     disks: () => this.hosts,
     nowMs: () => this.clock.nowMs(),
-    isIntact: () => this.destroyed.size === 0,
+    isIntact: (id) =>
+      id === undefined ? this.losses.destroyed.size === 0 : !this.losses.destroyed.has(id),
     inTouchForMs: (a, b) => inTouchForMs(this, a, b),
   });
+  readonly sightings: Sightings;
   readonly submits: Submitted[] = [];
   readonly runs: OutsideRun[] = [];
   readonly told: Told[] = [];
@@ -80,7 +90,7 @@ export class World {
   readonly knownSince = new Map<string, Map<string, number>>();
   readonly fatals: { host: string; why: string }[] = [];
   readonly cuts: Cut[] = [];
-  readonly destroyed = new Map<string, Set<string>>();
+  readonly losses = new Losses(() => this.hosts);
   /** What clients and faults did, for a story; `about` is a task. */
   readonly journal: { readonly atMs: number; readonly text: string; readonly about?: string }[] =
     [];
@@ -98,35 +108,47 @@ export class World {
       trace: this.trace.for('net'),
       ...(options.delayMs === undefined ? {} : { delayMs: options.delayMs }),
     });
-    this.wires = new Wires(this.hub, this.trace, (i) => this.host(i).peerId);
-    const config = configSchema.parse(options.config ?? {});
-    this.hosts = Array.from(
-      { length: options.peers },
-      (_, i) =>
-        new SimHost(i, {
-          clock: this.clock,
-          hub: this.hub,
-          trace: this.trace,
-          seed,
-          config,
-          slots: options.slots ?? 2,
-          workers: options.workers ?? 0,
-          skew: options.skews?.[i] ?? {},
-          diskMsMax: options.diskMsMax ?? DISK_MS_MAX,
-          onRun: (run) => {
-            this.runs.push(run);
-            this.steps.started(run.host, run.taskId, run.runId);
-          },
-          onTold: (told) => {
-            this.told.push(told);
-            this.onTold?.(told);
-          },
-          onKnown: (name, runId) => this.#known(name, runId),
-          onFatal: (name, why) => this.#fatal(name, why),
-          destroyed: this.destroyed,
-          steps: this.steps,
-        }),
+    this.sightings = new Sightings(this.clock, (detail) =>
+      this.steps.violate('wrong_edge', detail),
     );
+    this.wires = new Wires(this.hub, this.trace, (i) => this.host(i).peerId);
+    this.#config = configSchema.parse(options.config ?? {});
+    this.#options = options;
+    this.hosts = [];
+    for (let i = 0; i < options.peers; i++) this.addHost();
+  }
+
+  /** One more host, whose daemon has never run; answers its number. */
+  addHost(): number {
+    const { seed, slots, workers, skews, diskMsMax, sockets } = this.#options;
+    const i = this.hosts.length;
+    const host = new SimHost(i, {
+      clock: this.clock,
+      hub: this.hub,
+      trace: this.trace,
+      seed,
+      config: this.#config,
+      slots: slots ?? 2,
+      workers: workers ?? 0,
+      skew: skews?.[i] ?? {},
+      diskMsMax: diskMsMax ?? DISK_MS_MAX,
+      onRun: (run) => {
+        this.runs.push(run);
+        this.steps.started(run.host, run.taskId, run.runId);
+      },
+      onTold: (told) => {
+        this.told.push(told);
+        this.onTold?.(told);
+      },
+      onKnown: (name, runId) => this.#known(name, runId),
+      onFatal: (name, why) => this.#fatal(name, why),
+      losses: this.losses,
+      steps: this.steps,
+      sightings: this.sightings,
+      sockets: sockets ?? false,
+    });
+    this.hosts.push(host);
+    return i;
   }
 
   note(text: string, about?: string): void {
@@ -238,50 +260,27 @@ export class World {
     this.hub.heal();
   }
 
-  /** Starts every host; the first invites, the others join by its tokens. */
+  /** Starts every host; all become one mesh. */
   async joinAll(): Promise<void> {
-    for (const host of this.hosts) await this.until(host.start(), JOIN_LIMIT_MS);
-    for (let i = 1; i < this.hosts.length; i++) {
-      const invited = await this.until(
-        this.peer(0).membership.invite(INVITE_TTL_MS),
-        JOIN_LIMIT_MS,
-      );
-      if (!invited.ok) throw new Error(invited.error.message);
-      const joined = await this.until(
-        this.peer(i).membership.join(invited.value.token),
-        JOIN_LIMIT_MS,
-      );
-      if (!joined.ok) throw new Error(joined.error.message);
-    }
-    if (!(await this.runUntil(() => this.isWhole(), JOIN_LIMIT_MS)))
-      throw new Error('the mesh did not come together');
+    await gather(this);
+    this.#meshId = this.peer(0).membership.meshId;
     this.steps.joined();
+  }
+
+  /** Its daemon runs and belongs to the mesh, as far as it knows itself. */
+  isMember(i: number): boolean {
+    return this.host(i).peer?.membership.meshId === this.#meshId;
   }
 
   /** Every daemon runs and sees every other alive and linked. */
   isWhole(): boolean {
-    return this.hosts.every(({ peer }) => {
-      const members = peer?.membership.members() ?? [];
-      return (
-        members.length === this.hosts.length &&
-        members.every(
-          ({ status, stopping, peerId }) =>
-            status === 'alive' &&
-            !stopping &&
-            (peerId === peer?.membership.self().peerId || peer?.membership.linked(peerId) === true),
-        )
-      );
-    });
+    return isWhole(this);
   }
 
   // ---- clients --------------------------------------------------------------------------------------------
 
   /** A client submits at a peer; what it hears is noted in the answer, whenever that is. */
-  submit(
-    i: number,
-    input: SubmitInput,
-    about: Pick<Submitted, 'kind' | 'attempts' | 'failures' | 'key'>,
-  ): Submitted {
+  submit(i: number, input: SubmitInput, about: About): Submitted {
     const submitted: Submitted = {
       ...about,
       number: this.submits.length,
@@ -324,6 +323,7 @@ export class World {
             result.value.id,
           );
         } else {
+          this.sightings.code(result.error.code);
           const isRefused = result.error.code === 'STOPPING' && submitted.outcome === 'open';
           submitted.outcome = isRefused ? 'refused' : 'unknown';
           submitted.detail = result.error.message;
@@ -355,6 +355,7 @@ export class World {
       .tasks.intents.cancel(id, 'test')
       .then((result) => {
         this.trace.add('client canceled', [number, JSON.stringify(result)]);
+        if (!result.ok) this.sightings.code(result.error.code);
         if (!result.ok) return;
         submitted.canceledMs ??= this.clock.nowMs();
         this.steps.canceled(this.host(i).name, id);

@@ -10,6 +10,7 @@ import { err, ok, type Result } from '../base/result.ts';
 import { KIB } from '../base/units.ts';
 import type { Clock } from '../ports/clock.ts';
 import { sleep } from '../ports/clock.ts';
+import { takes } from '../ports/room.ts';
 import {
   decodeFacts,
   type Fact,
@@ -17,7 +18,7 @@ import {
   type RecordState,
   withFact,
 } from '../records/record.ts';
-import type { Replica } from '../records/replica.ts';
+import type { Decision, Replica } from '../records/replica.ts';
 import type { Sharing } from '../records/sharing.ts';
 import type { WireValue } from '../wire/codec.ts';
 import { backoffMs, nextStep, refusalPauseMs } from './decide.ts';
@@ -101,6 +102,10 @@ export class Attempts {
     this.#stopped = true;
   }
 
+  get isStopped(): boolean {
+    return this.#stopped;
+  }
+
   #now(id: string): number {
     return this.#deps.taskClock.nowMs(id);
   }
@@ -129,7 +134,7 @@ export class Attempts {
    */
   async place(id: string, runner: PeerSight): Promise<Placed | 'no' | 'later' | 'taken_back'> {
     const { replica } = this.#deps;
-    if (!this.#canStore()) return 'later';
+    if (!this.#canStore() || !takes(replica.room, 'extend')) return 'later';
     const written = await replica.change<Placed | 'no'>(id, ({ current, fact }) => {
       if (current?.kind !== 'task') return { value: 'no' };
       const task = taskOf(current);
@@ -137,7 +142,7 @@ export class Attempts {
       const start = this.startFact(task, runner);
       const dotted = fact(toWire(start));
       const next = withFact(current, dotted);
-      return { value: { record: next, start, fact: dotted }, next };
+      return { value: { record: next, start, fact: dotted }, next, purpose: 'extend' };
     });
     if (!written.ok) return 'later';
     if (written.value === 'no') return 'no';
@@ -228,11 +233,11 @@ export class Attempts {
         return { value: true, next: withFact(known, fact(toWire(orphan))) };
       }
       const ended = this.#withEnd(known, fact, this.#withBackoff(task, end));
-      return { value: true, next: this.#finishIfDue(ended, fact, end.out === 'completed') };
+      return this.#decide(true, current, this.#finishIfDue(ended, fact, end.out === 'completed'));
     });
     const shared = written.ok && (await this.#isShared(id));
     if (shared) visibility.reveal(id);
-    else void this.#confirm(id);
+    else void this.confirm(id);
     if (!written.ok) return written;
     return written.value
       ? ok(shared)
@@ -250,9 +255,9 @@ export class Attempts {
       if (attempt === undefined || !isOpen(attempt) || task.final !== undefined)
         return { value: undefined };
       const ended = this.#withEnd(current, fact, this.#withBackoff(task, end));
-      return { value: undefined, next: this.#finishIfDue(ended, fact, true) };
+      return this.#decide(undefined, current, this.#finishIfDue(ended, fact, true));
     });
-    await this.#confirm(id);
+    await this.confirm(id);
     return written.ok;
   }
 
@@ -284,9 +289,9 @@ export class Attempts {
     visibility.hide(id);
     const written = await replica.change<void>(id, ({ current, fact }) => {
       if (current?.kind !== 'task') return { value: undefined };
-      return { value: undefined, next: this.#finishIfDue(current, fact, true) };
+      return this.#decide(undefined, current, this.#finishIfDue(current, fact, true));
     });
-    await this.#confirm(id);
+    await this.confirm(id);
     return written.ok;
   }
 
@@ -304,8 +309,13 @@ export class Attempts {
     return written.ok && written.value && (await this.#isShared(id));
   }
 
+  /** A version that makes the task final is written with a mark: a restart does not show it either. */
+  #decide<T>(value: T, current: RecordState, next: RecordState): Decision<T> {
+    return { value, next, extra: this.#deps.visibility.mark(current, next) };
+  }
+
   /** Shows a hidden change as soon as enough stores have it, for as long as that takes. */
-  async #confirm(id: string): Promise<void> {
+  async confirm(id: string): Promise<void> {
     while (!(await this.#isShared(id))) {
       // What this disk alone has is not told at a stop either: others may come to another end meanwhile.
       if (this.#stopped) return;
@@ -360,8 +370,9 @@ export function lossOf(
   if (runner.storeId !== attempt.start.runner_store || runner.bootCount > attempt.runnerBoot) {
     return { proven: true, why: `${name} started again` };
   }
-  if (runner.status === 'dead') {
-    const how = runner.crashed ? 'crashed' : 'fell silent';
+  if (runner.status === 'dead' || runner.status === 'removed') {
+    const isRemoved = runner.status === 'removed';
+    const how = isRemoved ? 'was removed' : runner.crashed ? 'crashed' : 'fell silent';
     return { proven: runner.crashed, why: `${name} ${how}` };
   }
   return runner.status === 'left' ? { proven: true, why: `${name} left` } : undefined;

@@ -1,4 +1,5 @@
 /** What becomes of a task next: pure decisions of its owner, from the record and the wall clock. */
+import type { DelayedReason, FailedReason } from '../api/task.ts';
 import type { Random } from '../base/random.ts';
 import { jitter } from '../base/random.ts';
 import type { EndFact, FinalFact, FinalState, TaskHeader } from './facts.ts';
@@ -16,7 +17,7 @@ export type NextStep =
   | { readonly step: 'running' }
   | { readonly step: 'finish'; readonly final: Omit<FinalFact, 't' | 'at' | 'drop_at'> }
   | { readonly step: 'start' }
-  | { readonly step: 'wait'; readonly untilWallMs: number; readonly why: 'run_at' | 'backoff' };
+  | { readonly step: 'wait'; readonly untilWallMs: number; readonly why: DelayedReason };
 
 const finish = (
   state: FinalState,
@@ -33,8 +34,10 @@ const finish = (
   },
 });
 
+const fail = (reason: FailedReason, end?: EndFact) => finish('failed', reason, end);
+
 /** The reason a failed command gives: `exit`, or what the executor said. */
-const failureReason = (end: EndFact): string =>
+const failureReason = (end: EndFact): FailedReason =>
   end.out === 'timeout'
     ? 'timeout'
     : end.exit !== undefined || end.sig !== undefined
@@ -57,7 +60,7 @@ export function nextStep(task: Task, nowWallMs: number): NextStep {
       task.cancel.reason,
       ends.find((end) => end.out === 'canceled'),
     );
-  if (attempts.length >= PLACED_MAX) return finish('failed', 'rejected', ends.at(-1));
+  if (attempts.length >= PLACED_MAX) return fail('rejected', ends.at(-1));
   if (task.duplicateOf !== undefined && attempts.length === 0) {
     const { final } = finish('canceled', 'duplicate');
     return { step: 'finish', final: { ...final, dup: task.duplicateOf } };
@@ -65,12 +68,11 @@ export function nextStep(task: Task, nowWallMs: number): NextStep {
   const lastFailure = ends.findLast((end) => end.out === 'failed' || end.out === 'timeout');
   if (lastFailure !== undefined) {
     const spent = failureCount(task) >= header.attempts || lastFailure.retryable === false;
-    if (spent) return finish('failed', failureReason(lastFailure), lastFailure);
+    if (spent) return fail(failureReason(lastFailure), lastFailure);
   }
   const lost = lossWeight(task);
   if (lost > header.losses_max || (lost > 0 && header.on_lost === 'fail')) {
-    return finish(
-      'failed',
+    return fail(
       'losses',
       ends.findLast((end) => end.out === 'lost'),
     );
@@ -79,7 +81,7 @@ export function nextStep(task: Task, nowWallMs: number): NextStep {
     header.total_timeout_ms !== undefined &&
     nowWallMs >= task.submittedAt + header.total_timeout_ms
   ) {
-    return finish('failed', 'timeout', lastFailure);
+    return fail('timeout', lastFailure);
   }
   if (
     header.queue_timeout_ms !== undefined &&

@@ -84,6 +84,17 @@ function claimsOf(record: RecordState | undefined): Claimed[] {
   return [...claims.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
+/**
+ * The key with another store in its home. Outside of the home a copy would not be kept up to date. The generation lets
+ * the store go again with the claims of its time, so that the home does not grow for ever; and it is no use of the key.
+ */
+export function withKeyHome(record: RecordState, store: string, fact: Change['fact']): RecordState {
+  if (homeOf(record).includes(store)) return record;
+  const g = claimsOf(record).reduce((highest, claim) => Math.max(highest, claim.generation), 0);
+  const at = keyRules.dropAtMs(record) - KEY_TTL_MS;
+  return withFact(record, fact({ t: 'home', store, id: '', g, at }));
+}
+
 export class Dedupe {
   readonly #deps: DedupeDeps;
   readonly #reader: KeyReader;
@@ -146,7 +157,8 @@ export class Dedupe {
       if (current === undefined && replica.heldKeys >= KEYS_MAX) return { value: undefined };
       const holder = claimsOf(current).find((claim) => claim.id === id || !over.has(claim.id));
       const next = this.#withClaim(current ?? empty, holder, id, fact);
-      return { value: holder?.id ?? id, next };
+      // A client that asks for what exists is answered while there is room for anything.
+      return { value: holder?.id ?? id, next, purpose: holder === undefined ? 'create' : 'settle' };
     });
     if (!written.ok) return written;
     if (written.value === id) this.#reader.given(recordId);
@@ -177,11 +189,8 @@ export class Dedupe {
       // It is in use: to forget it with its task still waiting would let a second one in.
       next = withFact(next, fact({ t: 'id', id: holder.id, g: holder.generation, at }));
     }
-    if (homeOf(base).includes(replica.storeId)) return next;
-    // The ring gives the key to this store now. Outside of the home its copy would not be kept up to date. The
-    // generation lets the store go again with the claims of its time, so that the home does not grow for ever.
-    const home = { t: 'home', store: replica.storeId, id: '', g: generation, at };
-    return withFact(next, fact(home));
+    // The ring gives the key to this store now.
+    return withKeyHome(next, replica.storeId, fact);
   }
 
   async #isOver(id: string): Promise<boolean> {

@@ -21,6 +21,8 @@ const GATHER_MS = 1;
 const FRESH_MAX = 100_000;
 /** Keys that were given while a member was out of sight; the oldest are compared no more until they are asked for. */
 const DOUBTFUL_MAX = 10_000;
+/** Not dead, and not silent: nobody else decides on keys where we do not hear it. */
+const IN_SIGHT: ReadonlySet<PeerSight['status']> = new Set(['alive', 'left', 'removed']);
 /** After a change of the members: their links come up, and more changes follow. */
 const COMPARE_AFTER_MS = 1_000;
 
@@ -74,7 +76,7 @@ export class KeyReader {
   }
 
   #areAllInSight(): boolean {
-    return this.#deps.view.peers().every(({ status }) => status === 'alive' || status === 'left');
+    return this.#deps.view.peers().every(({ status }) => IN_SIGHT.has(status));
   }
 
   async #compare(): Promise<void> {

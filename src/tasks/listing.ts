@@ -74,7 +74,6 @@ export interface ListingDeps {
 
 /** The standing that is further along stands for the task: copies lag behind, they never lead. */
 const PROGRESS: Record<TaskState, number> = {
-  blocked: 0,
   delayed: 1,
   waiting: 1,
   active: 2,

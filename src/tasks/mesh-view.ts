@@ -8,7 +8,7 @@ export interface PeerSight {
   readonly storeId: string;
   readonly name: string;
   readonly bootCount: number;
-  readonly status: 'alive' | 'suspect' | 'dead' | 'left';
+  readonly status: 'alive' | 'suspect' | 'dead' | 'left' | 'removed';
   /** The death is proven: its process ended (refused redials after a reset), it did not merely fall silent. */
   readonly crashed: boolean;
   readonly stopping: boolean;
@@ -44,7 +44,7 @@ export const requiredNow = (view: MeshView, copiesRequired: number): number =>
  * the only one.
  */
 export function inMinority(view: MeshView): boolean {
-  const known = view.peers().filter((peer) => peer.status !== 'left');
+  const known = view.peers().filter(({ status }) => status !== 'left' && status !== 'removed');
   const seen = known.filter((peer) => peer.self || peer.status === 'alive');
   return seen.length * 2 < known.length;
 }

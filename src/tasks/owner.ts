@@ -6,17 +6,15 @@
  * task may have changed, and is harmless when nothing has.
  */
 import type { WaitingReason } from '../api/task.ts';
-import type { Logger } from '../base/telemetry.ts';
-import type { Clock, Timer } from '../ports/clock.ts';
+import type { Timer } from '../ports/clock.ts';
+import { takes } from '../ports/room.ts';
 import { homeOf, type RecordState } from '../records/record.ts';
-import type { Replica } from '../records/replica.ts';
 import type { Messaging } from '../wire/messaging.ts';
-import type { Attempts, Placed } from './attempts.ts';
+import type { Placed } from './attempts.ts';
 import { nextDeadline, nextStep } from './decide.ts';
 import { demandOf } from './demand.ts';
 import type { Credit, Dispatcher } from './dispatcher.ts';
-import { HomeKeeper } from './home-keeper.ts';
-import type { MeshView } from './mesh-view.ts';
+import { type HomeDeps, HomeKeeper } from './home-keeper.ts';
 import { type Fused, Newborns } from './newborn.ts';
 import { ownerOf, ownerOrder } from './ownership.ts';
 import type { Runner } from './runner.ts';
@@ -32,18 +30,12 @@ const PAUSE_MS = 3_000;
 /** Between two tries to place a task while stores are out of reach or the disk is full. */
 const PLACE_RETRY_MS = 1_000;
 
-export interface OwnerDeps {
-  readonly clock: Clock;
+export interface OwnerDeps extends HomeDeps {
   readonly taskClock: TaskClock;
-  readonly log: Logger;
   readonly messaging: Messaging;
-  readonly replica: Replica;
-  readonly view: MeshView;
-  readonly attempts: Attempts;
   readonly dispatcher: Dispatcher;
   readonly runner: Runner;
   readonly takeover: Takeover;
-  readonly copies: number;
   readonly killGraceMs: number;
   /** More or fewer tasks wait here: with all slots taken nothing else would tell the others. */
   readonly onLoad: () => void;
@@ -127,6 +119,7 @@ export class Owner {
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#homes.close();
     for (const entry of this.#entries.values()) entry.timer?.cancel();
   }
 
@@ -242,7 +235,7 @@ export class Owner {
       void this.#secureFused(entry, fused);
       return;
     }
-    this.#homes.grow(entry, task);
+    this.#homes.grow(task);
     taskClock.enter(task);
     const now = taskClock.nowMs(task.id);
     this.#setTimer(entry, nextDeadline(task, now), now);
@@ -371,9 +364,8 @@ export class Owner {
             replica.storeId),
     );
     await Promise.all(
-      mine.map(async ({ id }) => {
-        const record = replica.get(id);
-        if (record === undefined) return;
+      mine.map(async (record) => {
+        const { id } = record;
         const next = ownerOrder(id, homeOf(record)).find(
           (store) => store !== replica.storeId && view.status(store) === 'alive',
         );
@@ -391,6 +383,7 @@ export class Owner {
 
   /** Why a task that this store owns waits. */
   waitingReason(task: Task): WaitingReason {
+    if (!takes(this.#deps.replica.room, 'extend')) return 'over_limit';
     return this.#deps.dispatcher.placement(demandOf(task.header)).reason ?? 'no_free_slot';
   }
 }

@@ -15,8 +15,9 @@ function verdict(
   demand: string,
   refused: ReadonlyMap<string, { code: string; detail: string }>,
 ): Omit<Because, 'peer' | 'name'> {
-  if (peer.status === 'dead' || peer.status === 'left') {
-    return { ok: false, code: peer.status, detail: `the peer is ${peer.status}` };
+  if (peer.status !== 'alive' && peer.status !== 'suspect') {
+    const how = peer.status === 'removed' ? 'was removed' : `is ${peer.status}`;
+    return { ok: false, code: peer.status, detail: `the peer ${how}` };
   }
   if (peer.stopping) return { ok: false, code: 'stopping', detail: 'the peer is stopping' };
   if (peer.status === 'suspect')

@@ -5,9 +5,10 @@
  * Messages: `task.read {ids, blobs}`, `task.scan {…}` (requests), `task.watch {ids}` (cast), `task.final {record}`
  * or `{stone}` (cast back to the watcher).
  */
-import { coveyError } from '../base/errors.ts';
-import { err, ok } from '../base/result.ts';
+import { type CoveyError, coveyError } from '../base/errors.ts';
+import { err, ok, type Result } from '../base/result.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
+import { standingHome } from '../records/directory.ts';
 import {
   decodeRecordBytes,
   encodeRecord,
@@ -32,6 +33,8 @@ import type { Visibility } from './visibility.ts';
 interface Seen {
   readonly found: Found | undefined;
   readonly stone: Tombstone | undefined;
+  /** What stores have set aside: not a copy, only a last word about a task that nobody else knows. */
+  readonly aside?: Found | undefined;
 }
 
 /** Ids of one `task.read` or `task.watch`. */
@@ -43,6 +46,9 @@ export const WATCH_TTL_MS = 15_000;
 export const WATCH_RENEW_MS = 2_000;
 /** Records watched here for other peers. */
 const WATCHED_MAX = 200_000;
+
+/** R: from how many stores of the home a read is joined; quorum: from more than half of them. */
+export type ReadCount = number | 'quorum';
 
 export interface Found {
   readonly record: RecordState;
@@ -105,11 +111,34 @@ export class Reader {
 
   /** The same, or what is left of a task whose record was dropped: its end alone. To be told, not to be acted on. */
   async findOrRemains(id: string, blobs: boolean): Promise<Found | undefined> {
-    const { found, stone } = await this.#look(id, blobs);
-    if (found !== undefined && taskOf(found.record).final !== undefined) return found;
-    // A tombstone beats every copy that is not final.
-    const remains = stone === undefined ? undefined : remainsOf(id, stone);
-    return remains === undefined ? found : { record: remains, extras: {} };
+    return toldOf(id, await this.#look(id, blobs));
+  }
+
+  /**
+   * The same, joined from so many stores of its home as are asked for, and from all of it that are in reach. A store that
+   * has no copy has answered too. Which stores that are the record says, as it is joined.
+   */
+  async findFrom(
+    id: string,
+    blobs: boolean,
+    count: ReadCount,
+  ): Promise<Result<Found | undefined, CoveyError>> {
+    const { replica, homeOfId, view } = this.#deps;
+    let seen = await this.#look(id, blobs);
+    const homeNow = (): string[] =>
+      seen.found === undefined ? homeOfId(id) : standingHome(view.directory, seen.found.record);
+    const asked = new Set([replica.storeId]);
+    const heard = new Set([replica.storeId]);
+    for (let left = homeNow(); left.length > 0; left = homeNow().filter((s) => !asked.has(s))) {
+      for (const store of left) asked.add(store);
+      seen = await this.#ask(id, blobs, left, seen, heard);
+    }
+    const home = homeNow();
+    const answered = home.filter((store) => heard.has(store)).length;
+    const required = count === 'quorum' ? Math.floor(home.length / 2) + 1 : count;
+    return answered < required
+      ? err(coveyError('NOT_ENOUGH_READ', { id, answered, home: home.length, required }))
+      : ok(toldOf(id, seen));
   }
 
   async #look(id: string, blobs: boolean): Promise<Seen> {
@@ -117,7 +146,8 @@ export class Reader {
     const found = this.#tell(id, blobs);
     if (found !== undefined && taskOf(found.record).final !== undefined)
       return { found, stone: undefined };
-    const local = { found, stone: found === undefined ? replica.tombstone(id) : undefined };
+    const stone = found === undefined ? replica.tombstone(id) : undefined;
+    const local = { found, stone, aside: this.#setAside(id) };
     const home = found === undefined ? homeOfId(id) : homeOf(found.record);
     const first = await this.#ask(id, blobs, home, local);
     if (first.found !== undefined || first.stone !== undefined) return first;
@@ -125,7 +155,14 @@ export class Reader {
     return this.#ask(id, blobs, others, first);
   }
 
-  async #ask(id: string, blobs: boolean, stores: readonly string[], local: Seen): Promise<Seen> {
+  /** `heard`: stores that answered are added. */
+  async #ask(
+    id: string,
+    blobs: boolean,
+    stores: readonly string[],
+    local: Seen,
+    heard = new Set<string>(),
+  ): Promise<Seen> {
     const { view, messaging, replica } = this.#deps;
     const peers = view
       .peers()
@@ -135,26 +172,29 @@ export class Reader {
         messaging.call(peer.peerId, 'task.read', { ids: [id], blobs }, { timeoutMs: 2_000 }),
       ),
     );
-    let { found, stone } = local;
+    let { found, stone, aside } = local;
     const copies = new Map<string, RecordState>();
     if (found !== undefined && replica.get(id) !== undefined)
       copies.set(replica.storeId, found.record);
     for (const [i, answer] of answers.entries()) {
       if (!answer.ok) continue;
+      heard.add(peers[i]?.storeId ?? '');
       const other = firstOf(answer.value.items, readFound);
       stone ??= firstOf(answer.value.stones, decodeTombstone);
+      aside = joinFound(aside, firstOf(answer.value.aside, readFound));
       if (other === undefined) continue;
       copies.set(peers[i]?.storeId ?? '', other.record);
-      found =
-        found === undefined
-          ? other
-          : {
-              record: joinRecords(found.record, other.record),
-              extras: { ...found.extras, ...other.extras },
-            };
+      found = joinFound(found, other);
     }
     if (found !== undefined && stone === undefined) this.#deps.onVersions(found.record, copies);
-    return { found, stone };
+    return { found, stone, aside };
+  }
+
+  /** Of a task that lies here out of the way. */
+  #setAside(id: string): Found | undefined {
+    const { replica } = this.#deps;
+    const record = replica.aside.get(id);
+    return record && { record, extras: { setAsideBy: [replica.storeId] } };
   }
 
   /** What this store may tell of a task. */
@@ -180,6 +220,7 @@ export class Reader {
       return err(coveyError('INVALID_PARAMS', { why: `at most ${IDS_MAX} ids` }));
     const items: WireValue[] = [];
     const stones: WireValue[] = [];
+    const aside: WireValue[] = [];
     let bytes = 0;
     for (const id of ids) {
       if (typeof id !== 'string' || bytes > READ_BYTES_MAX) continue;
@@ -187,6 +228,12 @@ export class Reader {
       if (found === undefined) {
         const stone = this.#deps.replica.tombstone(id);
         if (stone !== undefined) stones.push({ id, ...encodeTombstone(stone) });
+        const out = this.#setAside(id);
+        if (out !== undefined)
+          aside.push({
+            record: encodeValue(encodeRecord(out.record)),
+            set_aside_by: [...(out.extras.setAsideBy ?? [])],
+          });
         continue;
       }
       const encoded = encodeValue(encodeRecord(found.record));
@@ -195,7 +242,7 @@ export class Reader {
       const extras = { waiting_reason: waitingReason, owner, progress };
       items.push({ record: encoded, ...extras, blob: blob as WireMap | undefined });
     }
-    return ok({ items, stones });
+    return ok({ items, stones, ...(aside.length === 0 ? {} : { aside }) });
   }
 
   // ---- waiting ------------------------------------------------------------------------------------------
@@ -299,6 +346,25 @@ export class Reader {
   }
 }
 
+/** What a client is told. */
+function toldOf(id: string, { found, stone, aside }: Seen): Found | undefined {
+  if (found !== undefined && taskOf(found.record).final !== undefined) return found;
+  // A tombstone beats every copy that is not final.
+  const remains = stone === undefined ? undefined : remainsOf(id, stone);
+  return remains === undefined ? (found ?? aside) : { record: remains, extras: {} };
+}
+
+/** Both together; what both set aside, both did. */
+function joinFound(a: Found | undefined, b: Found | undefined): Found | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  const by = new Set([...(a.extras.setAsideBy ?? []), ...(b.extras.setAsideBy ?? [])]);
+  const aside = by.size === 0 ? {} : { setAsideBy: [...by] };
+  return {
+    record: joinRecords(a.record, b.record),
+    extras: { ...a.extras, ...b.extras, ...aside },
+  };
+}
+
 /** The first item of a list, read as what it should be. */
 function firstOf<T>(
   list: WireValue | undefined,
@@ -311,7 +377,7 @@ function firstOf<T>(
 function readFound(item: WireMap): Found | undefined {
   const record = item.record instanceof Uint8Array ? decodeRecordBytes(item.record) : undefined;
   if (record === undefined || !isTaskRecord(record)) return undefined;
-  const { waiting_reason: waitingReason, owner, progress, blob } = item;
+  const { waiting_reason: waitingReason, owner, progress, blob, set_aside_by: by } = item;
   return {
     record,
     extras: {
@@ -319,6 +385,7 @@ function readFound(item: WireMap): Found | undefined {
       ...(typeof owner === 'string' ? { owner } : {}),
       ...(progress === undefined ? {} : { progress }),
       ...(isWireMap(blob) ? { blob: blob as unknown as TaskBlob } : {}),
+      ...(Array.isArray(by) ? { setAsideBy: by.map(String) } : {}),
     },
   };
 }

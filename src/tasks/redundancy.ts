@@ -1,8 +1,8 @@
 /**
- * Copies of finished tasks, until they are dropped. Owners look after what is unfinished; of what is over nobody would
- * notice that one of its stores is gone for good, wiped or left, or that a mesh of one has grown. So each store walks
- * over the final records that it holds, and the first live one of each home adds a store where fewer than N are left;
- * anti-entropy brings the copy.
+ * Copies of finished tasks, until they are dropped, and of dedupe keys. Owners look after what is unfinished
+ * (home-keeper.ts); of what is over nobody would notice that one of its stores is gone for good, wiped, left or
+ * removed, or that a mesh of one has grown. So each store walks over the final records that it holds, and the first
+ * live one of each home adds a store where fewer than N are left; anti-entropy brings the copy.
  *
  * A store that is merely dead counts as one that has its copy: it is expected back, and a host that restarts must not
  * set off the copying of all it holds.
@@ -10,32 +10,40 @@
 import { jitter, type Random } from '../base/random.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
+import type { StoreStatus } from '../records/directory.ts';
 import { homeOf, KEY_PREFIX, type StoreId } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
+import type { Sharing } from '../records/sharing.ts';
 import type { Attempts } from './attempts.ts';
-import { type MeshView, presentPeers } from './mesh-view.ts';
+import { withKeyHome } from './dedupe.ts';
+import { type MeshView, presentPeers, requiredNow } from './mesh-view.ts';
 import { ownerOrder } from './ownership.ts';
 
-const TICK_MS = 1_000;
+export const GROW_TICK_MS = 1_000;
 /** Records looked at in a tick: some ten milliseconds. */
 export const LOOKS_MAX = 1_000;
 /** Homes that grow in a tick: each costs a write here and at one more store, and soon a copy. */
 export const GROWS_MAX = 200;
 /** Writes at once. */
-const GROWS_AT_ONCE = 20;
+export const GROWS_AT_ONCE = 20;
 /** After members have changed: many changes are one walk, and not all stores walk at once. */
 const AFTER_CHANGE_MS = 3_000;
 /** A walk without an occasion: what was missed by all others. */
 const WALK_INTERVAL_MS = 600_000;
+
+/** Of a store that does not have its copy any more, as far as the mesh is concerned. */
+const GONE: ReadonlySet<StoreStatus> = new Set(['unknown', 'left', 'removed']);
 
 export interface RedundancyDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
   readonly replica: Replica;
+  readonly sharing: Sharing;
   readonly view: MeshView;
   readonly attempts: Attempts;
   readonly copies: number;
+  readonly copiesRequired: number;
 }
 
 export class Redundancy {
@@ -61,10 +69,10 @@ export class Redundancy {
     this.#planIn(AFTER_CHANGE_MS);
     const tick = (): void => {
       void this.tick().then(() => {
-        if (!this.#closed) this.#timer = this.#deps.clock.after(TICK_MS, tick);
+        if (!this.#closed) this.#timer = this.#deps.clock.after(GROW_TICK_MS, tick);
       });
     };
-    this.#timer = this.#deps.clock.after(TICK_MS, tick);
+    this.#timer = this.#deps.clock.after(GROW_TICK_MS, tick);
   }
 
   close(): void {
@@ -109,7 +117,7 @@ export class Redundancy {
     const { log } = this.#deps;
     const again = this.#again || this.#grown > 0;
     if (this.#grown > 0)
-      log.log('info', 'finished tasks get copies on further stores', { tasks: this.#grown });
+      log.log('info', 'records get copies on further stores', { records: this.#grown });
     this.#mark = '';
     this.#grown = 0;
     this.#again = false;
@@ -119,14 +127,13 @@ export class Redundancy {
   /** The store that this one shall add to the home of the record. */
   #missing(id: string): StoreId | undefined {
     const { replica, view, copies } = this.#deps;
-    if (id.startsWith(KEY_PREFIX)) return undefined;
     const record = replica.get(id);
-    if (record?.kind !== 'task') return undefined;
+    if (record === undefined) return undefined;
     const { directory } = view;
     const home = homeOf(record);
     const kept = home.filter((store) => {
       const status = directory.statusOf(store);
-      return store === replica.storeId || (status !== 'unknown' && status !== 'left');
+      return store === replica.storeId || !GONE.has(status);
     });
     // Nobody of the home is left: whoever has a copy takes a place in it.
     if (kept.length === 0) return replica.isStandIn(id) ? replica.storeId : undefined;
@@ -137,7 +144,15 @@ export class Redundancy {
   }
 
   async #grow({ id, store }: { readonly id: string; readonly store: StoreId }): Promise<void> {
-    const { attempts, clock } = this.#deps;
+    const { attempts, clock, replica, sharing, view, copiesRequired } = this.#deps;
+    if (id.startsWith(KEY_PREFIX)) {
+      await replica.change<void>(id, ({ current, fact }) => ({
+        value: undefined,
+        next: current && withKeyHome(current, store, fact),
+      }));
+      await sharing.share(id, requiredNow(view, copiesRequired));
+      return;
+    }
     await attempts.note(id, (now) =>
       homeOf(now.record).includes(store) ? undefined : { t: 'home', store, at: clock.wallMs() },
     );

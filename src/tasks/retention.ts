@@ -69,7 +69,7 @@ export class Retention {
     await tails.drop(due.filter((id) => !id.startsWith(KEY_PREFIX)));
     let dropped = 0;
     for (const id of due) if (!this.#closed && (await this.#drop(id, now))) dropped += 1;
-    await replica.sweepTombstones(now - tombstoneTtlMs, SWEEP_MAX);
+    await replica.sweepTombstones(tombstoneTtlMs, SWEEP_MAX);
     return dropped;
   }
 

@@ -19,6 +19,7 @@ import { Attempts } from './attempts.ts';
 import { Dedupe } from './dedupe.ts';
 import type { Demand } from './demand.ts';
 import { Dispatcher } from './dispatcher.ts';
+import { showHidden } from './hidden-finals.ts';
 import { Intents } from './intents.ts';
 import { Lister } from './listing.ts';
 import type { MeshView } from './mesh-view.ts';
@@ -84,12 +85,14 @@ export class Tasks {
   #stopping = false;
   #startedMs: number;
   #reporting = false;
+  /** Finals that were hidden when the daemon ended. */
+  #hidden: readonly string[] = [];
 
   constructor(deps: TasksDeps) {
     this.#deps = deps;
     this.#startedMs = deps.clock.nowMs();
     const { replica, messaging, config, view } = deps;
-    this.visibility = new Visibility(replica);
+    this.visibility = new Visibility(deps);
     this.tails = new Tails(deps.store);
     /** What most services need; each takes its own part. */
     const common = {
@@ -164,12 +167,18 @@ export class Tasks {
     };
   }
 
+  /** Once, after the replica was loaded. */
+  load(): void {
+    this.#hidden = this.visibility.load();
+  }
+
   start(): void {
     this.#startedMs = this.#deps.clock.nowMs();
     this.#dispatcher.startTimers();
     this.runner.startTimers();
     this.reader.startTimers();
     this.owner.start();
+    void showHidden({ ...this.#deps, attempts: this.#attempts }, this.#hidden);
     this.#retention.start();
     this.#redundancy.start();
     const report = (): void => {

@@ -34,13 +34,13 @@ export class Tails {
     return decoded.ok && isWireMap(decoded.value) ? readTail(decoded.value) : undefined;
   }
 
-  /** A full disk loses tails, and nothing else: what the Store answers is not looked at. */
+  /** A disk with little room loses tails, and nothing else: what the Store answers is not looked at. */
   async put(id: string, body: WireMap): Promise<void> {
     const tail = readTail(body);
     if (tail === undefined) return;
     const known = this.get(id);
     if (known !== undefined && isOlder(tail, known)) return;
-    await this.#store.append([{ put: keyOf(id), value: encodeValue({ ...tail }) }]);
+    await this.#store.append([{ put: keyOf(id), value: encodeValue({ ...tail }) }], 'create');
   }
 
   async drop(ids: readonly string[]): Promise<void> {

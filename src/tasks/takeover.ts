@@ -5,7 +5,7 @@
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock } from '../ports/clock.ts';
 import { sleep } from '../ports/clock.ts';
-import { homeOf } from '../records/record.ts';
+import { standingHome } from '../records/directory.ts';
 import type { Replica } from '../records/replica.ts';
 import type { Sharing } from '../records/sharing.ts';
 import { type MeshView, presentPeers } from './mesh-view.ts';
@@ -72,10 +72,10 @@ export class Takeover {
 
   /** At least n − min(W, n) + 1 of the home stores, this one included: then no acknowledged change was missed. */
   #homeHeard(id: string, answered: ReadonlySet<string>): boolean {
-    const { replica, copiesRequired } = this.#deps;
+    const { replica, copiesRequired, view } = this.#deps;
     const record = replica.get(id);
     if (record === undefined) return false;
-    const home = homeOf(record);
+    const home = standingHome(view.directory, record);
     const heard = home.filter((store) => store === replica.storeId || answered.has(store)).length;
     return heard >= home.length - Math.min(copiesRequired, home.length) + 1;
   }

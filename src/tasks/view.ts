@@ -22,6 +22,8 @@ export interface ViewExtras {
   readonly owner?: string;
   readonly progress?: WireValue;
   readonly blob?: TaskBlob;
+  /** Stores that hold it out of the way, when nobody else knows of it. */
+  readonly setAsideBy?: readonly string[];
 }
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -71,6 +73,9 @@ export function fromBase64(text: string): Uint8Array {
   }
   return out;
 }
+
+/** Of a peer: why nothing runs there. */
+const GONE: ReadonlySet<string> = new Set(['dead', 'left', 'removed']);
 
 export interface Standing {
   readonly state: TaskState;
@@ -232,6 +237,9 @@ export function viewOf(record: RecordState, nowWallMs: number, extras: ViewExtra
     failures: failureCount(task),
     losses: lossWeight(task),
     home: homeOf(record),
+    ...(extras.setAsideBy === undefined
+      ? {}
+      : { reason: 'set_aside', set_aside_by: [...extras.setAsideBy] }),
     ...(extras.owner === undefined ? {} : { owner: extras.owner }),
     ...(payload === undefined ? {} : { payload: JSON.parse(payload) as unknown }),
     ...(extras.progress === undefined ? {} : { progress: extras.progress }),
@@ -253,12 +261,12 @@ export function viewOf(record: RecordState, nowWallMs: number, extras: ViewExtra
 
 /**
  * Placement as it would be decided now, with the peer that runs the task shown as such: its own slot is no reason
- * against it. One that is dead or left does not run it any more, whatever the record still says.
+ * against it. One that is dead, left or removed does not run it any more, whatever the record still says.
  */
 export function becauseOfActive(task: Task, because: readonly Because[]): Because[] {
   const start = currentAttempt(task)?.start;
   return because.map((item) =>
-    item.peer !== start?.runner || item.code === 'dead' || item.code === 'left'
+    item.peer !== start?.runner || GONE.has(item.code)
       ? item
       : { ...item, ok: true, code: 'runs_here', detail: `attempt ${start.n} runs here` },
   );

@@ -6,7 +6,7 @@ import type { Report } from './demo-run.ts';
 
 const DRAWS_PER_SECOND = 5;
 const DIFFERENCES_SHOWN_MAX = 20;
-const MARKS = { alive: '●', suspect: '◐', dead: '✗', left: '○' } as const;
+const MARKS = { alive: '●', suspect: '◐', dead: '✗', left: '○', removed: '○' } as const;
 
 export const membersText = (members: readonly MemberView[]): string =>
   members.map((member) => `${member.name} ${MARKS[member.status]}`).join('  ');

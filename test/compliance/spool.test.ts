@@ -19,7 +19,7 @@ async function makeDirectory(): Promise<string> {
 }
 
 async function openHost(directory: string): Promise<HostSpool> {
-  const opened = await openSpool(directory, TEST_LIMITS);
+  const opened = await openSpool(directory, { limits: TEST_LIMITS });
   if (!opened.ok) throw new Error(opened.error);
   return opened.value;
 }
@@ -56,6 +56,23 @@ describe('the real spool', () => {
     await second.remove('run-1');
     await second.remove('run-2');
     expect(await readdir(directory)).toEqual([]);
+  });
+
+  test('a disk with little room costs log lines; what is there is kept, and told to be cut', async () => {
+    const limits = TEST_LIMITS;
+    let room = true;
+    const opened = await openSpool(await makeDirectory(), { limits, hasRoom: () => room });
+    if (!opened.ok) throw new Error(opened.error);
+    const spool = opened.value;
+    spool.append('r', 'stdout', Uint8Array.of(1));
+    room = false;
+    spool.append('r', 'stdout', Uint8Array.of(2));
+    room = true;
+    // A gap in the middle would look like output that never was.
+    spool.append('r', 'stdout', Uint8Array.of(3));
+    const kept = { bytes: Uint8Array.of(1), endBytes: 1, truncated: true };
+    expect(await spool.read('r', 'stdout', 0, 10)).toEqual({ ok: true, value: kept });
+    await spool.close();
   });
 
   test('a directory that vanished costs log lines, nothing else', async () => {

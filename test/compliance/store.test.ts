@@ -3,11 +3,14 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { open } from 'lmdb';
 import { afterEach, describe, expect, test } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
 import { HostClock } from '../../src/host/clock.ts';
 import { lockDataDirectory } from '../../src/host/directory-lock.ts';
-import { CommitError, type Engine, HostStore, openStore } from '../../src/host/store.ts';
+import { CommitError, type Engine, provesDurable } from '../../src/host/lmdb-engine.ts';
+import { HostStore, openStore, type StoreOptions } from '../../src/host/store.ts';
+import type { Space } from '../../src/ports/room.ts';
 import type { AppendResult, Store } from '../../src/ports/store.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import { SimDisk } from '../../src/sim/disk.ts';
@@ -25,8 +28,10 @@ async function tempDirectory(): Promise<string> {
   return directory;
 }
 
-async function openHost(directory: string): Promise<Store> {
-  const opened = await openStore({ directory, clock: new HostClock() });
+type Wrap = NonNullable<StoreOptions['wrap']>;
+
+async function openHost(directory: string, wrap: Wrap = (engine) => engine): Promise<Store> {
+  const opened = await openStore({ directory, clock: new HostClock(), wrap });
   if (!opened.ok) throw new Error(opened.error.detail);
   return opened.value;
 }
@@ -35,7 +40,11 @@ const value = Uint8Array.of(1);
 
 describe('the real store', () => {
   const twinIn = async (directory: string): Promise<StoreTwin> => {
-    const store = await openHost(directory);
+    let space: Space | undefined;
+    const store = await openHost(directory, (engine) => {
+      const measured = engine.space.bind(engine);
+      return Object.assign(engine, { space: async () => space ?? measured() });
+    });
     let open = true;
     const close = async () => {
       if (open) await store.close();
@@ -44,6 +53,9 @@ describe('the real store', () => {
     return {
       store,
       settle: settleReal,
+      setSpace: (now) => {
+        space = now;
+      },
       close,
       reopen: async () => {
         await close();
@@ -132,6 +144,16 @@ function startWriter(directory: string, shell = '') {
   return writer;
 }
 
+describe('LMDB as lmdb-js sets it up by itself', () => {
+  test.each([true, false])('overlappingSync: %s is recognised', async (overlappingSync) => {
+    const path = join(await tempDirectory(), 'store');
+    const db = open<Uint8Array, string>({ path, overlappingSync, separateFlushed: true });
+    cleanups.push(() => db.close());
+    if (overlappingSync) expect(() => provesDurable(db)).toThrow('before it is durable');
+    else await provesDurable(db);
+  });
+});
+
 describe('the real store on a failing disk', () => {
   /** An engine that does what it is told. */
   class FakeEngine implements Engine {
@@ -148,6 +170,7 @@ describe('the real store on a failing disk', () => {
     get = () => undefined;
     range = () => [];
     usedBytes = () => 0;
+    space = () => Promise.resolve({ freeBytes: 1e12, totalBytes: 1e12, reusableBytes: 0 });
     hasRoom = () => Promise.resolve(this.room);
     close = () => Promise.resolve();
   }
@@ -205,6 +228,9 @@ describe('the simulated store', () => {
   };
   const twinOf = (clock: SimClock, disk: SimDisk): StoreTwin => ({
     store: disk.openStore(),
+    setSpace: (now) => {
+      disk.space = now;
+    },
     settle: async (condition) => {
       if (!(await clock.runUntil(condition, 10_000))) throw new Error('it did not come to hold');
     },

@@ -1,5 +1,7 @@
 /** What every Store must do. */
 import { expect, test } from 'vitest';
+import { MIB } from '../../src/base/units.ts';
+import { type Purpose, RESERVE_BYTES_MAX, type Space } from '../../src/ports/room.ts';
 import { type AppendResult, KEY_BYTES_MAX, prefixEnd, type Store } from '../../src/ports/store.ts';
 
 export interface StoreTwin {
@@ -8,6 +10,8 @@ export interface StoreTwin {
   /** The same disk after a stop of the process without goodbye: what was not synced may be gone. */
   reopen(): Promise<StoreTwin>;
   close(): Promise<void>;
+  /** From now on this much is free. */
+  setSpace(space: Space): void;
 }
 
 const bytes = (...values: number[]) => Uint8Array.from(values);
@@ -162,6 +166,60 @@ export function storeCompliance(make: () => Promise<StoreTwin>): void {
       } finally {
         await next.close();
       }
+    }),
+  );
+
+  test(
+    'while room is scarce the most dispensable is refused first, and reads go on',
+    using(async ({ store, setSpace }, done) => {
+      const purposes: Purpose[] = ['create', 'extend', 'settle'];
+      let round = 0;
+      /** Which of three that wait together are taken with so much free: they neither order nor drag one another. */
+      const takenAt = async (freeBytes: number, reusableBytes = 0): Promise<string> => {
+        round += 1;
+        setSpace({ freeBytes, totalBytes: 1e12, reusableBytes });
+        const results = await done(
+          purposes.map((purpose) =>
+            store.append([{ put: `${round}/${purpose}`, value: bytes(round) }], purpose),
+          ),
+        );
+        const taken = purposes.filter((_, i) => results[i]?.ok === true);
+        const there = purposes.filter((purpose) => store.get(`${round}/${purpose}`) !== undefined);
+        expect(there).toEqual(taken);
+        expect(results.filter((result) => !result.ok && result.code !== 'full')).toEqual([]);
+        expect(store.get('1/settle')).toEqual(bytes(1));
+        return `${store.room()}: ${taken.join(' ')}`;
+      };
+      const reserve = RESERVE_BYTES_MAX;
+      expect(await takenAt(reserve)).toBe('ample: create extend settle');
+      expect(await takenAt(reserve - 1)).toBe('low: extend settle');
+      expect(await takenAt(reserve / 2 - 1)).toBe('scarce: settle');
+      expect(await takenAt(0)).toBe('full: ');
+      expect(await takenAt(reserve / 4)).toBe('scarce: settle');
+      // More must come back than had to go, so that it does not change with every commit.
+      expect(await takenAt(reserve / 2)).toBe('scarce: settle');
+      expect(await takenAt(reserve)).toBe('low: extend settle');
+      expect(await takenAt(reserve * 1.25)).toBe('ample: create extend settle');
+      // What was deleted is written over; but a large value may not fit into the gaps.
+      expect(await takenAt(reserve / 4, reserve)).toBe('ample: create extend settle');
+      expect(await takenAt(reserve / 4 - 1, 1e12)).toBe('low: extend settle');
+      expect(await takenAt(0, 1e12)).toBe('full: ');
+    }),
+  );
+
+  test(
+    'a small disk keeps a small reserve',
+    using(async ({ store, setSpace }, done) => {
+      const small = { totalBytes: 48 * MIB, reusableBytes: 0 };
+      const create = () => done(store.append([{ put: 'k', value: bytes(1) }], 'create'));
+      setSpace({ ...small, freeBytes: 16 * MIB });
+      expect(await create()).toEqual([{ ok: true }]);
+      setSpace({ ...small, freeBytes: 16 * MIB - 1 });
+      expect(await create()).toMatchObject([{ code: 'full' }]);
+      setSpace({ ...small, totalBytes: 512 * MIB, freeBytes: 40 * MIB });
+      expect(await create()).toEqual([{ ok: true }]);
+      setSpace({ ...small, totalBytes: 512 * MIB, freeBytes: 31 * MIB });
+      expect(await create()).toMatchObject([{ code: 'full' }]);
     }),
   );
 

@@ -176,12 +176,16 @@ test(
 
 /** `covey get --json` shows the late answer beside the accepted one. */
 async function expectOrphan(via: number, id: string): Promise<void> {
-  const shown = await mesh.network.waitFor('the late answer has come', async () => {
-    const get = program(COVEY, ['get', '--socket', mesh.network.socket(via), '--json', id]);
-    expect((await get.exited)[0]).toBe(0);
-    const task = JSON.parse(get.said.text) as { orphans: readonly unknown[] };
-    return task.orphans.length > 0 && task;
-  });
+  const shown = await mesh.network.waitFor(
+    'the late answer has come',
+    async () => {
+      const get = program(COVEY, ['get', '--socket', mesh.network.socket(via), '--json', id]);
+      expect((await get.exited)[0]).toBe(0);
+      const task = JSON.parse(get.said.text) as { orphans: readonly unknown[] };
+      return task.orphans.length > 0 && task;
+    },
+    SETTLE_MS,
+  );
   expect(shown).toMatchObject({
     state: 'completed',
     result: 'inherited',

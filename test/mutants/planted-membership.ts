@@ -9,8 +9,8 @@ export const MEMBERSHIP_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'membership/member.ts',
-        find: 'if (verdict && compareTurns(record.statement, verdict.statement) <= 0) {',
-        replace: 'if (verdict && record.statement.epoch <= verdict.statement.epoch) {',
+        find: 'verdict && compareTurns(record.statement, verdict.statement) <= 0;',
+        replace: 'verdict && record.statement.epoch <= verdict.statement.epoch;',
       },
     ],
   },

@@ -41,7 +41,7 @@ export const RECORD_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'records/handoff.ts',
-        find: '    if (!inHome && confirmed < Math.max(1, Math.min(required, others.length))) return false;\n',
+        find: '    if (!inHome && confirmed < needed(others, required)) return false;\n',
         replace: '    if (!inHome && confirmed > required) return false;\n',
       },
     ],

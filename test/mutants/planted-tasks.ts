@@ -124,9 +124,9 @@ export const TASK_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'tasks/attempts.ts',
-        find: '    const shared = written.ok && (await this.#isShared(id));\n    if (shared) visibility.reveal(id);\n    else void this.#confirm(id);',
+        find: '    const shared = written.ok && (await this.#isShared(id));\n    if (shared) visibility.reveal(id);\n    else void this.confirm(id);',
         replace:
-          '    visibility.reveal(id);\n    const shared = written.ok && (await this.#isShared(id));\n    if (!shared) void this.#confirm(id);',
+          '    visibility.reveal(id);\n    const shared = written.ok && (await this.#isShared(id));\n    if (!shared) void this.confirm(id);',
       },
     ],
   },
@@ -310,6 +310,19 @@ export const TASK_MUTANTS: readonly Mutant[] = [
         find: '      if (this.#stopped) return;\n      await sleep(this.#deps.clock, retryMs);',
         replace:
           '      if (this.#stopped) return;\n      if (retryMs > 0) break;\n      await sleep(this.#deps.clock, retryMs);',
+      },
+    ],
+  },
+  {
+    name: 'end_without_reserve',
+    breaks: 'the end of an attempt is refused like a new task when a disk has little room',
+    modes: ['storm'],
+    edits: [
+      {
+        file: 'tasks/attempts.ts',
+        find: "return this.#decide(true, current, this.#finishIfDue(ended, fact, end.out === 'completed'));",
+        replace:
+          "return { ...this.#decide(true, current, this.#finishIfDue(ended, fact, end.out === 'completed')), purpose: 'create' };",
       },
     ],
   },

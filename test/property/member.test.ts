@@ -1,7 +1,13 @@
 /** The member rule: news of one member in any order leads to one state. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Fact, type SelfRecord, signFact, type Verdict } from '../../src/membership/fact.ts';
+import {
+  type Fact,
+  type Removal,
+  type SelfRecord,
+  signFact,
+  type Verdict,
+} from '../../src/membership/fact.ts';
 import { joinMember, type MemberFacts, statusOf, supersedes } from '../../src/membership/member.ts';
 import { View } from '../../src/membership/view.ts';
 import { createSimIdentity } from '../../src/sim/identity.ts';
@@ -45,6 +51,16 @@ const verdictArb: fc.Arbitrary<Fact<Verdict>> = fc
       peerId: (peers[about] ?? root).peerId,
       ...turn,
       evidence,
+    }),
+  );
+const removalArb: fc.Arbitrary<Fact<Removal>> = fc
+  .tuple(subjectArb, subjectArb, fc.nat(2))
+  .map(([by, about, removedAtMs]) =>
+    signFact(peers[by] ?? root, MESH, {
+      kind: 'removal',
+      peerId: (peers[about] ?? root).peerId,
+      storeId: `store${about}`,
+      removedAtMs,
     }),
   );
 const stateArb: fc.Arbitrary<MemberFacts> = fc.record({
@@ -92,7 +108,7 @@ describe('the member rule', () => {
   });
 
   it('gives one view for one set of facts, in any order and any batches', () => {
-    const facts = fc.array(fc.oneof(recordArb, verdictArb), { maxLength: 30 });
+    const facts = fc.array(fc.oneof(recordArb, verdictArb, removalArb), { maxLength: 30 });
     const shuffled = facts.chain((list) =>
       fc.tuple(
         fc.constant(list),
@@ -121,4 +137,29 @@ describe('the member rule', () => {
       }),
     );
   });
+
+  it('what was removed stays removed, whatever is said of it; another store of the same host does not', () => {
+    fc.assert(
+      fc.property(removalArb, fc.array(fc.oneof(recordArb, verdictArb)), (removal, facts) => {
+        const { peerId, storeId } = removal.statement;
+        const view = new View(MESH, root.peerId);
+        view.apply([...entries, removal, ...facts]);
+        const known = view.get(peerId);
+        if (known !== undefined) expect(statusOf(known).status).toBe('removed');
+        const identity = peers.find((peer) => peer.peerId === peerId) ?? root;
+        const anew = facts
+          .filter((fact): fact is Fact<SelfRecord> => fact.statement.kind === 'record')
+          .find((fact) => fact.statement.peerId === peerId)?.statement;
+        if (anew === undefined) return;
+        const reminted = { ...anew, epoch: 9, storeId: `${storeId} anew`, left: false };
+        view.apply([signFact(identity, MESH, reminted)]);
+        expect(statusOf(view.get(peerId) ?? fail()).status).toBe('alive');
+        expect(view.removalOf(storeId)?.statement.storeId).toBe(storeId);
+      }),
+    );
+  });
 });
+
+const fail = (): never => {
+  throw new Error('the member is gone from the view');
+};

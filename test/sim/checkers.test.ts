@@ -114,15 +114,29 @@ describe('the checkers', () => {
     expect(rulesOf({ ...truth, runs: [run, late] })).toContain('started_after_final');
   });
 
-  it('excuse a task that is lost when as many copies were destroyed as its acknowledgement asked for, and no other', () => {
-    const lost = (stores: string[], of = id) => ({
+  it('excuse a task that is lost when it lay on the destroyed disk alone, and no other', () => {
+    const lost = (names: string[], of = id) => ({
       ...truth,
       replicas: new Map(),
-      destroyed: new Map([[of, new Set(stores)]]),
+      lost: new Map([[of, new Set(names)]]),
     });
-    expect(rulesOf(lost(['a']))).toContain('lost');
-    expect(rulesOf(lost(['a', 'b'], 'another'))).toContain('lost');
-    expect(rulesOf(lost(['a', 'b']))).toEqual([]);
+    const all = ['creation', `start ${run.runId}`];
+    expect(rulesOf(lost([]))).toEqual(['lost', 'orphan_run']);
+    expect(rulesOf(lost([`start ${run.runId}`]))).toEqual(['lost']);
+    expect(rulesOf(lost(all, 'another'))).toContain('lost');
+    expect(rulesOf(lost(all))).toEqual([]);
+  });
+
+  it('excuse a final that changes when it lay on the destroyed disk alone', () => {
+    const [told] = truth.told.filter(({ final }) => final !== undefined);
+    if (told?.final === undefined) throw new Error('nothing was told');
+    const before = { ...told, final: { ...told.final, state: 'failed' } };
+    const { state, runId, digest } = before.final;
+    const finals = truth.told.filter(({ final }) => final !== undefined);
+    const changed = { ...truth, told: [before, ...finals] };
+    const lost = new Map([[id, new Set([`final ${state} ${runId} ${digest}`])]]);
+    expect(rulesOf(changed, WILD)).toEqual(['final_changed']);
+    expect(rulesOf({ ...changed, lost }, WILD)).toEqual([]);
   });
 
   it('see that a task has fewer copies than the mesh could have', () => {

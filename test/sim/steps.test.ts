@@ -53,7 +53,6 @@ function watch(durable: RecordState | undefined, disks = 3, ground: Partial<Grou
     host: 'h1',
     storeId,
     shown: new Map(),
-    finished: new Set(),
     minoritySinceMs: undefined,
   };
   return { steps, actor, rules: () => [...new Set(steps.violations.map(({ rule }) => rule))] };
@@ -79,6 +78,18 @@ describe('the rules of steps', () => {
     };
     expect(start(1)).toEqual([]);
     expect(start(2)).toEqual(['wrong_boot']);
+  });
+
+  it('object to a start long after the attempt was given up', () => {
+    let nowMs = 100_000;
+    const { steps, actor, rules } = watch(record, 3, { nowMs: () => nowMs });
+    steps.visible(actor, record, only('start'));
+    nowMs += 5_000;
+    steps.started('h1', record.id, String(bodyOf('start').run_id));
+    expect(rules()).toEqual([]);
+    nowMs += 5_000;
+    steps.started('h1', record.id, String(bodyOf('start').run_id));
+    expect(rules()).toEqual(['started_too_late']);
   });
 
   it('object to a verdict about a member that a third one hears', () => {

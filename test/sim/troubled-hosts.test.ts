@@ -4,7 +4,9 @@
  */
 import { describe, expect, it } from 'vitest';
 import type { SubmitInput } from '../../src/api/task.ts';
+import { RESERVE_BYTES_MAX } from '../../src/ports/room.ts';
 import { argvOf } from '../../src/sim/commands.ts';
+import { AMPLE } from '../../src/sim/disk.ts';
 import type { Submitted } from '../../src/sim/evidence.ts';
 import { World, type WorldOptions } from '../../src/sim/world.ts';
 import { ownerOrder } from '../../src/tasks/ownership.ts';
@@ -70,6 +72,60 @@ describe('wrong clocks', () => {
   });
 });
 
+/** Room for all but creations, and for what settles alone. */
+const LOW = { ...AMPLE, freeBytes: (RESERVE_BYTES_MAX * 3) / 4 };
+const SCARCE = { ...AMPLE, freeBytes: RESERVE_BYTES_MAX / 4 };
+
+describe('disks with little room', () => {
+  it('refuse new tasks and keep ends, cancels and reads; what waits starts when there is room', async () => {
+    await inWorld({ seed: 'reserve', peers: 1, slots: 1 }, async (world) => {
+      const { disk } = world.host(0);
+      const stateOf = (item: Submitted) => taskAt(world, 0, item).final?.state;
+      const submit = async (): Promise<Submitted> => {
+        const item = world.submit(0, command(2_000), ABOUT);
+        await world.runFor(100);
+        return item;
+      };
+      const running = await submit();
+      const next = await submit();
+      const waiting = await submit();
+      const unwanted = await submit();
+      disk.space = LOW;
+      const refused = world.submit(0, command(100), ABOUT);
+      world.cancel(0, unwanted);
+      await world.runFor(2_000);
+      expect(refused.detail).toContain('The disk of this peer is full, or nearly so');
+      expect([stateOf(running), stateOf(unwanted)]).toEqual(['completed', 'canceled']);
+      // A start still finds room, and one end more.
+      expect(runsOf(world, next)).toHaveLength(1);
+      disk.space = SCARCE;
+      await world.runFor(5_000);
+      expect([stateOf(next), stateOf(waiting)]).toEqual(['completed', undefined]);
+      expect(runsOf(world, waiting)).toHaveLength(0);
+      expect(world.peer(0).tasks.owner.waitingReason(taskAt(world, 0, waiting))).toBe('over_limit');
+      disk.space = AMPLE;
+      const taken = world.submit(0, command(100), ABOUT);
+      await world.runFor(6_000);
+      expect([stateOf(waiting), stateOf(taken)]).toEqual(['completed', 'completed']);
+    });
+  });
+
+  it('let others stand in for them: the mesh goes on taking tasks', async () => {
+    await inWorld({ seed: 'reserve of one', peers: 4, slots: 2 }, async (world) => {
+      world.host(0).disk.space = LOW;
+      const submits = Array.from({ length: 20 }, () => world.submit(0, command(100), ABOUT));
+      await world.runFor(20_000);
+      const { storeId } = world.peer(0).identity;
+      for (const { outcome, detail } of submits) {
+        expect(outcome).toBe('acknowledged');
+        expect(JSON.parse(detail).stored_on).not.toContain(storeId);
+      }
+      // Copies of what was taken elsewhere find room here: this peer may own them, and then runs them.
+      expect(world.pending()).toEqual([]);
+    });
+  });
+});
+
 describe('full disks', () => {
   it('a final that met a full disk is written when there is room', async () => {
     const state = await inWorld({ seed: 'final', peers: 1, slots: 1 }, async (world) => {
@@ -112,16 +168,22 @@ describe('full disks', () => {
     expect(appends).toBeLessThan(200);
   });
 
-  it.each(['1', '4', '5'])(
+  it.each(Array.from({ length: 10 }, (_, i) => `${i + 1}`))(
     'seed %s: a takeover waits for what it could not store',
     async (seed) => {
       await inWorld({ seed: `o${seed}`, peers: 3, slots: 2 }, async (world) => {
-        const fill = Array.from({ length: 6 }, () => world.submit(1, command(200_000), ABOUT));
-        await world.runUntil(() => world.runs.length === 6, 5_000);
         const [h1, h2, h3] = world.hosts.map((_, i) => world.peer(i).replica.storeId);
-        const order = [h2, h1, h3].join();
         const ids = world.peer(2).tasks.submitter.reserve(200).ids;
-        const id = ids.find((item) => ownerOrder(item, [h1, h2, h3].map(String)).join() === order);
+        const orderOf = (item: string) => ownerOrder(item, [h1, h2, h3].map(String)).join();
+        // A cancel is obeyed by the owner: one whose disk is full cannot even note it, and no slot gets free.
+        const fill = ids
+          .filter((item) => !orderOf(item).startsWith(String(h1)))
+          .slice(0, 6)
+          .map((item) => world.submit(1, { ...command(200_000), id: item }, ABOUT));
+        await world.runUntil(() => world.runs.length === 6, 5_000);
+        const order = [h2, h1, h3].join();
+        const isFill = (item: string) => fill.some((submitted) => submitted.id === item);
+        const id = ids.find((item) => orderOf(item) === order && !isFill(item));
         if (id === undefined) throw new Error('no id has this order of owners');
         const submitted = world.submit(2, { ...command(40_000), id }, ABOUT);
         await world.runUntil(() => submitted.outcome === 'acknowledged', 5_000);

@@ -14,33 +14,42 @@ export interface TaskHost extends StoreHost {
   readonly visibility: Visibility;
 }
 
+function taskHostOf(stores: StoreWorld, host: StoreHost): TaskHost {
+  const visibility = new Visibility({ ...host, clock: stores.clock });
+  const attempts = new Attempts({
+    taskClock: new TaskClock(stores.clock),
+    clock: stores.clock,
+    random: new SeededRandom(`attempts ${host.name}`),
+    replica: host.replica,
+    sharing: host.sharing,
+    view: host.view,
+    visibility,
+    copiesRequired: 2,
+    retentionAgeMs: 60_000,
+  });
+  return { ...host, attempts, visibility };
+}
+
 export class AttemptsWorld {
   readonly stores: StoreWorld;
-  readonly hosts: readonly TaskHost[];
+  readonly hosts: TaskHost[];
 
-  private constructor(stores: StoreWorld, hosts: readonly TaskHost[]) {
+  private constructor(stores: StoreWorld, hosts: TaskHost[]) {
     this.stores = stores;
     this.hosts = hosts;
   }
 
   static async of(...names: string[]): Promise<AttemptsWorld> {
     const stores = await StoreWorld.of(...names);
-    const hosts = stores.hosts.map((host): TaskHost => {
-      const visibility = new Visibility(host.replica);
-      const attempts = new Attempts({
-        taskClock: new TaskClock(stores.clock),
-        clock: stores.clock,
-        random: new SeededRandom(`attempts ${host.name}`),
-        replica: host.replica,
-        sharing: host.sharing,
-        view: host.view,
-        visibility,
-        copiesRequired: 2,
-        retentionAgeMs: 60_000,
-      });
-      return { ...host, attempts, visibility };
-    });
+    const hosts = stores.hosts.map((host) => taskHostOf(stores, host));
     return new AttemptsWorld(stores, hosts);
+  }
+
+  /** The same disk under a new incarnation, after a crash; answers the ids whose final it hides. */
+  async restart(name: string): Promise<string[]> {
+    const host = taskHostOf(this.stores, await this.stores.restart(name));
+    this.hosts.splice(this.hosts.indexOf(this.host(name)), 1, host);
+    return host.visibility.load();
   }
 
   host(name: string): TaskHost {

@@ -3,6 +3,7 @@
  * as scripted, and hands typed tasks to workers. It forgets nothing when its server is replaced: a restarted daemon.
  */
 
+import type { MemberView } from '../../src/api/methods.ts';
 import { type Receipt, type SubmitParams, submitSchema } from '../../src/api/task.ts';
 import { type CoveyError, coveyError } from '../../src/base/errors.ts';
 import { toHex } from '../../src/base/hash.ts';
@@ -45,8 +46,12 @@ export class FakeBackend {
   readonly methods: ControlBackend;
   /** Answers of the next calls of task.submit, before the fake itself decides: for tests of retries. */
   readonly submitFailures: CoveyError[] = [];
+  /** What task.get was asked to read from. */
+  readonly reads: (number | 'quorum' | undefined)[] = [];
   /** Ids as task.submit received them, repeated calls too. */
   readonly submitted: string[] = [];
+  /** Members beside the fake one itself; dead unless they say otherwise. */
+  others: Partial<MemberView>[] = [];
   readonly #random = new SeededRandom(`fake ${Math.random()}`);
   readonly #script: NonNullable<Options['script']>;
   /** task.wait calls seen. */
@@ -191,7 +196,8 @@ export class FakeBackend {
   #readMethods() {
     const at = () => new Date().toISOString();
     return {
-      'task.get': async ({ id }) => {
+      'task.get': async ({ id, read }) => {
+        this.reads.push(read);
         const task = this.#find(id);
         return task.ok ? ok(task.value.view()) : task;
       },
@@ -252,6 +258,10 @@ export class FakeBackend {
     return subscription;
   }
 
+  #otherMembers(like: MemberView): MemberView[] {
+    return this.others.map((other) => ({ ...like, self: false, status: 'dead', ...other }));
+  }
+
   #meshMethods() {
     const load = { slots: 4, slots_free: 4, active: 0, waiting: 0, workers: {} };
     const member = {
@@ -267,7 +277,8 @@ export class FakeBackend {
           ...{ stopping: false, uptime_ms: 1, conflicts: 0, slots: 4 },
           tasks: { held: this.tasks.size, unfinished: 0, owned: 0, active: 0 },
         }),
-      'members.list': async () => ok({ members: [member], view_hash: 'fake' }),
+      'members.list': async () =>
+        ok({ members: [member, ...this.#otherMembers(member)], view_hash: 'fake' }),
       'ring.owner': async () =>
         ok({ preference: [{ peer_id: FAKE_PEER, store_id: FAKE_STORE, name: 'fake' }] }),
       'events.subscribe': async (params, session) => this.events.subscribe(session, params),
@@ -285,6 +296,10 @@ export class FakeBackend {
         token === 'covey1-fake-token'
           ? ok({ mesh_id: 'fake-mesh', members: 2 })
           : err(coveyError('TOKEN_INVALID', { why: 'it is not the fake one' })),
+      'members.forget': async ({ peer }) =>
+        peer === 'fake-dead'
+          ? ok({ peer_id: peer, name: 'gone', store_id: 'fake-store' })
+          : err(coveyError('NOT_REMOVABLE', { name: peer, why: 'it is alive' })),
       'mesh.leave': async () => ok({ left: true, only_here: [] }),
     } satisfies Partial<ControlBackend>;
   }

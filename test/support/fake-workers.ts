@@ -79,8 +79,12 @@ export class FakeWorkers {
         return ok({ worker_id: id, lease_ms: FAKE_LEASE_MS });
       },
       'worker.resume': async ({ worker_id, running, types }, session) => {
-        const known = this.#workers.get(worker_id);
-        if (known === undefined) return err(coveyError('UNKNOWN_WORKER', { worker_id }));
+        const known = this.#workers.get(worker_id) ?? {
+          id: worker_id,
+          session: undefined,
+          capacity: new Map<string, number>(),
+          running: new Set<FakeTask>(),
+        };
         const verdicts = running.map(({ id, attempt }) => {
           const task = this.#backend.tasks.get(id);
           const current = task?.state === 'active' && task.attempt === attempt;

@@ -129,6 +129,7 @@ export class StoreWorld {
       identity: identity.value,
       rules: { task: taskRules, key: keyRules },
       onFailed: (detail) => failures.push(detail),
+      runningMs: () => clock.nowMs(),
     });
     replica.load();
     const peerId = `peer-${name}`;

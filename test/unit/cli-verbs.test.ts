@@ -246,6 +246,10 @@ describe('verbs about tasks', () => {
     expect(whole.stdout).toContain("echo 'a b'");
     const suffix = await run(['get', '--json', id.slice(-6)]);
     expect(JSON.parse(suffix.stdout)).toMatchObject({ id, state: 'completed' });
+    expect(await run(['get', '--read', '2', id])).toMatchObject({ exit: 0 });
+    expect((await run(['get', '--read', 'quorum', id])).stdout).toContain('completed');
+    expect(await run(['get', '--read', 'most', id])).toMatchObject({ exit: 2 });
+    expect(host.backend.reads).toEqual([undefined, undefined, 2, 'quorum']);
     expect(await run(['get', 'ZZZZZZ'])).toMatchObject({ exit: 1 });
     expect(await run(['get', 'abc'])).toMatchObject({ exit: 2 });
   });
@@ -284,6 +288,29 @@ describe('verbs about the mesh', () => {
     expect((await run(['status'])).stdout).toContain('fake-mesh');
     expect((await run(['access', 'list'])).stdout).toContain('PEER ID');
     expect((await run(['access', 'revoke'])).exit).toBe(2);
+  });
+
+  it('removes a member by its name or the end of its PeerId, and says why not', async () => {
+    expect(await run(['forget', 'nobody'])).toMatchObject({
+      exit: 1,
+      stderr: "covey forget: There is no member 'nobody'.\n  'covey members' lists them.\n",
+    });
+    const refused = await run(['forget', 'fake']);
+    expect(refused.exit).toBe(1);
+    expect(refused.stderr).toContain('cannot be removed: it is alive');
+    const gone = { name: 'gone', peer_id: 'fake-dead', store_id: 'fake-store' };
+    host.backend.others = [gone];
+    for (const name of ['gone', 'ke-dead'])
+      expect(await run(['forget', name])).toMatchObject({
+        exit: 0,
+        stdout: 'gone was removed; its store fake-store has no part in any home any more\n',
+      });
+    expect(JSON.parse((await run(['forget', '--json', 'fake-dead'])).stdout)).toEqual(gone);
+    host.backend.others = [gone, { ...gone, peer_id: 'x-fake-dead' }];
+    expect((await run(['forget', 'gone'])).stderr).toContain("2 members are 'gone'");
+    host.backend.others = [{ ...gone, status: 'removed' }];
+    expect((await run(['members'])).stdout).not.toContain('gone');
+    expect((await run(['members', '--all'])).stdout).toMatch(/gone +removed/);
   });
 
   it('watches members until Ctrl-C', async () => {

@@ -9,6 +9,7 @@ import { Children } from '../../src/testnet/demo-children.ts';
 import { parseRecords, parseStarts } from '../../src/testnet/demo-verdict.ts';
 import { chooseVictim } from '../../src/testnet/demo-victim.ts';
 import { filesPerTaskOf, furnish, listFiles, workplaceIn } from '../../src/testnet/demo-work.ts';
+import { descendantsOf, waitUntilGone } from '../../src/testnet/processes.ts';
 
 const cleanups: (() => unknown)[] = [];
 
@@ -102,10 +103,15 @@ test('a start is free, unless any process of an earlier start still lives', asyn
   await writeFile(join(slow, 'gzip'), '#!/bin/sh\nexec sleep 60\n', { mode: 0o755 });
   const first = start(1, files, `${slow}:${process.env.PATH}`);
   while ((await startsOf()).length < 1) await new Promise(setImmediate);
+  const firstStarted = () => descendantsOf([first.pid ?? 0]);
+  while ((await firstStarted()).length === 0) await new Promise(setImmediate);
   const second = start(2, files);
   expect(await second.exit).toEqual([0, null]);
+  // The shell may be gone before the rest of its group, which holds the lock as well.
+  const started = await firstStarted();
   first.kill();
   await first.exit;
+  expect(await waitUntilGone(started, 20_000)).toEqual([]);
   const third = start(3, files);
   expect(await third.exit).toEqual([0, null]);
   const ageMs = uptime() * 1_000 - ((await startsOf())[0]?.atMs ?? 0);

@@ -70,6 +70,24 @@ describe('handoff', () => {
     expect(a.replica.isStandIn(record.id)).toBe(false);
   });
 
+  it('reads who came into the home where stores of it are gone for good', async () => {
+    const world = await StoreWorld.of('a', 'b', 'c');
+    const [a, b, c] = [world.host('a'), world.host('b'), world.host('c')];
+    const record = newRecord([b.storeId, storeOf('reminted')]);
+    await standIn(world, a, record);
+    const round = handoffOf(world, a);
+    expect(await round(2)).toBe(0);
+    // The home grows without a word to the stand-in, and what it offers is confirmed already.
+    const grown = withFacts(record, factOf(b.storeId, 1, { t: 'home', store: c.storeId, at: 1 }));
+    for (const host of [b, c])
+      await world.run(
+        host.sharing.accept({ record: grown, blob: undefined, fresh: false, standIn: false }),
+      );
+    expect(await round(2)).toBe(0);
+    expect(await round(2)).toBe(1);
+    expect(a.replica.get(record.id)).toBeUndefined();
+  });
+
   it('comes to every copy, though the first ones cannot be delivered', async () => {
     const world = await StoreWorld.of('a', 'b');
     const [a, b] = [world.host('a'), world.host('b')];

@@ -52,7 +52,10 @@ test('parameters are named, with their defaults and limits, required ones before
     schema: { type: 'integer', minimum: 1, maximum: 1_000, default: 100 },
   });
   const get = document.methods.find(({ name }) => name === 'task.get');
-  expect(get?.params).toMatchObject([{ name: 'id', required: true }]);
+  expect(get?.params).toMatchObject([
+    { name: 'id', required: true },
+    { name: 'read', required: false },
+  ]);
   const submit = document.methods.find(({ name }) => name === 'task.submit');
   expect(submit?.params.map(({ name }) => name)).toContain('exec');
 });

@@ -12,7 +12,7 @@ import { Tails } from '../../src/tasks/tails.ts';
 import { taskOf } from '../../src/tasks/task.ts';
 import { viewOf } from '../../src/tasks/view.ts';
 import { AttemptsWorld, type TaskHost } from '../support/attempts-world.ts';
-import { endOf, factOf, newRecord, withFacts } from '../support/task-records.ts';
+import { endOf, factOf, finalOf, newRecord, withFacts } from '../support/task-records.ts';
 
 /** Readers and listers at all hosts; `host(name)` gives those of one. */
 async function world(...names: string[]) {
@@ -90,6 +90,43 @@ describe('reading a task', () => {
       await clock.runFor(50);
       expect(stores.mesh.count('rec.put')).toBe(reading === 'c' ? 1 : 0);
     }
+  });
+
+  it('is joined from as many stores of its home as are asked for, or refused', async () => {
+    const { tasks, stores, at } = await world('a', 'b', 'c', 'd');
+    const [a, b, c] = [tasks.host('a'), tasks.host('b'), tasks.host('c')];
+    const record = newRecord([a.storeId, b.storeId, c.storeId]);
+    const final = withFacts(record, factOf(a.storeId, 1, finalOf()));
+    const newer = withFacts(
+      record,
+      factOf(b.storeId, 1, { t: 'cancel', reason: '', by: '', at: 1 }),
+    );
+    const copy = { blob: undefined, fresh: false, standIn: false };
+    await stores.run(a.sharing.accept({ ...copy, record: final }));
+    await stores.run(b.sharing.accept({ ...copy, record: newer }));
+    const facts = async (reading: string, count: number | 'quorum') => {
+      const read = await stores.run(at(reading).reader.findFrom(record.id, false, count));
+      return read.ok ? read.value?.record.facts.length : read.error.message;
+    };
+    // It is over, as `a` has it: the usual read looks no further.
+    expect((await stores.run(at('a').reader.find(record.id, false)))?.record).toEqual(final);
+    for (const reading of ['a', 'b', 'd'])
+      for (const count of [1, 2, 3, 'quorum'] as const) expect(await facts(reading, count)).toBe(2);
+    const refused = (answered: number, required: number): string =>
+      `Task ${record.id} was read from ${answered} of its 3 home stores; ${required} are asked for.`;
+    expect(await facts('d', 4)).toBe(refused(3, 4));
+    stores.kill('b');
+    expect(await facts('a', 'quorum')).toBeGreaterThan(0);
+    expect(await facts('a', 3)).toBe(refused(2, 3));
+    stores.kill('c');
+    expect(await facts('d', 'quorum')).toBe(refused(1, 2));
+    expect(await facts('d', 1)).toBeGreaterThan(0);
+    stores.status.set(b.peerId, 'removed');
+    stores.status.set(c.peerId, 'removed');
+    expect(await facts('d', 'quorum')).toBeGreaterThan(0);
+    const unknown = newRecord([a.storeId]).id;
+    const read = await stores.run(at('d').reader.findFrom(unknown, false, 1));
+    expect(read).toMatchObject({ ok: true, value: undefined });
   });
 
   it('finds a stand-in copy when the home is out of reach', async () => {

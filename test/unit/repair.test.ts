@@ -3,18 +3,25 @@ import { expect, test } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
 import { CheckedStore } from '../../src/records/checked-store.ts';
 import type { RecordState } from '../../src/records/record.ts';
-import { Repair } from '../../src/records/repair.ts';
+import { ANSWERS_WITHIN_MS, Repair } from '../../src/records/repair.ts';
 import { type StoreHost, StoreWorld } from '../support/store-world.ts';
 import { factOf, finalOf, newRecord, withFacts } from '../support/task-records.ts';
 
 const lines: string[] = [];
 
-function repairOf({ store, replica, sharing, view }: StoreHost) {
+function repairOf({ clock }: StoreWorld, { store, replica, sharing, sync, view }: StoreHost) {
   if (!(store instanceof CheckedStore)) throw new Error('the store has no checksums');
   const log = { log: (_: string, message: string) => lines.push(message) };
   const { directory } = view;
-  const recount = () => replica.recount();
-  return { store, repair: new Repair({ store, replica, sharing, directory, log, recount }) };
+  const shown: string[] = [];
+  const visibility = () => ({
+    hide: (id: string) => void shown.push(`hide ${id}`),
+    reveal: (id: string) => void shown.push(`show ${replica.get(id)?.facts.length}`),
+  });
+  const about = { store, replica, sharing, directory, log, clock, sync, visibility };
+  const repair = new Repair(about);
+  store.onDamaged = (key) => repair.found(key);
+  return { store, repair, shown };
 }
 
 const finalRecord = (...hosts: StoreHost[]): RecordState => {
@@ -36,7 +43,7 @@ function damage(host: StoreHost, key: string): void {
 test('it is fetched again from a partner, and is no copy before', async () => {
   const world = await StoreWorld.of('a', 'b');
   const [a, b] = [world.host('a'), world.host('b')];
-  const { store, repair } = repairOf(a);
+  const { store, repair } = repairOf(world, a);
   const record = finalRecord(a, b);
   const { id } = record;
   await take(world, a, record);
@@ -55,7 +62,7 @@ test('it is fetched again from a partner, and is no copy before', async () => {
 test('what nobody has stays damaged, and is not counted as held', async () => {
   const world = await StoreWorld.of('a', 'b');
   const a = world.host('a');
-  const { repair } = repairOf(a);
+  const { repair } = repairOf(world, a);
   const record = finalRecord(a);
   await take(world, a, record);
   damage(a, `r/${record.id}`);
@@ -67,11 +74,47 @@ test('what nobody has stays damaged, and is not counted as held', async () => {
 test('an unfinished record is written again from memory', async () => {
   const world = await StoreWorld.of('a');
   const a = world.host('a');
-  const { repair } = repairOf(a);
+  const { repair } = repairOf(world, a);
   const record = newRecord([a.storeId]);
   await take(world, a, record);
   damage(a, `r/${record.id}`);
   expect(await world.run(repair.round())).toBe(1);
   expect(a.store.get(`r/${record.id}`)).toBeDefined();
   expect(a.replica.get(record.id)).toEqual(record);
+});
+
+test('it is shown when all in sight have answered: one of them may have an older version', async () => {
+  const world = await StoreWorld.of('a', 'b', 'c');
+  const [a, b, c] = [world.host('a'), world.host('b'), world.host('c')];
+  const { repair, shown } = repairOf(world, a);
+  const record = finalRecord(a, b, c);
+  const { id } = record;
+  for (const host of [a, c]) await take(world, host, record);
+  await take(world, b, { ...record, facts: [] });
+  damage(a, `r/${id}`);
+  expect(a.replica.get(id)).toBeUndefined();
+
+  world.mesh.gone.add(c.peerId);
+  await world.run(repair.round());
+  expect(a.replica.get(id)?.facts).toEqual([]);
+  expect(shown).toEqual([`hide ${id}`]);
+  world.mesh.gone.clear();
+  await world.run(repair.round());
+  expect(a.replica.get(id)).toEqual(record);
+  expect(shown).toEqual([`hide ${id}`, 'show 1']);
+});
+
+test('a member in sight that does not answer is not waited for without end', async () => {
+  const world = await StoreWorld.of('a', 'b');
+  const a = world.host('a');
+  const { repair, shown } = repairOf(world, a);
+  const record = finalRecord(a, world.host('b'));
+  await take(world, a, record);
+  damage(a, `r/${record.id}`);
+  world.mesh.gone.add(world.host('b').peerId);
+  await world.run(repair.round());
+  expect(shown).toHaveLength(1);
+  await world.clock.runFor(ANSWERS_WITHIN_MS);
+  await world.run(repair.round());
+  expect(shown).toHaveLength(2);
 });

@@ -80,7 +80,7 @@ describe('the replica', () => {
 
     const record = newRecord([a.storeId]);
     expect(await put(world, a, record)).toMatchObject({ error: { code: 'STORE_FULL' } });
-    expect(a.replica.isFull).toBe(true);
+    expect(a.replica.room).toBe('full');
     expect(a.replica.get(record.id)).toBeUndefined();
     const stone = { final: 'completed', digest: 'd', droppedWallMs: 1 };
     expect(await world.run(a.replica.drop(final.id, stone))).toMatchObject({
@@ -95,7 +95,7 @@ describe('the replica', () => {
 
     a.disk.full = false;
     expect(await put(world, a, record)).toMatchObject({ ok: true });
-    expect(a.replica.isFull).toBe(false);
+    expect(a.replica.room).toBe('ample');
   });
 
   it('says once that the disk failed, and acknowledges nothing afterwards', async () => {
@@ -142,26 +142,29 @@ describe('the replica', () => {
     expect(a.replica.droppable(dropAt + 1, 10)).toEqual([]);
     expect(a.replica.heldCount).toBe(1);
 
-    expect(await world.run(a.replica.sweepTombstones(77, 10))).toBe(0);
-    expect(await world.run(a.replica.sweepTombstones(78, 10))).toBe(1);
+    // By the running time of the store, whatever wall clock the stone came from.
+    await world.clock.runFor(5_000);
+    expect(await world.run(a.replica.sweepTombstones(10_000, 10))).toBe(0);
+    expect(await world.run(a.replica.sweepTombstones(4_000, 10))).toBe(1);
     expect(a.replica.tombstone(final.id)).toBeUndefined();
   });
 
   it('comes to every tombstone, though the first ones are not old yet', async () => {
     const world = await StoreWorld.of('a');
     const a = world.host('a');
-    const [old, recent] = [5, 500];
-    const ids: string[] = [];
-    for (const droppedWallMs of [recent, recent, recent, old]) {
-      const final = finalRecord(a);
-      ids.push(final.id);
-      await put(world, a, final);
-      await world.run(a.replica.drop(final.id, { final: 'completed', digest: '', droppedWallMs }));
-    }
+    const stone = { final: 'completed', digest: '', droppedWallMs: 5 };
+    const finals = [1, 2, 3, 4].map(() => finalRecord(a));
+    const ids = finals.map(({ id }) => id).sort();
+    for (const final of finals) await put(world, a, final);
+    const drop = (id: string | undefined) => world.run(a.replica.drop(id ?? '', stone));
+    await drop(ids[3]);
+    await world.clock.runFor(5_000);
+    for (const id of ids.slice(0, 3)) await drop(id);
     // Two at a time: the fourth comes in the second sweep, the first ones again after the end.
-    const sweep = (beforeMs: number) => world.run(a.replica.sweepTombstones(beforeMs, 2));
-    expect([await sweep(100), await sweep(100)]).toEqual([0, 1]);
-    expect([await sweep(1_000), await sweep(1_000), await sweep(1_000)]).toEqual([0, 2, 1]);
+    const sweep = (ageMs: number) => world.run(a.replica.sweepTombstones(ageMs, 2));
+    expect([await sweep(4_000), await sweep(4_000)]).toEqual([0, 1]);
+    await world.clock.runFor(1_000);
+    expect([await sweep(900), await sweep(900), await sweep(900)]).toEqual([0, 2, 1]);
     expect(ids.filter((id) => a.replica.tombstone(id) !== undefined)).toEqual([]);
   });
 

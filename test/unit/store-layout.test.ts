@@ -177,6 +177,7 @@ function bound(store: Store): Store {
     get: (key) => store.get(key),
     range: (query) => store.range(query),
     append: (batch) => store.append(batch),
+    room: () => store.room(),
     usedBytes: () => store.usedBytes(),
     close: () => store.close(),
   };

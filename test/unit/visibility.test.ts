@@ -1,6 +1,7 @@
 /** A final is told when enough stores have it, and not before. */
 import { describe, expect, it } from 'vitest';
-import { taskOf } from '../../src/tasks/task.ts';
+import { showHidden } from '../../src/tasks/hidden-finals.ts';
+import { isOpen, taskOf } from '../../src/tasks/task.ts';
 import { AttemptsWorld } from '../support/attempts-world.ts';
 import { endOf } from '../support/task-records.ts';
 
@@ -84,9 +85,48 @@ describe('visibility', () => {
 
   it('tells nothing once it is closed, and keeps hidden what was', async () => {
     const { a, id, told } = await hidden();
-    a.visibility.close();
+    await a.visibility.close();
     a.visibility.reveal(id);
     const shown = a.visibility.get(id);
     expect([told, shown && taskOf(shown).final]).toEqual([[], undefined]);
+  });
+
+  it('hides over a restart what too few stores had, and tells it when they have it', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const { peerId } = world.host('b');
+    const { id } = await world.submit();
+    const start = await world.place(world.host('a'), id);
+    world.stores.mesh.gone.add(peerId);
+    const taken = world.host('a').attempts.take(id, endOf(start.run_id), undefined);
+    await world.stores.run(taken);
+
+    expect(await world.restart('a')).toEqual([id]);
+    const a = world.host('a');
+    const told: string[] = [];
+    a.visibility.onTold((item) => told.push(item));
+    const confirmed = showHidden({ ...a, clock: world.stores.clock }, [id]);
+    await world.stores.clock.runFor(5_000);
+    const shown = a.visibility.get(id);
+    expect(shown && taskOf(shown).attempts.map(isOpen)).toEqual([true]);
+    expect([shown && taskOf(shown).final, told]).toEqual([undefined, []]);
+
+    world.stores.mesh.gone.clear();
+    await world.stores.run(confirmed);
+    expect(told).toEqual([id]);
+    expect(a.visibility.get(id)).toEqual(a.replica.get(id));
+    await world.stores.clock.runFor(2_000);
+    expect(await world.restart('a')).toEqual([]);
+  });
+
+  it('hides nothing after a restart of what enough stores had, once it was closed', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const a = world.host('a');
+    const { id } = await world.submit();
+    const { run_id: runId } = await world.place(a, id);
+    await world.stores.run(a.attempts.take(id, endOf(runId), undefined));
+    expect(a.disk.read().get(`h/${id}`)).toBeDefined();
+    await world.stores.run(a.visibility.close());
+    expect(await world.restart('a')).toEqual([]);
+    expect(world.host('a').visibility.get(id)).toEqual(world.host('a').replica.get(id));
   });
 });

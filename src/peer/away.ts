@@ -1,0 +1,205 @@
+/**
+ * A return after a long absence. A member tells at its hello when it has run for longer than `tombstone_ttl` without
+ * this store: what this store holds unfinished may have ended there, and been dropped and forgotten, tombstones and
+ * all. Such a record is run by nobody here until that member was asked: what it knows is joined; what it does not know,
+ * though it should, is set aside. Until then the two exchange nothing else.
+ *
+ * Only who ran through the absence is believed: a store that slept alongside has the same old copies.
+ */
+import { type CoveyError, coveyError } from '../base/errors.ts';
+import { ok } from '../base/result.ts';
+import { parseTaskId } from '../base/task-id.ts';
+import type { Logger } from '../base/telemetry.ts';
+import type { Membership } from '../membership/membership.ts';
+import type { AwayNotice } from '../membership/types.ts';
+import { type Clock, sleep } from '../ports/clock.ts';
+import type { Absences } from '../records/absence.ts';
+import { homeOf, type RecordState, type StoreId } from '../records/record.ts';
+import type { Replica } from '../records/replica.ts';
+import type { Sharing } from '../records/sharing.ts';
+import type { Messaging } from '../wire/messaging.ts';
+
+/** Ids of one question. */
+const ASK_IDS = 64;
+const RETRY_MS = 1_000;
+/**
+ * Others that were away as well are told by the same members, as soon as their links stand; by then nobody offers
+ * copies that are as old as ours.
+ */
+export const ASIDE_HOLD_MS = 60_000;
+const IDS_LOGGED_MAX = 20;
+/** What is answered to a member that has told of a long absence, before it is settled. */
+const ANSWERED: ReadonlySet<string> = new Set(['away.done', 'rec.ask']);
+
+export interface AwayDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly replica: Replica;
+  readonly sharing: Sharing;
+  readonly messaging: Messaging;
+  readonly absences: Absences;
+  readonly membership: Pick<Membership, 'member' | 'members' | 'memberOfStore' | 'linked'>;
+  /** Tasks with an attempt that runs here now. */
+  readonly runsHere: () => ReadonlySet<string>;
+  /** A member may be worked with from now on, or records were set aside. */
+  readonly changed: () => void;
+}
+
+export class Away {
+  readonly #deps: AwayDeps;
+  /** By member: what it told, and is not settled. */
+  readonly #doubts = new Map<string, AwayNotice>();
+  readonly #settling = new Set<string>();
+  #heldUntilMs: number;
+  #closed = false;
+
+  constructor(deps: AwayDeps) {
+    this.#deps = deps;
+    const { clock, replica, messaging } = deps;
+    this.#heldUntilMs = clock.nowMs() + ASIDE_HOLD_MS;
+    replica.aside.isHeld = (id) => clock.nowMs() < this.#heldUntilMs && !this.#returned.has(id);
+    messaging.onRequest('away.done', (from) => {
+      const store = this.#storeOf(from);
+      if (store !== undefined) deps.absences.settled(store);
+      return ok({});
+    });
+  }
+
+  /** Of those set aside: vouched for by a member that ran through the absence. */
+  readonly #returned = new Set<string>();
+
+  start(): void {
+    const { absences, membership } = this.#deps;
+    absences.start(() =>
+      membership
+        .members()
+        .filter(({ peerId }) => membership.linked(peerId))
+        .map(({ storeId }) => storeId),
+    );
+  }
+
+  /** Before the store is closed. */
+  close(): Promise<void> {
+    this.#closed = true;
+    return this.#deps.absences.close();
+  }
+
+  #storeOf(peer: string): StoreId | undefined {
+    return this.#deps.membership.member(peer)?.storeId;
+  }
+
+  /** What this store tells another one at a hello; undefined in the usual course. */
+  noticeFor(storeId: StoreId): AwayNotice | undefined {
+    const { absences, clock } = this.#deps;
+    if (!absences.isLong(storeId)) return undefined;
+    return { storeId, ttlMs: absences.ttlMs, wallMs: Math.round(clock.wallMs()) };
+  }
+
+  /** What a member told at its hello. */
+  told(from: string, notice: AwayNotice | undefined): void {
+    if (notice !== undefined) this.#doubts.set(from, notice);
+    else if (!this.#settling.has(from)) this.#doubts.delete(from);
+  }
+
+  isSettled(peer: string): boolean {
+    return !this.#doubts.has(peer);
+  }
+
+  /** Why a request of this member is not served now. */
+  refusalOf(from: string, type: string): CoveyError | undefined {
+    if (this.isSettled(from) || ANSWERED.has(type)) return undefined;
+    const what = 'a return after a long absence is being settled';
+    return coveyError('BUSY', { what, retry_after_ms: RETRY_MS });
+  }
+
+  linked(peer: string): void {
+    const store = this.#storeOf(peer);
+    if (store !== undefined) this.#deps.absences.touch(store);
+    if (this.#doubts.has(peer)) void this.#settle(peer);
+  }
+
+  async #settle(peer: string): Promise<void> {
+    if (this.#settling.has(peer)) return;
+    this.#settling.add(peer);
+    const { clock, messaging, changed } = this.#deps;
+    for (;;) {
+      const notice = this.#doubts.get(peer);
+      if (this.#closed || notice === undefined || !this.#deps.membership.linked(peer)) break;
+      // Settled there too, or it would tell the same at the next hello.
+      if (await this.#examine(peer, notice)) {
+        const done = await messaging.call(peer, 'away.done', {});
+        if (done.ok) this.#doubts.delete(peer);
+        changed();
+      } else await sleep(clock, RETRY_MS);
+    }
+    this.#settling.delete(peer);
+  }
+
+  #isLinkedStore(store: StoreId): boolean {
+    const { membership } = this.#deps;
+    const member = membership.memberOfStore(store);
+    return member !== undefined && membership.linked(member.peerId);
+  }
+
+  /** Asks the member for everything that is in doubt. False: to be tried again. */
+  async #examine(peer: string, notice: AwayNotice): Promise<boolean> {
+    const { replica, clock, log } = this.#deps;
+    // By the later clock: one that was set back must not make old tasks look young.
+    const beforeMs = Math.max(clock.wallMs(), notice.wallMs) - notice.ttlMs;
+    const store = this.#storeOf(peer) ?? '';
+    const running = this.#deps.runsHere();
+    const doubted: string[] = [];
+    for (const record of replica.unfinished())
+      if (isOld(record, beforeMs) && !running.has(record.id) && this.#isDoubted(record, store))
+        doubted.push(record.id);
+    // Those that others did not vouch for when this one was out of reach.
+    if (!(await this.#ask(peer, replica.aside.ids(), true))) return false;
+    const aside: string[] = [];
+    for (let i = 0; i < doubted.length; i += ASK_IDS) {
+      const ids = doubted.slice(i, i + ASK_IDS);
+      const known = await this.#ask(peer, ids, false);
+      if (known === undefined) return false;
+      for (const id of ids) {
+        if (known.has(id)) continue;
+        const done = await replica.setAside(id);
+        if (!done.ok) return false;
+        if (done.value) aside.push(id);
+      }
+    }
+    if (aside.length === 0) return true;
+    this.#heldUntilMs = clock.nowMs() + ASIDE_HOLD_MS;
+    const ids = aside.slice(0, IDS_LOGGED_MAX);
+    const fields = { records: aside.length, told_by: store, ids };
+    log.log('warn', 'away for longer than tombstone_ttl: unfinished tasks were set aside', fields);
+    return true;
+  }
+
+  /** Whether this member, or nobody who can be asked, would know of the task if it had not ended. */
+  #isDoubted(record: RecordState, store: StoreId): boolean {
+    const { storeId } = this.#deps.replica;
+    const others = homeOf(record).filter((other) => other !== storeId);
+    if (others.length === 0) return false;
+    return others.includes(store) || !others.some((other) => this.#isLinkedStore(other));
+  }
+
+  /** What the member has of these is joined, and what it has buried is buried; answers the ids it has. */
+  async #ask(
+    peer: string,
+    ids: readonly string[],
+    returns: boolean,
+  ): Promise<Set<string> | undefined> {
+    const { sharing } = this.#deps;
+    const copies = await sharing.ask(peer, ids, returns);
+    if (!copies.ok) return undefined;
+    for (const copy of copies.value) {
+      if (returns) this.#returned.add(copy.record.id);
+      const joined = await sharing.accept({ ...copy, fresh: false, standIn: false });
+      this.#returned.delete(copy.record.id);
+      if (!joined.ok) return undefined;
+    }
+    return new Set(copies.value.map(({ record }) => record.id));
+  }
+}
+
+const isOld = (record: RecordState, beforeMs: number): boolean =>
+  record.kind === 'task' && (parseTaskId(record.id)?.createdMs ?? 0) < beforeMs;

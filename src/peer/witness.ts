@@ -1,0 +1,32 @@
+/** What this peer notes of every change of a record: finals that met concurrent ones, and how far others have counted. */
+import type { Logger } from '../base/telemetry.ts';
+import type { Membership } from '../membership/membership.ts';
+import { clockOf, factsBeyond, type RecordState } from '../records/record.ts';
+import type { Replica } from '../records/replica.ts';
+import { taskOf } from '../tasks/task.ts';
+
+export class Witness {
+  /** Finals that met a concurrent final here, since the start. */
+  conflicts = 0;
+  readonly #log: Logger;
+
+  constructor(replica: Replica, membership: Membership, log: Logger) {
+    this.#log = log;
+    replica.onVisible((after, before) => {
+      this.#countConflicts(after, before);
+      // What others must not see a later boot of these stores forget.
+      const known = before === undefined ? {} : clockOf(before);
+      for (const { store, seq } of factsBeyond(after, known))
+        if (store !== replica.storeId) membership.sawSeq(store, seq);
+    });
+  }
+
+  #countConflicts(after: RecordState, before: RecordState | undefined): void {
+    if (after.kind !== 'task') return;
+    const known = before === undefined ? 0 : taskOf(before).conflicts;
+    const now = taskOf(after).conflicts;
+    if (now <= known) return;
+    this.conflicts += now - known;
+    this.#log.log('warn', 'concurrent finals of one task were joined', { id: after.id });
+  }
+}

@@ -1,0 +1,51 @@
+/** How a record goes from a store: dropped after its end, buried by what another store knows, or set aside. Pure. */
+import type { StoreOp } from '../ports/store.ts';
+import type { AsideRecords } from './aside.ts';
+import type { Change, Decision, KindRules } from './change.ts';
+import { type RecordKind, withFact } from './record.ts';
+
+type Rules = Readonly<Record<RecordKind, KindRules>>;
+
+/** Only what is final; a task leaves its stone. */
+export function dropped({ current }: Change, rules: Rules, stone: StoreOp): Decision<boolean> {
+  if (current === undefined || !rules[current.kind].isFinal(current)) return { value: false };
+  // A key may be used again; a task id never is.
+  return { value: true, forget: true, extra: current.kind === 'task' ? [stone] : [] };
+}
+
+/**
+ * Another store dropped the record after its final: a tombstone beats any copy that is not final, which would
+ * run again. Of a final copy it says that its drop time had come by then, should this store not know: drop times
+ * join by minimum. (The stone of a fast clock says a later one than the record has, and changes nothing.)
+ */
+export function buried(
+  { current, fact }: Change,
+  rules: Rules,
+  about: {
+    readonly id: string;
+    readonly droppedWallMs: number;
+    readonly stone: StoreOp;
+    readonly aside: AsideRecords;
+  },
+): Decision<boolean> {
+  const { id, droppedWallMs: atMs, stone, aside } = about;
+  // What was set aside had ended, as was feared.
+  if (current === undefined && aside.has(id))
+    return { value: true, extra: [...aside.removalOps(id), { del: `b/${id}` }, stone] };
+  if (current?.kind !== 'task') return { value: false };
+  const { isFinal, dropAtMs, earlierDrop } = rules.task;
+  if (!isFinal(current)) return { value: true, forget: true, extra: [stone] };
+  const value = atMs < (dropAtMs(current) ?? atMs) && earlierDrop(atMs);
+  return value ? { value: false, next: withFact(current, fact(value)) } : { value: false };
+}
+
+/** Only what is not final. */
+export function putAside(
+  { current }: Change,
+  rules: Rules,
+  aside: AsideRecords,
+  blob: Uint8Array | undefined,
+): Decision<boolean> {
+  if (current === undefined || rules[current.kind].isFinal(current)) return { value: false };
+  return { value: true, forget: true, extra: aside.putOps(current, blob) };
+}

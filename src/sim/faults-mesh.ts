@@ -1,0 +1,78 @@
+/** Faults of the mesh: who belongs to it, whose store is whose, who speaks which version. */
+import { randomBelow } from '../base/random.ts';
+import { Newcomer } from './newcomer.ts';
+import { between, pick } from './options.ts';
+import { drawSpeech } from './speech.ts';
+import { type Fault, pairOf, pauseMs, restart, someOf, type Trouble, withOne } from './trouble.ts';
+
+/** More hosts than these are simulated nowhere. */
+const HOSTS_MAX = 12;
+const NEWCOMERS_MAX = 3;
+const STORM_MS_MAX = 2_000;
+/** Between an upgrade and the next step, in either direction. */
+const VERSION_MS_MAX = 15_000;
+
+/** As a package manager does: stops the daemon, or kills it, and starts the other version. */
+function changeVersion(trouble: Trouble, i: number): void {
+  const { world, random } = trouble;
+  const host = world.host(i);
+  host.speech = drawSpeech(random);
+  if (host.state === 'up' && randomBelow(random, 2) === 0) void world.stop(i);
+  else if (host.state !== 'down') world.crash(i);
+  trouble.later(between(random, 50, 3_000), () => restart(trouble, i));
+}
+
+export const MESH_FAULTS = {
+  join_storm: {
+    what: 'up to three new hosts join at once, some with a wrong address or token first',
+    strike: (trouble) => {
+      const { world, random } = trouble;
+      const room = HOSTS_MAX - world.hosts.length;
+      const count = Math.min(room, between(random, 1, NEWCOMERS_MAX));
+      for (let n = 0; n < count; n++) {
+        const newcomer = new Newcomer(world, random);
+        world.clock.after(randomBelow(random, STORM_MS_MAX), () => void newcomer.run());
+      }
+      return count > 0;
+    },
+  },
+  leave_storm: {
+    what: 'up to half of the peers leave the mesh at about the same time, and come back later',
+    strike: (trouble) => {
+      const { world, random, later } = trouble;
+      const leaving = someOf(trouble, Math.floor(world.hosts.length / 2));
+      for (const i of leaving) {
+        later(randomBelow(random, STORM_MS_MAX), () => void world.host(i).leave());
+        later(STORM_MS_MAX + 500 + pauseMs(trouble), () => restart(trouble, i));
+      }
+      return leaving.length > 0;
+    },
+  },
+  cloned_store: {
+    what: 'kill -9, and a start with a copy of the store/ of another host that goes on with its own',
+    strike: (trouble) => {
+      const { world, later } = trouble;
+      const pair = pairOf(trouble);
+      if (pair === undefined) return false;
+      const [i, from] = pair;
+      if (world.host(i).state !== 'up' || world.host(from).state !== 'up') return false;
+      world.crash(i);
+      world.host(i).putBack(world.host(from).disk.snapshot());
+      later(pauseMs(trouble), () => restart(trouble, i));
+      return true;
+    },
+  },
+  other_version: {
+    what: 'a daemon is upgraded to a later version, and another time perhaps rolled back',
+    strike: withOne((trouble, i) => {
+      const { random, later } = trouble;
+      changeVersion(trouble, i);
+      const times = pick(random, [0, 1, 1, 2]) ?? 1;
+      for (let n = 1; n <= times; n++)
+        later(n * (4_000 + randomBelow(random, VERSION_MS_MAX)), () => {
+          if (!trouble.world.isOver) changeVersion(trouble, i);
+        });
+      return true;
+    }),
+  },
+} as const satisfies Readonly<Record<string, Fault>>;

@@ -1,0 +1,163 @@
+/**
+ * What a world was seen to reach: error codes that were answered, on the control socket and between peers, states in
+ * which tasks were shown, with their reasons, and the edges between them. Coverage is counted by it.
+ */
+import { DELAYED_REASONS, FAILED_REASONS, TASK_STATES, WAITING_REASONS } from '../api/task.ts';
+import { ERROR_CODES, type ErrorCode, isErrorCode } from '../base/errors.ts';
+import { decodeAdmit } from '../membership/hello.ts';
+import type { Peer } from '../peer/peer.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Network } from '../ports/network.ts';
+import { clockOf, factsBeyond, type RecordState } from '../records/record.ts';
+import { edgeName, isStateEdge, STATE_EDGES, type TaskEdge } from '../tasks/states.ts';
+import { type Task, taskOf } from '../tasks/task.ts';
+import { standingOf } from '../tasks/view.ts';
+import { decodeEnvelope } from '../wire/envelope.ts';
+
+/** The first bytes of a refusal: a CBOR array of four, and its kind. */
+const REFUSAL = [0x84, 0x03] as const;
+
+const REASONS = {
+  delayed: DELAYED_REASONS,
+  waiting: WAITING_REASONS,
+  failed: FAILED_REASONS,
+} as const;
+
+/** Everything that there is to reach, from the tables of the product. */
+export const REACHABLE = {
+  codes: Object.keys(ERROR_CODES) as ErrorCode[],
+  states: TASK_STATES.flatMap((state): string[] =>
+    state === 'delayed' || state === 'waiting' || state === 'failed'
+      ? REASONS[state].map((reason) => `${state}(${reason})`)
+      : [state],
+  ),
+  edges: Object.entries(STATE_EDGES).flatMap(([from, ways]) =>
+    ways.map((to) => edgeName(from as TaskEdge[0], to)),
+  ),
+} as const;
+
+export type Reached = Readonly<Record<keyof typeof REACHABLE, Readonly<Record<string, number>>>>;
+
+export class Sightings {
+  readonly #counts = {
+    codes: new Map<string, number>(),
+    states: new Map<string, number>(),
+    edges: new Map<string, number>(),
+  };
+  readonly #clock: Clock;
+  /** A task went where no edge leads. */
+  readonly #onWrongEdge: (detail: string) => void;
+
+  constructor(clock: Clock, onWrongEdge: (detail: string) => void) {
+    this.#clock = clock;
+    this.#onWrongEdge = onWrongEdge;
+  }
+
+  #count(what: keyof typeof REACHABLE, name: string): void {
+    const counts = this.#counts[what];
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+
+  /** Somebody was answered with this error. */
+  code(code: string): void {
+    if (isErrorCode(code)) this.#count('codes', code);
+  }
+
+  /** A client was shown a task so. */
+  state(state: string, reason: string | undefined): void {
+    const full = `${state}(${reason})`;
+    this.#count('states', REACHABLE.states.includes(full) ? full : state);
+  }
+
+  reached(): Reached {
+    const { codes, states, edges } = this.#counts;
+    const sorted = (counts: Map<string, number>) => Object.fromEntries([...counts].sort());
+    return { codes: sorted(codes), states: sorted(states), edges: sorted(edges) };
+  }
+
+  /** The edges that tasks take by what this peer writes: what it merely hears of may be several at once. */
+  listenTo(peer: Peer): void {
+    const { storeId } = peer.identity;
+    const last = new Map<string, string>();
+    peer.replica.onGone(({ id }) => last.delete(id));
+    peer.replica.onVisible((after, before) => {
+      if (after.kind === 'task') this.#look(storeId, last, after, before);
+    });
+  }
+
+  #look(
+    storeId: string,
+    last: Map<string, string>,
+    after: RecordState,
+    before: RecordState | undefined,
+  ): void {
+    const stateOf = (task: Task) => standingOf(task, this.#clock.wallMs()).state;
+    const fresh = factsBeyond(after, before === undefined ? {} : clockOf(before));
+    const isOwn = fresh.every(({ store }) => store === storeId);
+    const from = before === undefined ? 'new' : stateOf(taskOf(before));
+    const to = stateOf(taskOf(after));
+    // What comes back to a store that lost it is no creation.
+    const isBack = before === undefined && fresh.some(({ value }) => value.t !== 'start');
+    // Time alone has made it due since this peer last looked.
+    if (last.get(after.id) === 'delayed' && from === 'waiting')
+      this.#edge('delayed', 'waiting', '');
+    last.set(after.id, to);
+    if (isOwn && !isBack && from !== to) this.#edge(from, to, after.id);
+  }
+
+  #edge(from: TaskEdge[0], to: TaskEdge[1], id: string): void {
+    this.#count('edges', edgeName(from, to));
+    if (!isStateEdge(from, to)) this.#onWrongEdge(`task ${id} went from ${from} to ${to}`);
+  }
+
+  /** The same network; refusals that go out through it are noted. */
+  heed(network: Network): Network {
+    return {
+      start: (handlers, listen) =>
+        network.start(
+          {
+            opened: (link) => handlers.opened(link),
+            closed: (peerId, error) => handlers.closed(peerId, error),
+            frame: (from, frameClass, bytes) => handlers.frame(from, frameClass, bytes),
+            news: (bytes) => handlers.news(bytes),
+            admitRequest: (from, bytes) => {
+              const answer = handlers.admitRequest(from, bytes);
+              answer.then(
+                (frame) => this.#admit(frame),
+                () => undefined,
+              );
+              return answer;
+            },
+          },
+          listen,
+        ),
+      dial: (...args) => network.dial(...args),
+      probe: (...args) => network.probe(...args),
+      admitCall: (peerId, bytes, timeoutMs) => {
+        this.#admit(bytes);
+        return network.admitCall(peerId, bytes, timeoutMs);
+      },
+      admit: (peerId) => network.admit(peerId),
+      send: (to, frameClass, bytes) => {
+        if (bytes[0] === REFUSAL[0] && bytes[1] === REFUSAL[1]) this.#refusal(bytes);
+        return network.send(to, frameClass, bytes);
+      },
+      disconnect: (peerId) => network.disconnect(peerId),
+      publish: (bytes) => network.publish(bytes),
+      links: () => network.links(),
+      stop: () => network.stop(),
+    };
+  }
+
+  #refusal(bytes: Uint8Array): void {
+    const envelope = decodeEnvelope(bytes);
+    if (envelope.ok && envelope.value.kind === 'refusal') this.code(envelope.value.code);
+  }
+
+  #admit(bytes: Uint8Array | undefined): void {
+    const frame = bytes === undefined ? undefined : decodeAdmit(bytes);
+    if (frame?.ok !== true) return;
+    const { value } = frame;
+    if (value.type === 'refuse' || value.type === 'refused') this.code(value.error.code);
+  }
+}

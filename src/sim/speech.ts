@@ -1,0 +1,89 @@
+/**
+ * The daemon of a later version, as its neighbours see it: its hellos offer other versions and features, and what it
+ * says has members that this version does not know. The peer behind it is the one that ships.
+ */
+import { type Random, randomBelow } from '../base/random.ts';
+import type { Network } from '../ports/network.ts';
+import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
+import { isWireMap } from '../wire/envelope.ts';
+import { type VersionRange, WIRE_VERSION_MAX, WIRE_VERSION_MIN } from '../wire/versions.ts';
+
+export interface Speech {
+  readonly versions: VersionRange;
+  readonly features: readonly string[];
+}
+
+const LATER = WIRE_VERSION_MAX + 1;
+/** A larger frame is left as it is: it must not grow beyond what a frame may be. */
+const BYTES_MAX = 64 * 1_024;
+const UNKNOWN = { x_later: 'of a later version' };
+
+/** The version of now, mostly a later one that still speaks it, or one that does not any more. */
+export function drawSpeech(random: Random): Speech | undefined {
+  const roll = randomBelow(random, 10);
+  if (roll < 3) return undefined;
+  const features = randomBelow(random, 2) === 0 ? ['later'] : ['later', 'x'.repeat(40)];
+  if (roll < 9) return { versions: { min: WIRE_VERSION_MIN, max: LATER }, features };
+  return { versions: { min: LATER, max: LATER }, features };
+}
+
+/** Whether the others, of the version of now, can talk to it. */
+export const isUnderstood = (speech: Speech | undefined): boolean =>
+  speech === undefined || speech.versions.min <= WIRE_VERSION_MAX;
+
+export function speaking(speech: Speech | undefined, network: Network): Network {
+  if (speech === undefined) return network;
+  const admit = (bytes: Uint8Array): Uint8Array => helloOf(speech, bytes);
+  return {
+    start: (handlers, listen) =>
+      network.start(
+        {
+          opened: (link) => handlers.opened(link),
+          closed: (peerId, error) => handlers.closed(peerId, error),
+          frame: (from, frameClass, bytes) => handlers.frame(from, frameClass, bytes),
+          news: (bytes) => handlers.news(bytes),
+          admitRequest: async (from, bytes) => {
+            const answer = await handlers.admitRequest(from, bytes);
+            return answer === undefined ? undefined : admit(answer);
+          },
+        },
+        listen,
+      ),
+    dial: (...args) => network.dial(...args),
+    probe: (...args) => network.probe(...args),
+    admitCall: (peerId, bytes, timeoutMs) => network.admitCall(peerId, admit(bytes), timeoutMs),
+    admit: (peerId) => network.admit(peerId),
+    send: (to, frameClass, bytes) => network.send(to, frameClass, envelopeOf(bytes)),
+    disconnect: (peerId) => network.disconnect(peerId),
+    publish: (bytes) => network.publish(bytes),
+    links: () => network.links(),
+    stop: () => network.stop(),
+  };
+}
+
+function decoded(bytes: Uint8Array): WireValue | undefined {
+  const value = bytes.length > BYTES_MAX ? undefined : decodeValue(bytes);
+  return value?.ok === true ? value.value : undefined;
+}
+
+function helloOf({ versions, features }: Speech, bytes: Uint8Array): Uint8Array {
+  const frame = decoded(bytes);
+  if (!isWireMap(frame)) return bytes;
+  if (frame.type !== 'hello') return encodeValue({ ...frame, ...UNKNOWN });
+  return encodeValue({
+    ...frame,
+    ...UNKNOWN,
+    versions: [versions.min, versions.max],
+    features,
+  });
+}
+
+/** One more member in the body, and one more element after it. */
+function envelopeOf(bytes: Uint8Array): Uint8Array {
+  const envelope = decoded(bytes);
+  if (!Array.isArray(envelope)) return bytes;
+  const [kind, id, type, body] = envelope as readonly WireValue[];
+  if (kind === undefined || id === undefined || type === undefined || !isWireMap(body))
+    return bytes;
+  return encodeValue([kind, id, type, { ...body, ...UNKNOWN }, UNKNOWN]);
+}
