@@ -2,6 +2,7 @@
  * CRC-32 (ISO-HDLC, that of zip and Ethernet): finds every flipped bit and every damaged run of up to 32 bits. It is
  * no digest: it guards bytes against disks, not against people.
  */
+import { utf8 } from './hash.ts';
 
 const TABLES = 8;
 const POLYNOMIAL = 0xedb8_8320;
@@ -58,5 +59,16 @@ export function crc32(bytes: Uint8Array, before = 0): number {
       at(t0, high >>> 24);
   }
   for (; i < bytes.length; i++) crc = (crc >>> 8) ^ at(t0, crc ^ (bytes[i] as number));
+  return ~crc >>> 0;
+}
+
+/** Of the text in UTF-8, which ASCII alone need not be made into first. */
+export function crc32OfText(text: string): number {
+  let crc = ~0;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit > 0x7f) return crc32(utf8(text));
+    crc = (crc >>> 8) ^ at(t0, crc ^ unit);
+  }
   return ~crc >>> 0;
 }

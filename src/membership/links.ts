@@ -53,6 +53,7 @@ export class Links {
   readonly #core: Core;
   readonly #hooks: LinkHooks;
   readonly #links = new Map<PeerId, Link>();
+  #last: { readonly message: ControlMessage; readonly bytes: Uint8Array } | undefined;
 
   constructor(core: Core, hooks: LinkHooks) {
     this.#core = core;
@@ -79,7 +80,9 @@ export class Links {
 
   send(peerId: PeerId, message: ControlMessage): SendResult {
     if (!this.isUp(peerId)) return 'gone';
-    return this.#core.deps.network.send(peerId, 'control', encodeMessage(message));
+    // A heartbeat goes to many, one after another, and is written once.
+    if (this.#last?.message !== message) this.#last = { message, bytes: encodeMessage(message) };
+    return this.#core.deps.network.send(peerId, 'control', this.#last.bytes);
   }
 
   opened(peerId: PeerId): void {

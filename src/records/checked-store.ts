@@ -6,8 +6,7 @@
  * checksum would hide an unfinished task. The identity of the store (IDENTITY_KEY) has its check inside: a daemon of
  * any version must be able to read its number first.
  */
-import { crc32 } from '../base/crc32.ts';
-import { utf8 } from '../base/hash.ts';
+import { crc32, crc32OfText } from '../base/crc32.ts';
 import type { Purpose, Room } from '../ports/room.ts';
 import {
   type AppendResult,
@@ -33,7 +32,7 @@ export function seal(key: string, value: Uint8Array): Uint8Array {
   if (isPlain(key, value)) return value;
   const sealed = new Uint8Array(value.length + CHECK_BYTES);
   sealed.set(value);
-  new DataView(sealed.buffer).setUint32(value.length, crc32(value, crc32(utf8(key))));
+  new DataView(sealed.buffer).setUint32(value.length, crc32(value, crc32OfText(key)));
   return sealed;
 }
 
@@ -44,7 +43,7 @@ export function unseal(key: string, sealed: Uint8Array): Uint8Array | undefined 
   if (length <= 0) return undefined;
   const value = sealed.subarray(0, length);
   const check = new DataView(sealed.buffer, sealed.byteOffset + length).getUint32(0);
-  return check === crc32(value, crc32(utf8(key))) ? value : undefined;
+  return check === crc32(value, crc32OfText(key)) ? value : undefined;
 }
 
 export const sealOp = (op: StoreOp): StoreOp =>

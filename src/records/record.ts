@@ -170,7 +170,7 @@ const hashes = new WeakMap<RecordState, string>();
 /** Facts are shared by the versions of a record: each is hashed once, however often its record changes. */
 const factHashes = new WeakMap<Fact, string>();
 
-function factHash(fact: Fact): string {
+export function factHash(fact: Fact): string {
   const known = factHashes.get(fact);
   if (known !== undefined) return known;
   const hash = digestOf(encodeValue(fact.value));

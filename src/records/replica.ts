@@ -15,17 +15,17 @@ import { type AppendResult, prefixEnd, type Store, type StoreOp } from '../ports
 import { AsideRecords } from './aside.ts';
 import type { Change, Decision, KindRules } from './change.ts';
 import { DropTimes } from './drop-times.ts';
-import { buried, dropped, putAside } from './endings.ts';
+import { buried, dropped } from './endings.ts';
 import { PartnerIndex } from './partner-index.ts';
 import {
   contentHash,
-  decodeRecordBytes,
   FACTS_MAX,
   joinRecords,
   KEY_PREFIX,
   type RecordKind,
   type RecordState,
 } from './record.ts';
+import { RecordCache } from './record-cache.ts';
 import { removalOps, writeOps } from './record-ops.ts';
 import type { StoreIdentity } from './store-identity.ts';
 import { stoneOp, type Tombstone, Tombstones } from './tombstone.ts';
@@ -53,6 +53,7 @@ export class Replica {
   readonly #onFailed: (detail: string) => void;
   readonly #runningMs: () => number;
   readonly #unfinished = new Map<string, RecordState>();
+  readonly #cache = new RecordCache();
   readonly #stones: Tombstones;
   readonly #dropTimes: DropTimes;
   readonly #queues = new Map<string, { tail: Promise<void>; length: number }>();
@@ -284,7 +285,11 @@ export class Replica {
     if (!written.ok) return err(this.#failureOf(written));
     this.#identity.synced(counter.seq);
     if (forgotten !== undefined) this.#hide(forgotten);
-    else if (next !== undefined && next !== current) this.#show(next, current);
+    else if (next !== undefined && next !== current) {
+      // A final one is not kept in memory, and looked at again soon.
+      if (this.#rules[next.kind].isFinal(next)) this.#cache.written(next, batch);
+      this.#show(next, current);
+    }
     if (next !== undefined) this.aside.written(id, false);
     return ok(decision.value);
   }
@@ -310,6 +315,7 @@ export class Replica {
   }
 
   #hide(record: RecordState): void {
+    this.#cache.delete(record.id);
     this.#count(record.id, -1);
     this.#unfinished.delete(record.id);
     for (const listener of this.#goneListeners) listener(record);
@@ -338,14 +344,6 @@ export class Replica {
 
   #stone(id: string, tombstone: Tombstone): StoreOp {
     return stoneOp(id, tombstone, this.#runningMs());
-  }
-
-  /** Keeps an unfinished task out of the way: it may have ended elsewhere, and been forgotten. */
-  async setAside(id: string): Promise<Result<boolean, CoveyError>> {
-    const decide = (change: Change) => putAside(change, this.#rules, this.aside, this.blob(id));
-    const done = await this.change(id, decide);
-    if (done.ok && done.value) this.aside.written(id, true);
-    return done;
   }
 
   /** Ids of stand-in copies held here, in order, from behind `after`. */
@@ -387,6 +385,6 @@ export class Replica {
 
   #read(id: string): RecordState | undefined {
     const bytes = this.#store.get(`r/${id}`);
-    return bytes === undefined ? undefined : decodeRecordBytes(bytes);
+    return bytes === undefined ? undefined : this.#cache.read(id, bytes);
   }
 }

@@ -161,16 +161,41 @@ function layOut(members: readonly RingMember[]) {
     owner.fill(index, at, at + tokens.high.length);
     at += tokens.high.length;
   });
-  const order = Uint32Array.from({ length: total }, (_, i) => i);
-  order.sort(
-    (a, b) =>
-      (high[a] ?? 0) - (high[b] ?? 0) ||
-      (low[a] ?? 0) - (low[b] ?? 0) ||
-      (owner[a] ?? 0) - (owner[b] ?? 0),
-  );
-  return {
-    high: order.map((i) => high[i] ?? 0),
-    low: order.map((i) => low[i] ?? 0),
-    owner: Uint16Array.from(order, (i) => owner[i] ?? 0),
+  const order = orderOf(high, (a, b) => (low[a] ?? 0) - (low[b] ?? 0) || a - b);
+  const points = {
+    high: new Uint32Array(total),
+    low: new Uint32Array(total),
+    owner: new Uint16Array(total),
   };
+  order.forEach((from, i) => {
+    points.high[i] = high[from] ?? 0;
+    points.low[i] = low[from] ?? 0;
+    points.owner[i] = owner[from] ?? 0;
+  });
+  return points;
+}
+
+/** Bits for the index of a point beside the 32 of its high half: together what a double holds exactly. */
+const INDEX_BITS = 21;
+
+/**
+ * Indices of the points by their high halves, and by `tie` where those are equal. Numbers are sorted natively: a
+ * comparison that is a function made the ring of 300 members a second of a standing daemon instead of half of one.
+ */
+function orderOf(high: Uint32Array, tie: (a: number, b: number) => number): Uint32Array {
+  const compare = (a: number, b: number): number => (high[a] ?? 0) - (high[b] ?? 0) || tie(a, b);
+  if (high.length > 2 ** INDEX_BITS) return Uint32Array.from(high, (_, i) => i).sort(compare);
+  // Loops: `from` and `map` with a function cost as much as the sort.
+  const keys = new Float64Array(high.length);
+  for (let i = 0; i < keys.length; i++) keys[i] = (high[i] ?? 0) * 2 ** INDEX_BITS + i;
+  keys.sort();
+  const order = new Uint32Array(keys.length);
+  for (let i = 0; i < keys.length; i++) order[i] = (keys[i] ?? 0) % 2 ** INDEX_BITS;
+  for (let from = 0; from < order.length; ) {
+    let to = from + 1;
+    while (to < order.length && high[order[to] ?? 0] === high[order[from] ?? 0]) to += 1;
+    if (to - from > 1) order.subarray(from, to).sort(tie);
+    from = to;
+  }
+  return order;
 }

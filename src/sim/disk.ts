@@ -12,6 +12,7 @@ import { type Purpose, type Room, roomAfter, type Space, takes } from '../ports/
 import type { StoreOp } from '../ports/store.ts';
 import { type AppendResult, checkBatch, type RangeQuery, type Store } from '../ports/store.ts';
 import type { Trace } from './clock.ts';
+import { copyOf } from './copy-of.ts';
 import { SortedMap } from './sorted-map.ts';
 
 /** As in the real store: a disk that takes longer has failed. */
@@ -197,7 +198,11 @@ class SimStore implements Store {
 
   get(key: string): Uint8Array | undefined {
     this.#options.trace?.('store.get', key);
-    return this.#isClosed ? undefined : this.#disk.read().get(key)?.slice();
+    return this.#isClosed ? undefined : this.#copy(this.#disk.read().get(key));
+  }
+
+  #copy(value: Uint8Array | undefined): Uint8Array | undefined {
+    return value === undefined ? undefined : copyOf(value);
   }
 
   range(query: RangeQuery): { key: string; value: Uint8Array }[] {
@@ -207,7 +212,7 @@ class SimStore implements Store {
     return this.#disk
       .read()
       .range(from, to, Math.max(0, limit), reverse ?? false)
-      .map(([key, value]) => ({ key, value: value.slice() }));
+      .map(([key, value]) => ({ key, value: copyOf(value) }));
   }
 
   usedBytes(): number {
@@ -232,7 +237,7 @@ class SimStore implements Store {
     if (this.#state === 'failed') {
       return Promise.resolve({ ok: false, code: 'failed', detail: 'the disk failed' });
     }
-    const ops = batch.map((op) => ('put' in op ? { put: op.put, value: op.value.slice() } : op));
+    const ops = batch.map((op) => ('put' in op ? { put: op.put, value: copyOf(op.value) } : op));
     return new Promise((resolve) => {
       this.#queue.push({ ops, purpose, resolve });
       this.#schedule();

@@ -11,6 +11,7 @@ import { AMPLE } from './disk.ts';
 import { HOST_FAULTS } from './faults-host.ts';
 import { MESH_FAULTS } from './faults-mesh.ts';
 import { between } from './options.ts';
+import { isUnderstood } from './speech.ts';
 import {
   bothWays,
   crash,
@@ -259,7 +260,12 @@ export const FAULTS = {
     what: 'a sync fails with EIO: the daemon exits, and is started again',
     strike: withOne((trouble, i) => {
       trouble.world.host(i).disk.failNextSync = true;
-      trouble.later(pauseMs(trouble) + 1_000, () => restart(trouble, i));
+      const lookAfter = (): void => {
+        // It may write nothing for a long time, and ends only then.
+        if (trouble.world.host(i).disk.failNextSync) trouble.later(1_000, lookAfter);
+        else trouble.later(1_000, () => restart(trouble, i));
+      };
+      trouble.later(pauseMs(trouble), lookAfter);
       return true;
     }),
   },
@@ -290,6 +296,11 @@ export function endFaults(world: World): void {
   world.heal();
   world.wires.mend();
   for (const host of world.hosts) {
+    if (!isUnderstood(host.speech)) {
+      // Rolled back: nothing else brings it in again.
+      host.speech = undefined;
+      if (host.state !== 'down') host.crash();
+    }
     host.thaw();
     host.resume();
     host.setClock({ wallOffsetMs: 0, rate: 1 });

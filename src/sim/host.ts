@@ -9,25 +9,25 @@ import { Peer } from '../peer/peer.ts';
 import { renewStore } from '../peer/renew-store.ts';
 import type { Ports } from '../ports/index.ts';
 import type { ByteStream, ByteStreamHandlers } from '../ports/listener.ts';
-import { prefixEnd } from '../ports/store.ts';
 import type { RecordState } from '../records/record.ts';
 import type { LoadError } from '../records/store-identity.ts';
 import type { OwnedClock, SimClock, Skew } from './clock.ts';
 import { commandOf, NOWHERE } from './commands.ts';
 import { SimControl } from './control.ts';
+import { damage, putBack, type Struck } from './damage.ts';
 import { type DiskImage, SimDisk } from './disk.ts';
 import type { OutsideRun, Told } from './evidence.ts';
 import { Freezer } from './freezer.ts';
 import { HostLog } from './host-log.ts';
 import { createSimIdentity } from './identity.ts';
-import { type Losses, noteDamage, replaceContents } from './losses.ts';
+import type { Losses } from './losses.ts';
 import type { SimNetworkHub } from './network-hub.ts';
-import { readRecord } from './on-disk.ts';
+import { readRecord, tasksOn } from './on-disk.ts';
 import { SimMachine } from './processes.ts';
 import { SimRandom } from './random.ts';
 import { wronglyRefused } from './refusals.ts';
 import type { Sightings } from './sightings.ts';
-import { SimWorker } from './sim-worker.ts';
+import { type SimWorker, workerBeside } from './sim-worker.ts';
 import { type Speech, speaking } from './speech.ts';
 import { SimSpool } from './spool.ts';
 import type { Steps } from './steps.ts';
@@ -89,6 +89,7 @@ export class SimHost {
   /** Of a later version, from the next start on. */
   speech: Speech | undefined;
   #frozenMs = 0;
+  #steadyMs = 0;
 
   constructor(index: number, deps: HostDeps) {
     const { clock, trace, seed } = deps;
@@ -129,11 +130,7 @@ export class SimHost {
 
   /** Task records as they lie on the disk; no call of the port, so it leaves no trace. */
   records(): RecordState[] {
-    return this.disk
-      .read()
-      .range('r/', prefixEnd('r/'), Number.MAX_SAFE_INTEGER, false)
-      .map(([key, value]) => readRecord(key, value))
-      .filter((record) => record?.kind === 'task') as RecordState[];
+    return tasksOn(this.disk);
   }
 
   /** One of them, as `records`. */
@@ -155,6 +152,16 @@ export class SimHost {
 
   get boot(): number {
     return this.#boot;
+  }
+
+  /** Its daemon runs since then; infinite while it does not. */
+  get runsSinceMs(): number {
+    return this.#state === 'up' && !this.isFrozen ? this.#steadyMs : Number.POSITIVE_INFINITY;
+  }
+
+  /** As the mesh counts them: a store made another one counts anew. */
+  get bootCount(): number | undefined {
+    return this.peer?.identity.bootCount;
   }
 
   /** The running peer; undefined while the daemon does not run. */
@@ -218,7 +225,8 @@ export class SimHost {
     await control?.open();
     this.#control = control;
     this.#state = 'up';
-    this.#startWorker(peer, freezer);
+    this.#steadyMs = this.#deps.clock.nowMs();
+    this.#worker = workerBeside(peer, this.name, freezer, this.#deps);
     return true;
   }
 
@@ -274,9 +282,13 @@ export class SimHost {
     });
   }
 
-  /** Other contents of its disk while it is down; what that destroys is noted. */
+  get #struck(): Struck {
+    return { host: this.name, disk: this.disk, losses: this.#deps.losses };
+  }
+
+  /** Other contents of its disk while it is down. */
   putBack(image: DiskImage): void {
-    replaceContents(this.name, this.disk, this.#deps.losses, image);
+    putBack(this.#struck, image);
   }
 
   /** One bit of what lies on its disk turns. */
@@ -289,23 +301,10 @@ export class SimHost {
     return this.#damage('tear', () => this.disk.tear(random));
   }
 
-  /** Notes what is destroyed. False: there was nothing to damage. */
-  #damage(how: string, damage: () => string | undefined): boolean {
-    const key = noteDamage(this.name, this.disk, this.#deps.losses, damage);
+  #damage(how: string, strike: () => string | undefined): boolean {
+    const key = damage(this.#struck, strike);
     this.#deps.trace.add(`${this.name} ${how}`, [key]);
     return key !== undefined;
-  }
-
-  #startWorker(peer: Peer, freezer: Freezer): void {
-    if (this.#deps.workers > 0) {
-      this.#worker = new SimWorker({
-        clock: this.#deps.clock,
-        host: this.name,
-        note: this.#deps.onRun,
-        pass: freezer.pass,
-      });
-      this.#worker.register(peer, this.#deps.workers);
-    }
   }
 
   /** kill -9. */
@@ -354,6 +353,7 @@ export class SimHost {
     if (!this.isFrozen) return;
     this.#deps.trace.add(`${this.name} thaw`, [this.#boot]);
     this.#freezer?.thaw();
+    this.#steadyMs = this.#deps.clock.nowMs();
     this.#deps.steps.thawed(this.name, this.#deps.clock.nowMs() - this.#frozenMs);
   }
 

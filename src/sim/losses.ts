@@ -3,11 +3,8 @@
  * gone for good and nobody promised them: an acknowledgement, a start or a final that is counted by W stores lies on
  * one that was not struck. All else must be there in the end, whatever was destroyed.
  */
-import { prefixEnd } from '../ports/store.ts';
 import type { RecordState, StoreId } from '../records/record.ts';
 import { fromWire, isTaskFact } from '../tasks/facts.ts';
-import type { DiskImage, SimDisk } from './disk.ts';
-import { lostBy, readRecord, storeOn } from './on-disk.ts';
 import type { Disk } from './steps.ts';
 
 /** Names of what may be lost of a task. */
@@ -41,12 +38,19 @@ export class Losses {
   readonly destroyed = new Map<string, Set<StoreId>>();
   /** Those among them whose disk got other contents: such a store does not know what it had shown. */
   readonly replaced = new Map<string, Set<StoreId>>();
+  /** Some disk got other contents, be it with the same records. */
+  anyReplaced = false;
   /** By record: what lay there alone. */
   readonly lost = new Map<string, Set<string>>();
   readonly #disks: () => readonly Disk[];
 
   constructor(disks: () => readonly Disk[]) {
     this.#disks = disks;
+  }
+
+  /** No disk was struck: no store can be refused with reason. */
+  get areNone(): boolean {
+    return this.destroyed.size === 0 && !this.anyReplaced;
   }
 
   /** A fault puts an older copy, or none, in the place of this host's. */
@@ -98,38 +102,4 @@ export class Losses {
     const lost = this.lost.get(id);
     return lost?.has(CREATION) === true || lost?.has(PAYLOAD) === true;
   }
-}
-
-/** Damages a value of this disk and notes what is gone; answers its key, if there was one to damage. */
-export function noteDamage(
-  host: string,
-  disk: SimDisk,
-  losses: Losses,
-  damage: () => string | undefined,
-): string | undefined {
-  const at = { host, store: storeOn(disk) };
-  const before = new Map(disk.read().range('r/', prefixEnd('r/'), Number.MAX_SAFE_INTEGER, false));
-  const key = damage();
-  const id = key?.slice(2) ?? '';
-  if (key?.startsWith('b/')) losses.payloadStruck(at, id);
-  else if (key?.startsWith('r/'))
-    losses.struck(at, id, { before: readRecord(key, before.get(key)), after: undefined });
-  return key;
-}
-
-/** Gives the disk other contents and notes what is gone. */
-export function replaceContents(
-  host: string,
-  disk: SimDisk,
-  losses: Losses,
-  image: DiskImage,
-): void {
-  const at = { host, store: storeOn(disk) };
-  const left = new Map(image);
-  for (const id of lostBy(disk, left)) {
-    const copies = [disk.read().get(`r/${id}`), left.get(`r/${id}`)] as const;
-    const [before, after] = copies.map((value) => readRecord(`r/${id}`, value));
-    losses.replacedBy(at, id, { before, after });
-  }
-  disk.restore(image);
 }

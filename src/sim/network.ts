@@ -18,6 +18,7 @@ import {
   type NetworkHandlers,
   type SendResult,
 } from '../ports/network.ts';
+import { copyOf } from './copy-of.ts';
 import type { ProbeResult, SimNetworkHub } from './network-hub.ts';
 import type { End } from './network-wire.ts';
 
@@ -188,7 +189,7 @@ export class SimNetwork implements Network {
     if (!end) return 'gone';
     if (!end.hasRoom(frameClass, bytes.length)) return 'full';
     // A copy: two peers of one process must not share memory, as two hosts do not.
-    const copy = this.#hub.maybeCorrupt(this.peerId, peerId, frameClass, new Uint8Array(bytes));
+    const copy = this.#hub.maybeCorrupt(this.peerId, peerId, frameClass, copyOf(bytes));
     end.post(frameClass, copy.length, () => end.other.node.onFrame(this.peerId, frameClass, copy));
     return 'sent';
   }
@@ -206,7 +207,7 @@ export class SimNetwork implements Network {
     for (const peerId of this.#links.keys()) {
       const end = this.#members.has(peerId) ? this.#openEnd(peerId) : undefined;
       if (!end) continue;
-      const copy = new Uint8Array(bytes);
+      const copy = copyOf(bytes);
       this.#hub.sendLossy(end, () => end.other.node.onNews(this.peerId, copy));
     }
   }
@@ -233,7 +234,7 @@ export class SimNetwork implements Network {
       const lost = () => finish(undefined);
       const timer = this.#clock.after(Math.min(timeoutMs, ADMIT_SERVE_MS_MAX), lost);
       end.onClose.add(lost);
-      const copy = new Uint8Array(bytes);
+      const copy = copyOf(bytes);
       end.post('admit', copy.length, () => end.other.node.onAdmitRequest(end.other, copy, finish));
     });
   }
@@ -247,7 +248,7 @@ export class SimNetwork implements Network {
     this.#call('network.admitRequest', [from, bytes], (to) => {
       const answer = (bytesOut: Uint8Array | undefined): void => {
         if (!end.open || this.#phase !== 'running') return;
-        const copy = bytesOut && new Uint8Array(bytesOut);
+        const copy = bytesOut && copyOf(bytesOut);
         end.post('admit', copy?.length ?? 0, () => reply(copy));
       };
       // A handler that fails resets the stream, as one that refuses does.

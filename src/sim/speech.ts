@@ -27,6 +27,10 @@ export function drawSpeech(random: Random): Speech | undefined {
   return { versions: { min: LATER, max: LATER }, features };
 }
 
+/** Whether the others, of the version of now, can talk to it. */
+export const isUnderstood = (speech: Speech | undefined): boolean =>
+  speech === undefined || speech.versions.min <= WIRE_VERSION_MAX;
+
 export function speaking(speech: Speech | undefined, network: Network): Network {
   if (speech === undefined) return network;
   const admit = (bytes: Uint8Array): Uint8Array => helloOf(speech, bytes);

@@ -14,6 +14,9 @@ const BUFFER_BYTES = 64 * 1_024;
 const PART_BYTES_MAX = 16;
 /** Of one unit of UTF-16. */
 const UTF8_BYTES_MAX = 3;
+/** Texts that come again and again (ids, keys, peers) are numbered like the names of events. */
+const KNOWN_TEXT_CHARS_MAX = 96;
+const KNOWN_TEXTS_MAX = 16_384;
 /** Nesting of arguments; ports take plain data, a few levels deep. */
 const DEPTH_MAX = 32;
 
@@ -30,6 +33,7 @@ const TAG = {
   event: 9,
   name: 10,
   whole: 11,
+  known: 12,
 } as const;
 
 const encoder = new TextEncoder();
@@ -40,6 +44,7 @@ export class TraceHash {
   readonly #view = new DataView(this.#buffer.buffer);
   /** Names of events by the order in which they first came: written once, then by number. */
   readonly #names = new Map<string, number>();
+  readonly #texts = new Map<string, number>();
   #at = 0;
   #count = 0;
   #digest: string | undefined;
@@ -56,7 +61,15 @@ export class TraceHash {
 
   /** The trace function of one part of the world, whose name comes before each of its events. */
   for(part: string): Trace {
-    return (event, ...args) => this.add(`${part} ${event}`, args);
+    const names = new Map<string, string>();
+    return (event, ...args) => {
+      let name = names.get(event);
+      if (name === undefined) {
+        name = `${part} ${event}`;
+        names.set(event, name);
+      }
+      this.add(name, args);
+    };
   }
 
   add(event: string, args: readonly unknown[]): void {
@@ -128,12 +141,26 @@ export class TraceHash {
     this.#at += written;
   }
 
+  #anyText(text: string): void {
+    if (text.length > KNOWN_TEXT_CHARS_MAX) {
+      this.#text(TAG.text, text);
+      return;
+    }
+    const known = this.#texts.get(text);
+    if (known !== undefined) {
+      this.#number(TAG.known, known);
+      return;
+    }
+    if (this.#texts.size < KNOWN_TEXTS_MAX) this.#texts.set(text, this.#texts.size);
+    this.#text(TAG.text, text);
+  }
+
   #value(value: unknown, depth: number): void {
     if (depth > DEPTH_MAX) throw new RangeError('a traced argument is nested too deep');
     if (value === undefined) this.#tag(TAG.undefined);
     else if (value === null) this.#tag(TAG.null);
     else if (typeof value === 'number') this.#number(TAG.number, value);
-    else if (typeof value === 'string') this.#text(TAG.text, value);
+    else if (typeof value === 'string') this.#anyText(value);
     else if (typeof value === 'boolean') this.#tag(value ? TAG.true : TAG.false);
     else if (typeof value === 'bigint') this.#text(TAG.whole, String(value));
     else if (typeof value === 'object') this.#object(value, depth);
@@ -154,7 +181,7 @@ export class TraceHash {
     const entries = Object.entries(value);
     this.#number(TAG.map, entries.length);
     for (const [key, item] of entries) {
-      this.#text(TAG.text, key);
+      this.#anyText(key);
       this.#value(item, depth + 1);
     }
   }

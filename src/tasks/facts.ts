@@ -182,7 +182,18 @@ const HEADER_MEMBERS = {
   digest: 'string',
 } as const;
 
+/** A header is never changed, and all versions of a record share it: it is read once. */
+const headers = new WeakMap<Uint8Array, TaskHeader>();
+
 export function decodeHeader(bytes: Uint8Array): TaskHeader | undefined {
+  const known = headers.get(bytes);
+  if (known !== undefined) return known;
+  const header = readHeader(bytes);
+  if (header !== undefined) headers.set(bytes, header);
+  return header;
+}
+
+function readHeader(bytes: Uint8Array): TaskHeader | undefined {
   const value = decodeValue(bytes);
   if (!value.ok || !isWireMap(value.value)) return undefined;
   return hasMembers(value.value, HEADER_MEMBERS)

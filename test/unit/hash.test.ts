@@ -1,5 +1,6 @@
 /** Hashes, by published vectors. */
 import { describe, expect, it } from 'vitest';
+import { crc32, crc32OfText } from '../../src/base/crc32.ts';
 import {
   bytesEqual,
   digestOf,
@@ -35,6 +36,12 @@ describe('hashes', () => {
     expect(toHex(bytes)).toBe('00010f10ff');
     expect(fromHex('00010f10ff')).toEqual(bytes);
     for (const text of ['0', '0g', 'FF', '0 ', '0x']) expect(fromHex(text)).toBeUndefined();
+  });
+
+  it('and the checksum of a text is that of its bytes', () => {
+    for (const text of ['', 'r/0123', 'für', '\u{1f600} at the end'])
+      expect(crc32OfText(text)).toBe(crc32(utf8(text)));
+    expect(crc32OfText('123456789')).toBe(0xcbf43926);
   });
 
   it('compare by content', () => {
