@@ -64,7 +64,7 @@ const SIGNAL_EXIT_CODE = 139;
 const START_MS_MIN = 1;
 const START_MS_MAX = 6;
 /**
- * A real guardian needs a few milliseconds; the promise is a second, and `guardian_grace` 250 ms.
+ * A real guardian needs a few milliseconds; the promise is a second, and so long waits a restart elsewhere.
  */
 const GUARDIAN_MS_MAX = 200;
 /** What a guardian that is late may take: the whole second of the promise. */

@@ -153,7 +153,7 @@ export const OPEN_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'tasks/attempts.ts',
-        find: 'export const GUARDIAN_GRACE_MS = 250;',
+        find: 'export const GUARDIAN_GRACE_MS = 1_000;',
         replace: 'export const GUARDIAN_GRACE_MS = 0;',
       },
     ],
