@@ -55,6 +55,9 @@ export function optionsOf(request: SimRequest, seed: string): ScenarioOptions {
     tasks: Math.round(between(random, TASKS_MIN, TASKS_MAX) * scale),
     faults: faults.length === 0 ? 0 : Math.round(between(random, 3, 14) * scale),
     chosen: drawFaults(random, faults),
+    endless: randomBelow(random, 4),
+    hasty: randomBelow(random, 3) * 10,
+    repeats: randomBelow(random, 3) * 50,
     requests: Math.round(between(random, REQUESTS_MIN, REQUESTS_MAX) * scale),
   };
   const long = isLong ? { peers: between(random, 1, 2), storyMs: LONG_MS } : {};

@@ -195,10 +195,24 @@ export class Scenario {
     }
     const i = randomBelow(this.#random, world.hosts.length);
     if (this.options.mode === 'cuts') this.#cut(i);
+    else if (this.options.chosen.includes('crash_in_write')) this.#crashInWrite(i);
     else if (this.options.mode === 'calm' || randomBelow(this.#random, 3) === 0)
       this.#stop(i, 500 + this.#pauseMs());
     else if (randomBelow(this.#random, 2) === 0) this.#ambush();
     else this.#crash(i, this.#pauseMs());
+  }
+
+  /** Kills it while its next write is on its way to its disk, or from there to the others. */
+  #crashInWrite(i: number): void {
+    const { world, options } = this;
+    const { disk } = world.host(i);
+    disk.onSync = () => {
+      disk.onSync = undefined;
+      const waitMs = randomFloat(this.#random) * (options.diskMsMax + options.delayMsMax);
+      world.clock.after(waitMs, () => {
+        if (world.isWhole() && !world.isOver) this.#crash(i, this.#pauseMs());
+      });
+    };
   }
 
   #cut(i: number): void {
