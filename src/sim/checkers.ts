@@ -302,7 +302,10 @@ function judgeResult(
   if (final?.state === 'canceled' && !submitted.canceled && !isDuplicate)
     violations.push({ rule: 'false_cancel', detail: `${what}, and nobody canceled it` });
   // What failed by itself in the moment between its daemon's death and the guardian's kill is a loss.
-  const failures = task.attempts.filter(({ ends }) => ends[0]?.out === 'failed').length;
+  // So is one whose end only the daemon had that died with it: it may come back beside that of the next attempt.
+  const isFailure = ({ ends }: Attempt): boolean =>
+    ends[0]?.out === 'failed' && ends.every(({ out }) => out !== 'lost');
+  const failures = task.attempts.filter(isFailure).length;
   if (strict && failures > submitted.attempts)
     violations.push({ rule: 'too_many_attempts', detail: `${what} after ${failures} failures` });
   return violations;

@@ -5,9 +5,9 @@ import { type Random, randomBelow, SeededRandom } from '../base/random.ts';
 import { encodeTaskId } from '../base/task-id.ts';
 import { argvOf } from './commands.ts';
 import type { Submitted } from './evidence.ts';
-import { ODD_TASKS, ODDITIES, type Oddity, type OddTask } from './odd-tasks.ts';
+import { ODD_TASKS, ODDITIES, type Oddity, type OddTask, rejectedTask } from './odd-tasks.ts';
 import { between, pick, type ScenarioOptions } from './options.ts';
-import { drawRequest, REQUESTS } from './programs.ts';
+import { drawRequest, REQUESTS, type RequestName } from './programs.ts';
 import { Reads } from './reads.ts';
 import { WORKER_TYPE } from './sim-worker.ts';
 import { SocketClient } from './socket-client.ts';
@@ -20,6 +20,15 @@ const ODD_ONE_IN = 6;
 const DEDUPE_KEYS = 3;
 /** A silent peer is convicted after 7 s, or 14. */
 const LONG_MS = 15_000;
+/** A command that nobody sees the end of. */
+const ENDLESS_MS = 3_600_000;
+const CANCEL_AGAIN_MS = 3_000;
+const ENDLESS_MS_MAX = 12_000;
+/** Within so long after its receipt a hasty client changes its mind: while the first attempt is being placed. */
+const HASTE_MS_MAX = 400;
+const LOOK_MS = 20;
+/** The latest are the ones that are not over yet. */
+const REPEATED_MAX = 4;
 /** A client reads a task, or lists all, within so long after a submit. */
 const READ_AFTER_MS_MAX = 10_000;
 
@@ -37,16 +46,25 @@ export class Clients {
   readonly reads: Reads;
   /** Of keys and reads: without them a story would be the same. */
   readonly #extra: Random;
+  /** Of what only some worlds have, so that all others stay as they were. */
+  readonly #rare: Random;
+  #endless = 0;
+  /** What may be asked once more, by its own id. */
+  readonly #reserved: { readonly request: SubmitInput; readonly submitted: Submitted }[] = [];
   readonly #programs: Random;
 
   constructor(deps: ClientDeps) {
     this.#deps = deps;
     this.reads = new Reads(deps.world);
     this.#extra = new SeededRandom(`reads ${deps.options.seed}`);
+    this.#rare = new SeededRandom(`rare ${deps.options.seed}`);
+    this.#endless = deps.options.endless;
     this.#programs = new SeededRandom(`programs ${deps.options.seed}`);
     // Clients whose daemon was away are the first to come back.
     deps.world.onUp = (i) => {
       if (!deps.world.isOver && randomBelow(this.#extra, 2) === 0) this.submit(i);
+      if (!deps.world.isOver && randomBelow(this.#rare, 100) < deps.options.repeats)
+        this.#repeat(i);
     };
   }
 
@@ -111,9 +129,21 @@ export class Clients {
     return true;
   }
 
+  /** One that takes most of an hour to fail. */
+  submitRejected(): void {
+    const i = pick(this.#programs, this.#up());
+    if (i === undefined) return;
+    const { input, about } = rejectedTask();
+    this.#deps.world.submit(i, input, about);
+  }
+
   submit(at?: number): void {
     const { world, random, later } = this.#deps;
     const i = at ?? pick(random, this.#up());
+    if (i !== undefined && this.#endless > 0) {
+      this.#endless -= 1;
+      this.#submitEndless(i);
+    }
     const { input, about } = this.#drawTask();
     const isReserved = randomBelow(random, 3) === 0;
     later(randomBelow(this.#extra, READ_AFTER_MS_MAX), () => this.#readSome());
@@ -121,20 +151,66 @@ export class Clients {
     const id = isReserved ? world.peer(i).tasks.submitter.reserve(1).ids[0] : undefined;
     const request = id === undefined ? input : { ...input, id };
     const submitted = world.submit(i, request, about);
-    if (id !== undefined) this.#retry(request, submitted);
+    if (id !== undefined) {
+      this.#reserved.push({ request, submitted });
+      this.#retry(request, submitted);
+    }
     if (randomBelow(random, 4) === 0) later(100, () => this.#waitFor(submitted));
+    const { hasty } = this.#deps.options;
+    if (hasty > 0 && randomBelow(this.#rare, 100) < hasty) this.#cancelSoon(submitted);
+  }
+
+  /** As soon as it is acknowledged, or a moment later. */
+  #cancelSoon(submitted: Submitted): void {
+    const { world } = this.#deps;
+    const waitMs = randomBelow(this.#rare, HASTE_MS_MAX);
+    const look = (): void => {
+      const i = pick(this.#rare, this.#up());
+      if (submitted.outcome === 'open') world.clock.after(LOOK_MS, look);
+      else if (submitted.outcome === 'acknowledged' && i !== undefined)
+        world.clock.after(waitMs, () => {
+          if (this.#up().includes(i)) world.cancel(i, submitted);
+        });
+    };
+    look();
+  }
+
+  /** Only its cancel ends it, so its client does not leave off before that is acknowledged. */
+  #submitEndless(i: number): void {
+    const { world } = this.#deps;
+    const id = world.peer(i).tasks.submitter.reserve(1).ids[0];
+    if (id === undefined) return;
+    const argv = argvOf({ durationMs: ENDLESS_MS, failures: 0, isDeaf: false });
+    const request = { id, exec: { argv, cwd: '/work' }, attempts: 1 };
+    const submitted = world.submit(i, request, { kind: 'exec', attempts: 1, failures: 0 });
+    const cancel = (): void => {
+      if (submitted.canceledMs !== undefined) return;
+      const at = pick(this.#rare, this.#up());
+      if (at !== undefined) world.cancel(at, submitted);
+      world.clock.after(CANCEL_AGAIN_MS, cancel);
+    };
+    world.clock.after(1_000 + randomBelow(this.#rare, ENDLESS_MS_MAX), cancel);
   }
 
   /** A client that reserved its id and hears nothing asks another peer, as often as it takes. */
   #retry(request: SubmitInput, submitted: Submitted): void {
     const { world, random, later, count } = this.#deps;
     later(RETRY_AFTER_MS, () => {
-      if (submitted.outcome === 'acknowledged' || submitted.outcome === 'existing') return;
+      const isKnown = submitted.outcome === 'acknowledged' || submitted.outcome === 'existing';
+      // Some never hear the answer.
+      const { repeats } = this.#deps.options;
+      if (isKnown && (repeats === 0 || randomBelow(this.#rare, 100) >= repeats)) return;
       const i = pick(random, this.#up());
       if (i === undefined) return;
       count('retried');
       world.submitAgain(i, request, submitted);
     });
+  }
+
+  /** A client that forgot with a crash of its own what it was told. */
+  #repeat(i: number): void {
+    const again = pick(this.#rare, this.#reserved.slice(-REPEATED_MAX));
+    if (again !== undefined) this.#deps.world.submitAgain(i, again.request, again.submitted);
   }
 
   #readSome(): void {
@@ -148,14 +224,13 @@ export class Clients {
   }
 
   /** A local program at the control socket of some daemon. */
-  ask(): void {
+  ask(name: RequestName = drawRequest(this.#programs)): void {
     const { world } = this.#deps;
     const random = this.#programs;
     const { hosts } = world;
     const served = [...hosts.keys()].filter((host) => hosts[host]?.peer !== undefined);
     const i = pick(random, served);
     if (i === undefined) return;
-    const name = drawRequest(random);
     const unknownId = this.#unknownId();
     const client = this.#connect(i);
     this.#deps.count('requests');
@@ -168,7 +243,7 @@ export class Clients {
       isWhole: world.isWhole(),
       connect: () => this.#connect(i),
     };
-    void REQUESTS[name]?.run(visit).then(() => client.end());
+    void REQUESTS[name].run(visit).then(() => client.end());
   }
 
   #connect(i: number): SocketClient {

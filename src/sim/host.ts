@@ -27,7 +27,7 @@ import { SimMachine } from './processes.ts';
 import { SimRandom } from './random.ts';
 import { wronglyRefused } from './refusals.ts';
 import type { Sightings } from './sightings.ts';
-import { SimWorker } from './sim-worker.ts';
+import { type SimWorker, workerBeside } from './sim-worker.ts';
 import { type Speech, speaking } from './speech.ts';
 import { SimSpool } from './spool.ts';
 import type { Steps } from './steps.ts';
@@ -89,6 +89,7 @@ export class SimHost {
   /** Of a later version, from the next start on. */
   speech: Speech | undefined;
   #frozenMs = 0;
+  #steadyMs = 0;
 
   constructor(index: number, deps: HostDeps) {
     const { clock, trace, seed } = deps;
@@ -153,6 +154,16 @@ export class SimHost {
     return this.#boot;
   }
 
+  /** Its daemon runs since then; infinite while it does not. */
+  get runsSinceMs(): number {
+    return this.#state === 'up' && !this.isFrozen ? this.#steadyMs : Number.POSITIVE_INFINITY;
+  }
+
+  /** As the mesh counts them: a store made another one counts anew. */
+  get bootCount(): number | undefined {
+    return this.peer?.identity.bootCount;
+  }
+
   /** The running peer; undefined while the daemon does not run. */
   get peer(): Peer | undefined {
     return this.#state === 'up' || this.#state === 'stopping' ? this.#peer : undefined;
@@ -214,7 +225,8 @@ export class SimHost {
     await control?.open();
     this.#control = control;
     this.#state = 'up';
-    this.#startWorker(peer, freezer);
+    this.#steadyMs = this.#deps.clock.nowMs();
+    this.#worker = workerBeside(peer, this.name, freezer, this.#deps);
     return true;
   }
 
@@ -295,18 +307,6 @@ export class SimHost {
     return key !== undefined;
   }
 
-  #startWorker(peer: Peer, freezer: Freezer): void {
-    if (this.#deps.workers > 0) {
-      this.#worker = new SimWorker({
-        clock: this.#deps.clock,
-        host: this.name,
-        note: this.#deps.onRun,
-        pass: freezer.pass,
-      });
-      this.#worker.register(peer, this.#deps.workers);
-    }
-  }
-
   /** kill -9. */
   crash(): void {
     if (this.#state === 'down') throw new Error(`${this.name} is down`);
@@ -353,6 +353,7 @@ export class SimHost {
     if (!this.isFrozen) return;
     this.#deps.trace.add(`${this.name} thaw`, [this.#boot]);
     this.#freezer?.thaw();
+    this.#steadyMs = this.#deps.clock.nowMs();
     this.#deps.steps.thawed(this.name, this.#deps.clock.nowMs() - this.#frozenMs);
   }
 

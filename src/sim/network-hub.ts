@@ -55,6 +55,8 @@ export class SimNetworkHub {
   readonly #ends = new Set<End>();
   /** Directions in which no byte arrives: `from>to`. */
   readonly #blocked = new Set<string>();
+  /** When a direction was last blocked, slow or broken. */
+  readonly #ailedMs = new Map<string, number>();
   /** Added to every delay of one direction. */
   readonly #slowMs = new Map<string, number>();
   /** Of gossip, which promises nothing: shares from 0 to 1. */
@@ -103,16 +105,31 @@ export class SimNetworkHub {
   /** No byte arrives in this direction until the heal; what is sent waits. */
   block(from: PeerId, to: PeerId): void {
     this.#blocked.add(`${from}>${to}`);
+    this.#ailed(from, to);
   }
 
   /** Every byte in this direction takes so much longer; 0 ends it. */
   slow(from: PeerId, to: PeerId, extraMs: number): void {
+    this.#ailed(from, to);
     if (extraMs === 0) this.#slowMs.delete(`${from}>${to}`);
     else this.#slowMs.set(`${from}>${to}`, extraMs);
   }
 
   quicken(): void {
+    for (const way of this.#slowMs.keys()) this.#ailedMs.set(way, this.clock.nowMs());
     this.#slowMs.clear();
+  }
+
+  #ailed(from: PeerId, to: PeerId): void {
+    this.#ailedMs.set(`${from}>${to}`, this.clock.nowMs());
+  }
+
+  /** Since when nothing stands between two peers, either way; infinite while something does. */
+  freeSinceMs(a: PeerId, b: PeerId): number {
+    const ways = [`${a}>${b}`, `${b}>${a}`];
+    const isAiling = ways.some((way) => this.#blocked.has(way) || this.#slowMs.has(way));
+    if (isAiling) return Number.POSITIVE_INFINITY;
+    return Math.max(0, ...ways.map((way) => this.#ailedMs.get(way) ?? 0));
   }
 
   /**
@@ -120,6 +137,7 @@ export class SimNetworkHub {
    * was under way is lost. `half`: only `a` does; `b` finds out when it sends next.
    */
   breakLink(a: PeerId, b: PeerId, manner: 'reset' | 'half'): void {
+    this.#ailed(a, b);
     for (const end of [...this.#ends]) {
       if (end.node.peerId !== a || end.other.node.peerId !== b || !end.open) continue;
       if (manner === 'half') end.vanish();
@@ -132,6 +150,7 @@ export class SimNetworkHub {
 
   /** What was held up arrives, each class of each link in the order sent. */
   heal(): void {
+    for (const way of this.#blocked) this.#ailedMs.set(way, this.clock.nowMs());
     this.#blocked.clear();
     for (const end of this.#ends) end.resume();
     const held = this.#held;

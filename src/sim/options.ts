@@ -24,6 +24,12 @@ export interface ScenarioOptions {
   readonly diskMsMax: number;
   readonly shutdownMs: number;
   readonly killGraceMs: number;
+  /** Of the tasks: their commands never end, and their clients cancel them for as long as it takes. */
+  readonly endless: number;
+  /** Of a hundred tasks so many are canceled as soon as they are acknowledged. */
+  readonly hasty: number;
+  /** Of a hundred receipts so many never reach their client, which submits again; as after so many restarts of a host. */
+  readonly repeats: number;
   /** Faults of the table that may strike; only in a storm. */
   readonly chosen: readonly string[];
 }
@@ -52,6 +58,9 @@ export function drawOptions(seed: string, fixed: Partial<ScenarioOptions> = {}):
     diskMsMax: pick(random, [1, 3, 20, 100]) ?? 3,
     shutdownMs: between(random, 0, 5_000),
     killGraceMs: between(random, 100, 2_000),
+    endless: 0,
+    hasty: 0,
+    repeats: 0,
     chosen: [],
     ...fixed,
   };

@@ -92,6 +92,7 @@ export class Sightings {
     before: RecordState | undefined,
   ): void {
     const stateOf = (task: Task) => standingOf(task, this.#clock.wallMs()).state;
+    const { final } = taskOf(after);
     const fresh = factsBeyond(after, before === undefined ? {} : clockOf(before));
     const isOwn = fresh.every(({ store }) => store === storeId);
     const from = before === undefined ? 'new' : stateOf(taskOf(before));
@@ -102,6 +103,8 @@ export class Sightings {
     if (last.get(after.id) === 'delayed' && from === 'waiting')
       this.#edge('delayed', 'waiting', '');
     last.set(after.id, to);
+    // Why it waits only its owner knows; how it ended everybody reads.
+    if (final !== undefined && from !== to) this.state(final.state, final.reason);
     if (isOwn && !isBack && from !== to) this.#edge(from, to, after.id);
   }
 

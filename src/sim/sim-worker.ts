@@ -106,3 +106,21 @@ export class SimWorker {
     this.#runs.clear();
   }
 }
+
+/** The worker program of a host, as its daemon starts; undefined where there is none. */
+export function workerBeside(
+  peer: Peer,
+  host: string,
+  freezer: { readonly pass: (call: () => void) => void },
+  deps: {
+    readonly clock: Clock;
+    readonly workers: number;
+    readonly onRun: (run: OutsideRun) => void;
+  },
+): SimWorker | undefined {
+  if (deps.workers === 0) return undefined;
+  const { clock, onRun: note } = deps;
+  const worker = new SimWorker({ clock, host, note, pass: freezer.pass });
+  worker.register(peer, deps.workers);
+  return worker;
+}

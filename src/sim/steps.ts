@@ -19,6 +19,10 @@ const WRITE_MS_MAX = 2_000;
 /** A pause that a peer must have noticed, and how long it then accuses nobody (`heartbeat_pause` and more). */
 const PAUSE_MS_MIN = 5_000;
 const QUIET_MS = 2_000;
+/** An order is on its way for so long at most: its timeout, asked for once more, and a slow network. */
+const ORDER_MS_MAX = 8_000;
+/** In touch for so long, links stand again, a suspicion was asked about, and the answer came. */
+const WITNESS_MS = 15_000;
 
 /** What the steps of a world are compared with. */
 export interface Ground {
@@ -26,10 +30,14 @@ export interface Ground {
   readonly nowMs: () => number;
   /** No fault has destroyed a copy of this record, or of any: what was counted is still there. */
   readonly isIntact: (id?: string) => boolean;
+  /** For how long both daemons have run and nothing stood between them. */
+  readonly inTouchForMs: (host: string, other: string) => number;
 }
 
 export interface Disk {
   readonly name: string;
+  /** Of the running daemon, as the mesh counts them. */
+  readonly bootCount: number | undefined;
   /** The version on its disk, of tasks. */
   durable(id: string): RecordState | undefined;
   /** A tombstone of it lies on its disk. */
@@ -57,6 +65,8 @@ export class Steps {
   #loweredMs = Number.NEGATIVE_INFINITY;
   readonly #lowered = new Set<string>();
   readonly #thaws = new Map<string, number>();
+  /** By run: when anybody first had its end, or had given it up. */
+  readonly #ends = new Map<string, number>();
 
   constructor(ground: Ground) {
     this.#ground = ground;
@@ -104,6 +114,17 @@ export class Steps {
     const sinceMs = this.#ground.nowMs() - (this.#thaws.get(host) ?? Number.NEGATIVE_INFINITY);
     const detail = `${host} stood still itself until a moment ago, and takes ${member} for dead`;
     if (sinceMs < QUIET_MS) this.violate('accused_after_pause', detail);
+    // All watch all in these worlds: whoever is in touch with both hears the one and answers the other.
+    const { disks, inTouchForMs } = this.#ground;
+    const witness = disks().find(
+      ({ name }) =>
+        inTouchForMs(name, host) > WITNESS_MS && inTouchForMs(name, member) > WITNESS_MS,
+    );
+    if (witness !== undefined)
+      this.violate(
+        'convicted_though_heard',
+        `${host} takes ${member} for dead, which ${witness.name} hears, as both could say to one another`,
+      );
   }
 
   /** A peer is told that its store went back in time. */
@@ -128,6 +149,9 @@ export class Steps {
     for (const fact of after.facts) {
       if (known.has(dotOf(fact))) continue;
       const isNew = this.#noteDot(fact, what);
+      const { t, run_id: runId } = fact.value;
+      if (t === 'end' && !this.#ends.has(String(runId)))
+        this.#ends.set(String(runId), this.#ground.nowMs());
       if (!isNew || fact.store !== actor.storeId || task === undefined) continue;
       this.#judgeOwn(task, fact, what);
       this.#judgeLoss(actor, task, fact, what);
@@ -210,8 +234,27 @@ export class Steps {
 
   /** A command or a worker's handler was started. */
   started(host: string, id: string, runId: string): void {
+    this.#judgeBoot(host, id, runId);
+    const endedMs = this.#ends.get(runId) ?? Number.POSITIVE_INFINITY;
+    const detail = `${host} started run ${runId} of ${short(id)} long after it was given up`;
+    if (this.#ground.nowMs() - endedMs > ORDER_MS_MAX) this.violate('started_too_late', detail);
     const copies = () => this.#copies(id, (task) => attemptByRun(task, runId) !== undefined);
     this.#demand(id, copies, 'started_early', `${host} started run ${runId} of ${short(id)}`);
+  }
+
+  /** An order is for one boot: whoever reads the record takes the attempt for lost with that boot. */
+  #judgeBoot(host: string, id: string, runId: string): void {
+    const attempt = this.#ground
+      .disks()
+      .flatMap((disk) => {
+        const record = disk.durable(id);
+        return record === undefined ? [] : (attemptByRun(taskOf(record), runId) ?? []);
+      })
+      .at(0);
+    const bootCount = this.#disk(host)?.bootCount;
+    if (attempt === undefined || bootCount === undefined || attempt.runnerBoot >= bootCount) return;
+    const detail = `${host} started run ${runId} of ${short(id)}, placed on its boot ${attempt.runnerBoot}, in ${bootCount}`;
+    this.violate('wrong_boot', detail);
   }
 
   #demand(id: string, countCopies: () => number, rule: string, what: string): void {

@@ -15,6 +15,7 @@ import type { Asking, Cut, Evidence, OutsideRun, Replicated, Submitted, Told } f
 import { evidenceOf } from './evidence-of.ts';
 import { gather, isWhole } from './gathering.ts';
 import { SimHost } from './host.ts';
+import { inTouchForMs } from './in-touch.ts';
 import { Losses } from './losses.ts';
 import { SimNetworkHub } from './network-hub.ts';
 import type { About } from './odd-tasks.ts';
@@ -59,6 +60,7 @@ const STEP_MS = 250;
 const DISK_MS_MAX = 3;
 
 export class World {
+  readonly seed: string;
   readonly clock: SimClock;
   readonly hub: SimNetworkHub;
   readonly trace: TraceHash;
@@ -73,6 +75,7 @@ export class World {
     disks: () => this.hosts,
     nowMs: () => this.clock.nowMs(),
     isIntact: (id) => (id === undefined ? this.losses.areNone : !this.losses.destroyed.has(id)),
+    inTouchForMs: (a, b) => inTouchForMs(this, a, b),
   });
   readonly sightings: Sightings;
   readonly submits: Submitted[] = [];
@@ -96,6 +99,7 @@ export class World {
 
   constructor(options: WorldOptions) {
     const { seed } = options;
+    this.seed = seed;
     this.trace = new TraceHash(options.listen);
     this.trace.add('world', [JSON.stringify({ ...options, listen: undefined })]);
     this.clock = new SimClock(this.trace.for('clock'));

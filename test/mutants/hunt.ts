@@ -14,6 +14,8 @@ const SILENCE_MS = 120_000;
 export interface Place {
   readonly mode: MutantMode;
   readonly seed: number;
+  /** What is not drawn from the seed. */
+  readonly world: NonNullable<Mutant['world']>;
 }
 
 export interface Catch {
@@ -50,7 +52,9 @@ export async function runChunk(
   first: Place,
   count: number,
 ): Promise<Chunk> {
-  const args = [join(hunter.here, 'seeds.ts'), copy, first.mode, String(first.seed), String(count)];
+  const { mode, seed, world } = first;
+  const options = [mode, String(seed), String(count), JSON.stringify(world)];
+  const args = [join(hunter.here, 'seeds.ts'), copy, ...options];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let hangs = false;
   const watchdog = setTimeout(() => {
@@ -89,7 +93,7 @@ const isTooCrude = ({ seed, outcome, rule }: SeedLine): boolean =>
   );
 
 export async function hunt(hunter: Hunter, mutant: Mutant, copy: string): Promise<Catch> {
-  const { name, breaks, modes } = mutant;
+  const { name, breaks, modes, world = {} } = mutant;
   const passedOver: Place[] = [];
   const about = { name, breaks, passedOver };
   const untilMs = performance.now() + hunter.limitMs;
@@ -99,10 +103,10 @@ export async function hunt(hunter: Hunter, mutant: Mutant, copy: string): Promis
     const mode = modes[turn % modes.length] ?? 'storm';
     const seed = next.get(mode) ?? 1;
     const count = Math.min(CHUNK, hunter.seedsMax - seeds);
-    const chunk = await runChunk(hunter, copy, { mode, seed }, count);
+    const chunk = await runChunk(hunter, copy, { mode, seed, world }, count);
     seeds += chunk.held + (chunk.failed === undefined ? 0 : 1);
     next.set(mode, seed + chunk.held + (chunk.failed === undefined ? 0 : 1));
-    const at = { mode, seed: chunk.failed?.seed ?? seed + chunk.held };
+    const at = { mode, seed: chunk.failed?.seed ?? seed + chunk.held, world };
     if (chunk.hangs) return { ...about, seeds, outcome: 'hangs', rule: 'no end', at };
     if (chunk.failed === undefined) continue;
     const { outcome, rule } = chunk.failed;
@@ -115,16 +119,24 @@ export async function hunt(hunter: Hunter, mutant: Mutant, copy: string): Promis
   return { ...about, seeds, outcome: 'alive', rule: '', at: undefined };
 }
 
-/** Seeds that do not hold even without a mutant, up to the highest of each mode by which one was caught. */
+/** Seeds that do not hold even without a mutant, up to the highest of each kind of world by which one was caught. */
 export async function baseline(hunter: Hunter, places: readonly Place[]): Promise<Place[]> {
   const failed: Place[] = [];
-  const highest = new Map<MutantMode, number>();
-  for (const { mode, seed } of places) highest.set(mode, Math.max(seed, highest.get(mode) ?? 0));
-  for (const [mode, last] of highest) {
-    for (let seed = 1; seed <= last; ) {
-      const chunk = await runChunk(hunter, hunter.pristine, { mode, seed }, last - seed + 1);
+  const highest = new Map<string, Place>();
+  for (const place of places) {
+    const kind = JSON.stringify([place.mode, place.world]);
+    if ((highest.get(kind)?.seed ?? 0) < place.seed) highest.set(kind, place);
+  }
+  for (const last of highest.values()) {
+    for (let seed = 1; seed <= last.seed; ) {
+      const chunk = await runChunk(
+        hunter,
+        hunter.pristine,
+        { ...last, seed },
+        last.seed - seed + 1,
+      );
       if (chunk.failed === undefined && !chunk.hangs) break;
-      failed.push({ mode, seed: seed + chunk.held });
+      failed.push({ ...last, seed: seed + chunk.held });
       seed += chunk.held + 1;
     }
   }

@@ -3,6 +3,7 @@
  * temporary copy, and each must match exactly once, so that a mutant cannot rot away unseen when the source moves on.
  */
 import { stripTypeScriptTypes } from 'node:module';
+import type { ScenarioOptions } from '../../src/sim/options.ts';
 
 /** The faults of the stories in which the bug can show. The runner takes them in turn. */
 export type MutantMode = 'calm' | 'crashes' | 'cuts' | 'wild' | 'storm';
@@ -19,6 +20,8 @@ export interface Mutant {
   /** What it breaks, in words for docs/simulator.md. */
   readonly breaks: string;
   readonly modes: readonly MutantMode[];
+  /** What its worlds are like, where those that are drawn for all show it too seldom. */
+  readonly world?: Partial<ScenarioOptions>;
   readonly edits: readonly Edit[];
 }
 

@@ -14,4 +14,65 @@ export const MEMBERSHIP_MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  {
+    name: 'one_observer_convicts',
+    breaks: 'one observer convicts, whatever the others say that it can ask',
+    modes: ['storm'],
+    world: { chosen: ['partition_pair'], storyMs: 40_000 },
+    edits: [
+      {
+        file: 'membership/conviction.ts',
+        find: 'if (others.accusing === 0) return',
+        replace: 'if (others.accusing < 0) return',
+      },
+      {
+        file: 'membership/conviction.ts',
+        find: 'if (others.objecting > 0) return',
+        replace: 'if (others.objecting < 0) return',
+      },
+    ],
+  },
+  {
+    name: 'objection_ignored',
+    breaks: 'a member is convicted although another observer hears it',
+    modes: ['storm'],
+    world: { chosen: ['partition_bridge'], peers: 5, storyMs: 40_000 },
+    edits: [
+      {
+        file: 'membership/conviction.ts',
+        find: 'if (others.objecting > 0) return',
+        replace: 'if (others.objecting > others.reachable) return',
+      },
+    ],
+  },
+  {
+    name: 'paused_observer_accuses',
+    breaks: 'a peer that stood still takes its own silence for that of all others',
+    modes: ['storm'],
+    world: { chosen: ['freeze'], storyMs: 40_000 },
+    edits: [
+      {
+        file: 'membership/conviction.ts',
+        find: "  if (standing.pausedLately) return { opinion: 'fine' };\n",
+        replace: '',
+      },
+      {
+        file: 'membership/detector.ts',
+        find: '      watch.expectSinceMs = this.#nowMs;\n      watch.window.reset();\n      watch.opinions.clear();',
+        replace: '      watch.opinions.clear();',
+      },
+    ],
+  },
+  {
+    name: 'boot_not_counted',
+    breaks: 'a restarted daemon says that it is still the boot before',
+    modes: ['crashes', 'wild'],
+    edits: [
+      {
+        file: 'records/store-identity.ts',
+        find: 'bootCount: (known?.bootCount ?? 0) + 1,',
+        replace: 'bootCount: Math.max(known?.bootCount ?? 0, 1),',
+      },
+    ],
+  },
 ];

@@ -162,4 +162,43 @@ export const RECORD_MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  {
+    name: 'seq_told_before_durable',
+    breaks: 'others are told of dots that a crash may take back',
+    modes: ['storm'],
+    world: {
+      chosen: ['link_reset', 'crash'],
+      faults: 40,
+      storyMs: 30_000,
+      tasks: 60,
+      diskMsMax: 1_500,
+      delayMsMax: 20,
+    },
+    edits: [
+      {
+        file: 'records/store-identity.ts',
+        find: '    return this.#durableSeq;\n',
+        replace: '    return this.#seq;\n',
+      },
+    ],
+  },
+  {
+    name: 'dots_reused_after_rollback',
+    breaks: 'a boot counts its dots from where it finds the disk: a restored one uses them twice',
+    modes: ['storm'],
+    world: {
+      chosen: ['restart_old_data'],
+      storyMs: 30_000,
+      delayMsMax: 300,
+      diskMsMax: 1,
+      tasks: 40,
+    },
+    edits: [
+      {
+        file: 'records/store-identity.ts',
+        find: 'found : found + 1 + random.uint32();',
+        replace: 'found : found + random.uint32() * 0;',
+      },
+    ],
+  },
 ];

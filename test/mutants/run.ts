@@ -11,14 +11,12 @@ import { Copies } from './copy.ts';
 import { baseline, type Catch, type Hunter, hunt } from './hunt.ts';
 import type { Mutant } from './mutant.ts';
 import { MUTANTS } from './planted.ts';
-import { OPEN_MUTANTS } from './planted-open.ts';
 
-const USAGE = `usage: npm run sim:mutants -- [--only NAME,..] [--seeds N] [--jobs N] [--minutes M] [--open] [--no-baseline] [--root DIR] [--json]
+const USAGE = `usage: npm run sim:mutants -- [--only NAME,..] [--seeds N] [--jobs N] [--minutes M] [--no-baseline] [--root DIR] [--json]
   --only NAMES   these mutants (default: all)
   --seeds N      seeds for each (default 5000)
   --jobs N       mutants at the same time (default: cores, at most 2)
   --minutes M    for each mutant at most (default: no limit)
-  --open         those of planted-open.ts, which nobody has caught yet
   --no-baseline  spare the seeds without a mutant; each that caught one is run without it all the same
   --root DIR     plants them in the src/ of this project instead of this one
   --json         one line of JSON: {mutants, survived, median_seeds, by, baseline}
@@ -46,21 +44,19 @@ function parseLine(argv: readonly string[]): Line | string {
         seeds: { type: 'string', default: '5000' },
         jobs: { type: 'string', default: String(Math.min(2, availableParallelism())) },
         minutes: { type: 'string', default: 'Infinity' },
-        open: { type: 'boolean', default: false },
         'no-baseline': { type: 'boolean', default: false },
         root: { type: 'string', default: ROOT },
         json: { type: 'boolean', default: false },
       },
     });
     const only = values.only?.split(',');
-    const all = values.open ? OPEN_MUTANTS : MUTANTS;
-    const unknown = only?.find((name) => !all.some((mutant) => mutant.name === name));
+    const unknown = only?.find((name) => !MUTANTS.some((mutant) => mutant.name === name));
     if (unknown !== undefined) return `there is no mutant ${unknown}`;
     const [seeds, jobs, minutes] = [values.seeds, values.jobs, values.minutes].map(Number);
     if (!(Number(seeds) >= 1 && Number(jobs) >= 1 && Number(minutes) > 0))
       return '--seeds, --jobs and --minutes need numbers';
     return {
-      mutants: all.filter(({ name }) => only === undefined || only.includes(name)),
+      mutants: MUTANTS.filter(({ name }) => only === undefined || only.includes(name)),
       seeds: Number(seeds),
       jobs: Number(jobs),
       limitMs: Number(minutes) * 60_000,

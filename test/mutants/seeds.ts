@@ -2,10 +2,12 @@
  * Runs seeds of one copy of the simulator, one line of JSON for each, and ends with the first that does not hold. A
  * program of its own: a mutant may hang, throw anywhere or eat memory, and every copy needs its own modules.
  *
- * seeds.ts COPY MODE FIRST COUNT
+ * seeds.ts COPY MODE FIRST COUNT WORLD
  */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+
+import type { ScenarioOptions } from '../../src/sim/options.ts';
 
 type Scenarios = typeof import('../../src/sim/scenarios.ts');
 type Options = typeof import('../../src/sim/options.ts');
@@ -21,7 +23,7 @@ export interface SeedLine {
 const DETAIL_CHARS_MAX = 300;
 /** Smaller and denser than a drawn world: three times as many seeds in the same time. A cut needs its time, though. */
 const SMALL = { tasks: 24, storyMs: 15_000, faults: 6 };
-const [copy = '', mode = '', first = '1', count = '1'] = process.argv.slice(2);
+const [copy = '', mode = '', first = '1', count = '1', world = '{}'] = process.argv.slice(2);
 const load = (file: string): Promise<unknown> =>
   import(pathToFileURL(join(copy, 'src/sim', file)).href);
 const write = process.stdout.write.bind(process.stdout);
@@ -51,6 +53,7 @@ async function runSeed(seed: number): Promise<boolean> {
     ...(known === 'cuts' ? {} : SMALL),
     mode: known,
     chosen,
+    ...(JSON.parse(world) as Partial<ScenarioOptions>),
   });
   const { outcome, violations, pending } = await new Scenario(options).run();
   const rules = [...new Set(violations.map(({ rule }) => rule))].join(' ');

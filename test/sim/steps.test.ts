@@ -40,11 +40,13 @@ function watch(durable: RecordState | undefined, disks = 3, ground: Partial<Grou
     disks: () =>
       Array.from({ length: disks }, (_, i) => ({
         name: `h${i + 1}`,
+        bootCount: 1,
         durable: () => durable,
         isBuried: () => false,
       })),
     nowMs: () => 100_000,
     isIntact: () => true,
+    inTouchForMs: () => 0,
     ...ground,
   });
   const actor: Actor = {
@@ -65,6 +67,42 @@ const bodyOf = (type: string): Fact['value'] =>
   record.facts.find(({ value }) => value.t === type)?.value ?? {};
 
 describe('the rules of steps', () => {
+  it('object to a start in a later boot than the one that was ordered to', () => {
+    const disk = { name: 'h1', durable: () => record, isBuried: () => false };
+    const start = (bootCount: number): string[] => {
+      const { steps, rules } = watch(record, 3, {
+        disks: () => Array.from({ length: 3 }, () => ({ ...disk, bootCount })),
+      });
+      steps.started('h1', record.id, String(bodyOf('start').run_id));
+      return rules();
+    };
+    expect(start(1)).toEqual([]);
+    expect(start(2)).toEqual(['wrong_boot']);
+  });
+
+  it('object to a start long after the attempt was given up', () => {
+    let nowMs = 100_000;
+    const { steps, actor, rules } = watch(record, 3, { nowMs: () => nowMs });
+    steps.visible(actor, record, only('start'));
+    nowMs += 5_000;
+    steps.started('h1', record.id, String(bodyOf('start').run_id));
+    expect(rules()).toEqual([]);
+    nowMs += 5_000;
+    steps.started('h1', record.id, String(bodyOf('start').run_id));
+    expect(rules()).toEqual(['started_too_late']);
+  });
+
+  it('object to a verdict about a member that a third one hears', () => {
+    const { steps, rules } = watch(record, 3, {
+      inTouchForMs: (a, b) => (a === 'h3' || b === 'h3' ? 20_000 : 0),
+    });
+    steps.convicted('h1', 'h2');
+    expect(rules()).toEqual(['convicted_though_heard']);
+    const alone = watch(record, 3, { inTouchForMs: (a) => (a === 'h3' ? 2_000 : 0) });
+    alone.steps.convicted('h1', 'h2');
+    expect(alone.rules()).toEqual([]);
+  });
+
   it('find nothing wrong with a task that is placed, ends and is told', () => {
     const { steps, actor, rules } = watch(record);
     steps.visible(actor, only('start'), only());
