@@ -12,10 +12,11 @@ import { parseTaskId } from '../base/task-id.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { AwayNotice } from '../membership/types.ts';
-import { type Clock, sleep } from '../ports/clock.ts';
+import { type Clock, sleep, type Timer } from '../ports/clock.ts';
 import type { Absences } from '../records/absence.ts';
 import { homeOf, type RecordState, type StoreId } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
+import { releaseAside, setAside } from '../records/set-aside.ts';
 import type { Sharing } from '../records/sharing.ts';
 import type { Messaging } from '../wire/messaging.ts';
 
@@ -28,6 +29,10 @@ const RETRY_MS = 1_000;
  */
 export const ASIDE_HOLD_MS = 60_000;
 const IDS_LOGGED_MAX = 20;
+/** What was set aside is looked for at all others this often: somebody may have it after all. */
+const LOOK_INTERVAL_MS = 600_000;
+/** Ids of one such look. */
+const LOOK_IDS_MAX = 1_024;
 /** What is answered to a member that has told of a long absence, before it is settled. */
 const ANSWERED: ReadonlySet<string> = new Set(['away.done', 'rec.ask']);
 
@@ -50,7 +55,10 @@ export class Away {
   /** By member: what it told, and is not settled. */
   readonly #doubts = new Map<string, AwayNotice>();
   readonly #settling = new Set<string>();
+  /** Of those set aside: vouched for by a member that ran through the absence. */
+  readonly #returned = new Set<string>();
   #heldUntilMs: number;
+  #timer: Timer | undefined;
   #closed = false;
 
   constructor(deps: AwayDeps) {
@@ -65,9 +73,6 @@ export class Away {
     });
   }
 
-  /** Of those set aside: vouched for by a member that ran through the absence. */
-  readonly #returned = new Set<string>();
-
   start(): void {
     const { absences, membership } = this.#deps;
     absences.start(() =>
@@ -76,11 +81,35 @@ export class Away {
         .filter(({ peerId }) => membership.linked(peerId))
         .map(({ storeId }) => storeId),
     );
+    this.#lookLater(ASIDE_HOLD_MS);
+  }
+
+  #lookLater(ms: number): void {
+    this.#timer = this.#deps.clock.after(ms, () => {
+      void this.#look().then(() => {
+        if (!this.#closed) this.#lookLater(LOOK_INTERVAL_MS);
+      });
+    });
+  }
+
+  /** A store that was renewed sets aside by age alone: most of that others go on with. */
+  async #look(): Promise<void> {
+    const { membership, replica, sharing, changed } = this.#deps;
+    const ids = replica.aside.ids().slice(0, LOOK_IDS_MAX);
+    if (ids.length === 0 || ids.some((id) => replica.aside.isHeld(id))) return;
+    for (const { peerId } of membership.members()) {
+      if (!membership.linked(peerId) || !this.isSettled(peerId) || this.#closed) continue;
+      const copies = await sharing.ask(peerId, ids, false);
+      if (!copies.ok) continue;
+      for (const { record } of copies.value) await releaseAside(replica, record);
+    }
+    changed();
   }
 
   /** Before the store is closed. */
   close(): Promise<void> {
     this.#closed = true;
+    this.#timer?.cancel();
     return this.#deps.absences.close();
   }
 
@@ -161,7 +190,7 @@ export class Away {
       if (known === undefined) return false;
       for (const id of ids) {
         if (known.has(id)) continue;
-        const done = await replica.setAside(id);
+        const done = await setAside(replica, id);
         if (!done.ok) return false;
         if (done.value) aside.push(id);
       }

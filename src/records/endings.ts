@@ -1,4 +1,4 @@
-/** How a record goes from a store: dropped after its end, buried by what another store knows, or set aside. Pure. */
+/** How a record goes from a store: dropped after its end, or buried by what another store knows. Pure. */
 import type { StoreOp } from '../ports/store.ts';
 import type { AsideRecords } from './aside.ts';
 import type { Change, Decision, KindRules } from './change.ts';
@@ -37,15 +37,4 @@ export function buried(
   if (!isFinal(current)) return { value: true, forget: true, extra: [stone] };
   const value = atMs < (dropAtMs(current) ?? atMs) && earlierDrop(atMs);
   return value ? { value: false, next: withFact(current, fact(value)) } : { value: false };
-}
-
-/** Only what is not final. */
-export function putAside(
-  { current }: Change,
-  rules: Rules,
-  aside: AsideRecords,
-  blob: Uint8Array | undefined,
-): Decision<boolean> {
-  if (current === undefined || rules[current.kind].isFinal(current)) return { value: false };
-  return { value: true, forget: true, extra: aside.putOps(current, blob) };
 }

@@ -15,7 +15,7 @@ import { type AppendResult, prefixEnd, type Store, type StoreOp } from '../ports
 import { AsideRecords } from './aside.ts';
 import type { Change, Decision, KindRules } from './change.ts';
 import { DropTimes } from './drop-times.ts';
-import { buried, dropped, putAside } from './endings.ts';
+import { buried, dropped } from './endings.ts';
 import { PartnerIndex } from './partner-index.ts';
 import {
   contentHash,
@@ -344,14 +344,6 @@ export class Replica {
 
   #stone(id: string, tombstone: Tombstone): StoreOp {
     return stoneOp(id, tombstone, this.#runningMs());
-  }
-
-  /** Keeps an unfinished task out of the way: it may have ended elsewhere, and been forgotten. */
-  async setAside(id: string): Promise<Result<boolean, CoveyError>> {
-    const decide = (change: Change) => putAside(change, this.#rules, this.aside, this.blob(id));
-    const done = await this.change(id, decide);
-    if (done.ok && done.value) this.aside.written(id, true);
-    return done;
   }
 
   /** Ids of stand-in copies held here, in order, from behind `after`. */

@@ -61,7 +61,7 @@ const keepsAcknowledged: Checker = (evidence) => {
   });
 };
 
-const copiesAgree: Checker = ({ replicas }) => judgeCopies(replicas);
+const copiesAgree: Checker = (evidence) => judgeCopies(evidence);
 
 /** A final that was shown stays, or its change is a counted conflict; a shown final is never taken back. */
 const finalsStay: Checker = (evidence, { strict }) => {
@@ -120,13 +120,15 @@ function runsByTask(evidence: Evidence): Map<string, OutsideRun[]> {
   return byTask;
 }
 
-/** Whether the owner that placed `after` could not know of `before`: the history shows both. */
+/**
+ * Whether the owner that placed `after` could not know of `before`: the history shows both. The owner is the host that
+ * knew of `after` first; not the one whose store bears the name of the author now, which may be another store since.
+ */
 function areConcurrent(evidence: Evidence, before: Attempt, after: Attempt): boolean {
-  const copies = [...evidence.replicas.values()].flat();
-  const author = copies.find(({ storeId }) => storeId === after.author)?.host ?? '';
-  const known = evidence.knownSince.get(author);
-  const placedMs = known?.get(after.start.run_id) ?? Number.POSITIVE_INFINITY;
-  return (known?.get(before.start.run_id) ?? Number.POSITIVE_INFINITY) > placedMs;
+  const at = (known: ReadonlyMap<string, number>, attempt: Attempt): number =>
+    known.get(attempt.start.run_id) ?? Number.POSITIVE_INFINITY;
+  const [author] = [...evidence.knownSince.values()].sort((a, b) => at(a, after) - at(b, after));
+  return author !== undefined && at(author, before) > at(author, after);
 }
 
 /** Every start is in the history; a second one has a cause there, and is marked when it may have overlapped. */

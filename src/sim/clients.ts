@@ -5,9 +5,9 @@ import { type Random, randomBelow, SeededRandom } from '../base/random.ts';
 import { encodeTaskId } from '../base/task-id.ts';
 import { argvOf } from './commands.ts';
 import type { Submitted } from './evidence.ts';
-import { ODD_TASKS, ODDITIES, type Oddity, type OddTask } from './odd-tasks.ts';
+import { ODD_TASKS, ODDITIES, type Oddity, type OddTask, rejectedTask } from './odd-tasks.ts';
 import { between, pick, type ScenarioOptions } from './options.ts';
-import { drawRequest, REQUESTS } from './programs.ts';
+import { drawRequest, REQUESTS, type RequestName } from './programs.ts';
 import { Reads } from './reads.ts';
 import { WORKER_TYPE } from './sim-worker.ts';
 import { SocketClient } from './socket-client.ts';
@@ -129,6 +129,14 @@ export class Clients {
     return true;
   }
 
+  /** One that takes most of an hour to fail. */
+  submitRejected(): void {
+    const i = pick(this.#programs, this.#up());
+    if (i === undefined) return;
+    const { input, about } = rejectedTask();
+    this.#deps.world.submit(i, input, about);
+  }
+
   submit(at?: number): void {
     const { world, random, later } = this.#deps;
     const i = at ?? pick(random, this.#up());
@@ -216,14 +224,13 @@ export class Clients {
   }
 
   /** A local program at the control socket of some daemon. */
-  ask(): void {
+  ask(name: RequestName = drawRequest(this.#programs)): void {
     const { world } = this.#deps;
     const random = this.#programs;
     const { hosts } = world;
     const served = [...hosts.keys()].filter((host) => hosts[host]?.peer !== undefined);
     const i = pick(random, served);
     if (i === undefined) return;
-    const name = drawRequest(random);
     const unknownId = this.#unknownId();
     const client = this.#connect(i);
     this.#deps.count('requests');
@@ -236,7 +243,7 @@ export class Clients {
       isWhole: world.isWhole(),
       connect: () => this.#connect(i),
     };
-    void REQUESTS[name]?.run(visit).then(() => client.end());
+    void REQUESTS[name].run(visit).then(() => client.end());
   }
 
   #connect(i: number): SocketClient {

@@ -13,8 +13,11 @@ export interface Job {
   readonly failures: number;
   /** Only KILL ends it. */
   readonly isDeaf: boolean;
-  /** dies: of a signal, when its time is up. floods: writes more than a completion may hold, at once. */
-  readonly fate?: 'dies' | 'floods';
+  /**
+   * dies: of a signal, when its time is up. floods: writes more than a completion may hold, at once. unstartable: no host
+   * has the memory or the descriptors for it now. hangs: says a word, and is deaf.
+   */
+  readonly fate?: 'dies' | 'floods' | 'unstartable' | 'hangs';
 }
 
 const FLOOD = new Uint8Array(OUTPUT_BYTES_MAX + 1).fill(0x2e);
@@ -32,8 +35,10 @@ export function commandOf(request: SpawnRequest): SimCommand {
     exitCode: attempt <= Number(failures) ? 3 : 0,
     // The run names itself in its result, so that a checker can tell whose result was accepted.
     stdout: utf8(`${request.runId}\n`),
-    ignoresTerm: fate === 'deaf',
+    ignoresTerm: fate === 'deaf' || fate === 'hangs',
     ...(fate === 'dies' ? { endsBy: 'SIGSEGV' } : {}),
+    ...(fate === 'unstartable' ? { startError: 'spawn EAGAIN', isHostFault: true } : {}),
+    ...(fate === 'hangs' ? { earlyStdout: utf8('begun\n') } : {}),
     ...(fate === 'floods' ? { earlyStdout: FLOOD } : {}),
   };
 }

@@ -37,8 +37,12 @@ function tooFew(
 }
 
 /** Every home store has a copy, all copies are the same bytes, and show the same accepted result. */
-export function judgeCopies(replicas: Evidence['replicas']): Violation[] {
-  const stores = new Set([...replicas.values()].flat().map(({ storeId }) => storeId));
+export function judgeCopies({
+  replicas,
+  ...mesh
+}: Pick<Evidence, 'replicas' | 'stores'>): Violation[] {
+  // A store that has just lost all it had holds nothing, and is to hold as much as the others.
+  const stores = new Set(mesh.stores);
   return [...replicas].flatMap(([id, copies]) => [
     ...missingHomes(id, copies, stores),
     ...tooFew(id, copies, stores),

@@ -13,6 +13,7 @@ export interface Struck {
 /** Other contents, while its daemon is down. */
 export function putBack({ host, disk, losses }: Struck, image: DiskImage): void {
   const at = { host, store: storeOn(disk) };
+  losses.anyReplaced = true;
   const left = new Map(image);
   for (const id of lostBy(disk, left)) {
     const before = readRecord(`r/${id}`, disk.read().get(`r/${id}`));

@@ -17,6 +17,7 @@ export function evidenceOf(world: World): Evidence {
     told: world.told,
     knownSince: world.knownSince,
     replicas: world.replicas(),
+    stores: world.stores(),
     viewHashes: world.hosts.map(({ peer }) => peer?.membership.viewHash() ?? 'down'),
     members,
     fatals: world.fatals,

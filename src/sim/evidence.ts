@@ -30,7 +30,7 @@ export interface Submitted {
    * answer, or too few copies.
    */
   outcome: 'open' | 'acknowledged' | 'refused' | 'existing' | 'unknown';
-  /** When it was sent first, and when its client first had an answer. */
+  /** When it was sent first, and when its client first had an answer, or was told that it is stored. */
   readonly askedMs?: number;
   answeredMs?: number;
   /** Its dedupe key. */
@@ -102,6 +102,8 @@ export interface Evidence {
   readonly knownSince: ReadonlyMap<string, ReadonlyMap<string, number>>;
   /** At the end, by task id; keys and other kinds are left out. */
   readonly replicas: ReadonlyMap<string, readonly Replicated[]>;
+  /** Of the daemons that run at the end. */
+  readonly stores: readonly string[];
   readonly viewHashes: readonly string[];
   readonly members: readonly MemberSeen[];
   /** What ended a daemon that nobody had asked to end. */

@@ -13,6 +13,9 @@ import {
 /** A quartz is off by a ten-thousandth; the clock of a virtual machine under load, by much more. */
 const DRIFT_MAX = 0.2;
 
+/** After the output of a host became unreadable somebody wants to see it. */
+const LOOKS_MS = [100, 300, 1_000, 3_000];
+
 /** Local milliseconds per millisecond: from a little off to far off, fast or slow. */
 const drawRate = (random: Random): number => {
   const off = DRIFT_MAX * 10 ** (-3 * randomFloat(random));
@@ -73,6 +76,8 @@ export const HOST_FAULTS = {
     strike: withOne((trouble, i) => {
       const { spool } = trouble.world.host(i);
       spool.isBroken = true;
+      trouble.submit('hangs');
+      for (const delayMs of LOOKS_MS) trouble.later(delayMs, () => trouble.ask('logs_running'));
       trouble.later(pauseMs(trouble), () => {
         spool.isBroken = false;
       });

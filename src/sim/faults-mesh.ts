@@ -1,5 +1,6 @@
 /** Faults of the mesh: who belongs to it, whose store is whose, who speaks which version. */
 import { randomBelow } from '../base/random.ts';
+import { intrude } from './intruder.ts';
 import { Newcomer } from './newcomer.ts';
 import { between, pick } from './options.ts';
 import { drawSpeech } from './speech.ts';
@@ -47,6 +48,15 @@ export const MESH_FAULTS = {
       }
       return leaving.length > 0;
     },
+  },
+  intruder: {
+    what: 'a stranger says hello to a member, and again after another member has revoked it',
+    strike: withOne((trouble, i) => {
+      const by = pairOf(trouble)?.[1] ?? i;
+      if (!trouble.world.isMember(i)) return false;
+      void intrude(trouble.world, trouble.random, i, by);
+      return true;
+    }),
   },
   cloned_store: {
     what: 'kill -9, and a start with a copy of the store/ of another host that goes on with its own',

@@ -260,7 +260,12 @@ export const FAULTS = {
     what: 'a sync fails with EIO: the daemon exits, and is started again',
     strike: withOne((trouble, i) => {
       trouble.world.host(i).disk.failNextSync = true;
-      trouble.later(pauseMs(trouble) + 1_000, () => restart(trouble, i));
+      const lookAfter = (): void => {
+        // It may write nothing for a long time, and ends only then.
+        if (trouble.world.host(i).disk.failNextSync) trouble.later(1_000, lookAfter);
+        else trouble.later(1_000, () => restart(trouble, i));
+      };
+      trouble.later(pauseMs(trouble), lookAfter);
       return true;
     }),
   },

@@ -38,12 +38,19 @@ export class Losses {
   readonly destroyed = new Map<string, Set<StoreId>>();
   /** Those among them whose disk got other contents: such a store does not know what it had shown. */
   readonly replaced = new Map<string, Set<StoreId>>();
+  /** Some disk got other contents, be it with the same records. */
+  anyReplaced = false;
   /** By record: what lay there alone. */
   readonly lost = new Map<string, Set<string>>();
   readonly #disks: () => readonly Disk[];
 
   constructor(disks: () => readonly Disk[]) {
     this.#disks = disks;
+  }
+
+  /** No disk was struck: no store can be refused with reason. */
+  get areNone(): boolean {
+    return this.destroyed.size === 0 && !this.anyReplaced;
   }
 
   /** A fault puts an older copy, or none, in the place of this host's. */

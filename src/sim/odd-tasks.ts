@@ -4,6 +4,7 @@
  */
 import type { SubmitInput } from '../api/task.ts';
 import { type Random, randomBelow } from '../base/random.ts';
+import { MINUTE_MS } from '../base/units.ts';
 import { argvOf, NOWHERE } from './commands.ts';
 import type { Submitted } from './evidence.ts';
 import { between } from './options.ts';
@@ -39,7 +40,7 @@ export const ODD_TASKS = {
   /** It ignores TERM and never ends by itself: only its run timeout ends it. */
   hangs: (random) =>
     running(
-      { durationMs: FOR_EVER_MS, isDeaf: true },
+      { durationMs: FOR_EVER_MS, fate: 'hangs' },
       { run_timeout_ms: between(random, 200, 4_000), attempts: between(random, 1, 2) },
       ['failed(timeout)'],
     ),
@@ -70,6 +71,11 @@ export const ODD_TASKS = {
       },
       ['failed(timeout)'],
     ),
+  /** Every peer places it, and cannot start it. */
+  unstartable: (random) =>
+    running({ fate: 'unstartable' }, { total_timeout_ms: between(random, 500, 6_000) }, [
+      'failed(timeout)',
+    ]),
   /** Time is up before it is due. */
   too_late: (random) =>
     exec({ delay_ms: 5_000, total_timeout_ms: between(random, 500, 4_000) }, ['failed(timeout)']),
@@ -91,6 +97,9 @@ export const ODD_TASKS = {
 export type Oddity = keyof typeof ODD_TASKS;
 export const ODDITIES = Object.keys(ODD_TASKS) as Oddity[];
 
+/** Refusals are so far apart, in the end, that PLACED_MAX of them take so long. */
+export const REJECTED_MS = 50 * MINUTE_MS;
+
 /** Placed again and again, and refused by every peer, until nobody tries any more. */
 export const rejectedTask = (): OddTask =>
-  exec({ exec: { argv: argvOf({ durationMs: 1, ...CALM }), cwd: NOWHERE } }, ['failed(rejected)']);
+  running({ fate: 'unstartable' }, {}, ['failed(rejected)']);

@@ -22,7 +22,9 @@ export function pendingOf(world: World): string[] {
   lines.push(...unanswered(world));
   // The rest reads every record: only when nothing else is left.
   if (lines.length > 0) return lines;
-  return judgeCopies(world.replicas()).map(({ detail }) => detail);
+  return judgeCopies({ replicas: world.replicas(), stores: world.stores() }).map(
+    ({ detail }) => detail,
+  );
 }
 
 /** Clients that still wait for a daemon that has run on since they asked. */

@@ -52,7 +52,7 @@ const foreignToken = (random: Random): string =>
 const often = (times: number, ask: () => Promise<unknown>): Promise<unknown> =>
   Promise.all(Array.from({ length: times }, ask));
 
-export const REQUESTS: Readonly<Record<string, Request>> = {
+export const REQUESTS = {
   get: read(({ client, id }) => client.call('task.get', { id })),
   list: read(({ client }) => client.call('task.list', { limit: 200 })),
   list_waiting: read(({ client }) => client.call('task.list', { state: 'waiting' })),
@@ -74,8 +74,8 @@ export const REQUESTS: Readonly<Record<string, Request>> = {
   reserve: read(({ client }) => client.call('ids.reserve', { n: 2 })),
   logs_running: wrong(async ({ client }) => {
     const { result } = await client.call('task.list', { state: 'active', limit: 5 });
-    const [task] = Array.isArray(result?.tasks) ? (result.tasks as { id: string }[]) : [];
-    return task && client.call('task.logs', { id: task.id });
+    const tasks = Array.isArray(result?.tasks) ? (result.tasks as { id: string }[]) : [];
+    return Promise.all(tasks.map(({ id }) => client.call('task.logs', { id })));
   }),
   discover: large(({ client }) => client.call('rpc.discover')),
   follow: wrong(async ({ client, id }) => {
@@ -99,6 +99,10 @@ export const REQUESTS: Readonly<Record<string, Request>> = {
     isWhole && id !== unknownId ? client.call('task.submit', { ...other, id }) : client.raw('[]'),
   ),
   retry_unfinished: wrong(({ client, id }) => retryUnfinished(client, id)),
+  forget_itself: wrong(async ({ client }) => {
+    const { result } = await client.call('system.status');
+    return client.call('members.forget', { peer: String(result?.peer_id ?? 'nobody') });
+  }),
   cursor: wrong(({ client }) => client.call('task.list', { cursor: 'yesterday' })),
   version: wrong(({ client }) => client.call('system.hello', { client: 'new', versions: [99] })),
   not_a_worker: wrong(({ client, id }) => client.call('worker.renew', { ids: [id] })),
@@ -131,7 +135,9 @@ export const REQUESTS: Readonly<Record<string, Request>> = {
     await Promise.all(clients.map((client) => client.call('system.status')));
     for (const client of clients) client.end();
   }),
-};
+} as const satisfies Readonly<Record<string, Request>>;
+
+export type RequestName = keyof typeof REQUESTS;
 
 /** The same id, made hours ago. */
 function aged(id: string, random: Random): string {
@@ -149,10 +155,10 @@ async function retryUnfinished(client: SocketClient, id: string): Promise<unknow
 }
 
 /** One request, by its frequency. */
-export function drawRequest(random: Random): string {
-  const names = Object.keys(REQUESTS);
+export function drawRequest(random: Random): RequestName {
+  const names = Object.keys(REQUESTS) as RequestName[];
   for (;;) {
     const name = pick(random, names) ?? 'get';
-    if (randomBelow(random, REQUESTS[name]?.oneIn ?? 1) === 0) return name;
+    if (randomBelow(random, REQUESTS[name].oneIn) === 0) return name;
   }
 }

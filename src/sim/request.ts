@@ -1,6 +1,7 @@
 /** What is asked of the simulator: which seeds, which worlds, which faults. Pure; flags are read elsewhere. */
 import { type Random, randomBelow, SeededRandom } from '../base/random.ts';
 import { FAULT_NAMES, type FaultName } from './faults.ts';
+import { REJECTED_MS } from './odd-tasks.ts';
 import { between, drawOptions, MODES, type Mode, pick, type ScenarioOptions } from './options.ts';
 
 export interface SimRequest {
@@ -24,6 +25,9 @@ const MINUTE_MS = 60_000;
 /** With a wait for every third and a cancel for every sixth: 100 client operations a minute and more. */
 const TASKS_MIN = 72;
 const TASKS_MAX = 100;
+/** One of so many stories is a long one of a small mesh: there what takes most of an hour comes to its end. */
+const LONG_ONE_IN = 60;
+const LONG_MS = REJECTED_MS + 5 * MINUTE_MS;
 /** Of local programs, besides. */
 const REQUESTS_MIN = 10;
 const REQUESTS_MAX = 40;
@@ -43,6 +47,7 @@ export function optionsOf(request: SimRequest, seed: string): ScenarioOptions {
   const storyMs =
     minutes === undefined ? between(random, STORM_MS_MIN, STORM_MS_MAX) : minutes * MINUTE_MS;
   const scale = Math.max(1, storyMs / MINUTE_MS);
+  const isLong = minutes === undefined && randomBelow(random, LONG_ONE_IN) === 0;
   const storm: Partial<ScenarioOptions> = {
     mode: 'storm',
     peers: drawnPeers,
@@ -55,8 +60,11 @@ export function optionsOf(request: SimRequest, seed: string): ScenarioOptions {
     repeats: randomBelow(random, 3) * 50,
     requests: Math.round(between(random, REQUESTS_MIN, REQUESTS_MAX) * scale),
   };
+  const long = isLong ? { peers: between(random, 1, 2), storyMs: LONG_MS } : {};
   return drawOptions(seed, {
-    ...(mode === undefined ? storm : { mode, ...(mode === 'storm' ? { chosen: faults } : {}) }),
+    ...(mode === undefined
+      ? { ...storm, ...long }
+      : { mode, ...(mode === 'storm' ? { chosen: faults } : {}) }),
     ...(peers === undefined ? {} : { peers }),
     ...overrides,
   });

@@ -12,8 +12,9 @@ import { check } from './checkers.ts';
 import { Clients } from './clients.ts';
 import type { Violation } from './evidence.ts';
 import { endFaults, FAULT_NAMES, FAULTS } from './faults.ts';
-import type { Oddity } from './odd-tasks.ts';
+import { type Oddity, REJECTED_MS } from './odd-tasks.ts';
 import { between, createWorld, type ScenarioOptions } from './options.ts';
+import type { RequestName } from './programs.ts';
 import type { Reached } from './sightings.ts';
 import { restart } from './trouble.ts';
 import type { World } from './world.ts';
@@ -40,8 +41,11 @@ export const LIVENESS_MS = 180_000;
 const RUNS_A_TASK = 2;
 
 /** Work that waits takes its time as well: one host with one slot may have minutes of it. */
-const livenessMs = ({ tasks, taskMsMax, peers, slots }: ScenarioOptions): number =>
-  LIVENESS_MS + (RUNS_A_TASK * tasks * taskMsMax) / (peers * slots);
+const livenessMs = ({ tasks, taskMsMax, peers, slots, storyMs }: ScenarioOptions): number =>
+  LIVENESS_MS +
+  (RUNS_A_TASK * tasks * taskMsMax) / (peers * slots) +
+  // What takes most of an hour may have begun late, and have stood still.
+  (storyMs > REJECTED_MS ? REJECTED_MS / 2 : 0);
 
 /** A while longer: what was wrongly left would show now. */
 const AFTERMATH_MS = 3_000;
@@ -150,6 +154,8 @@ export class Scenario {
     for (let i = 0; i < tasks / 6; i++) {
       this.#deeds.push({ atMs: at(), act: () => this.#clients.cancel() });
     }
+    if (mode === 'storm' && storyMs > REJECTED_MS)
+      this.#deeds.push({ atMs: 0, act: () => this.#clients.submitRejected() });
     for (let i = 0; i < requests; i++)
       this.#deeds.push({
         atMs: randomBelow(this.#programs, storyMs),
@@ -278,6 +284,7 @@ export class Scenario {
         random: this.#random,
         later: (delayMs: number, act: () => void) => this.#later(delayMs, act),
         submit: (what: Oddity) => this.#clients.submitOdd(what),
+        ask: (what: RequestName) => this.#clients.ask(what),
       };
       if (!FAULTS[name].strike(trouble)) continue;
       this.#count(name);

@@ -92,6 +92,7 @@ export class Sightings {
     before: RecordState | undefined,
   ): void {
     const stateOf = (task: Task) => standingOf(task, this.#clock.wallMs()).state;
+    const { final } = taskOf(after);
     const fresh = factsBeyond(after, before === undefined ? {} : clockOf(before));
     const isOwn = fresh.every(({ store }) => store === storeId);
     const from = before === undefined ? 'new' : stateOf(taskOf(before));
@@ -102,7 +103,14 @@ export class Sightings {
     if (last.get(after.id) === 'delayed' && from === 'waiting')
       this.#edge('delayed', 'waiting', '');
     last.set(after.id, to);
-    if (isOwn && !isBack && from !== to) this.#edge(from, to, after.id);
+    // Why it waits only its owner knows; how it ended everybody reads.
+    if (final !== undefined && from !== to) this.state(final.state, final.reason);
+    if (!isOwn || isBack || from === to) return;
+    // Where the copy was damaged, an end brings its start along: two steps in one write.
+    const types = fresh.map(({ value }) => value.t);
+    const isBoth = types.includes('start') && types.includes('end') && to !== 'active';
+    if (isBoth && from !== 'active') this.#edge(from, 'active', after.id);
+    this.#edge(isBoth ? 'active' : from, to, after.id);
   }
 
   #edge(from: TaskEdge[0], to: TaskEdge[1], id: string): void {

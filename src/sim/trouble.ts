@@ -2,6 +2,7 @@
 import { type Random, randomBelow, randomFloat } from '../base/random.ts';
 import type { Oddity } from './odd-tasks.ts';
 import { between, pick } from './options.ts';
+import type { RequestName } from './programs.ts';
 import type { World } from './world.ts';
 
 /** What a fault may use of its story. */
@@ -12,6 +13,8 @@ export interface Trouble {
   readonly later: (delayMs: number, act: () => void) => void;
   /** A client submits a task of this kind. False: there is no daemon that could take it. */
   readonly submit: (what: Oddity) => boolean;
+  /** A local program somewhere asks this. */
+  readonly ask: (what: RequestName) => void;
 }
 
 export interface Fault {

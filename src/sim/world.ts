@@ -60,6 +60,7 @@ const STEP_MS = 250;
 const DISK_MS_MAX = 3;
 
 export class World {
+  readonly seed: string;
   readonly clock: SimClock;
   readonly hub: SimNetworkHub;
   readonly trace: TraceHash;
@@ -73,8 +74,7 @@ export class World {
   readonly steps = new Steps({
     disks: () => this.hosts,
     nowMs: () => this.clock.nowMs(),
-    isIntact: (id) =>
-      id === undefined ? this.losses.destroyed.size === 0 : !this.losses.destroyed.has(id),
+    isIntact: (id) => (id === undefined ? this.losses.areNone : !this.losses.destroyed.has(id)),
     inTouchForMs: (a, b) => inTouchForMs(this, a, b),
   });
   readonly sightings: Sightings;
@@ -99,6 +99,7 @@ export class World {
 
   constructor(options: WorldOptions) {
     const { seed } = options;
+    this.seed = seed;
     this.trace = new TraceHash(options.listen);
     this.trace.add('world', [JSON.stringify({ ...options, listen: undefined })]);
     this.clock = new SimClock(this.trace.for('clock'));
@@ -315,6 +316,7 @@ export class World {
         } else if (result.ok) {
           submitted.id = result.value.id;
           submitted.outcome = 'acknowledged';
+          submitted.answeredMs = this.clock.nowMs();
           submitted.detail = JSON.stringify(result.value);
           this.steps.acknowledged(name, submitted.id);
           const { stored_on: on } = result.value;
@@ -363,6 +365,11 @@ export class World {
   }
 
   // ---- what is known at the end ---------------------------------------------------------------------------
+
+  /** Of the daemons that run. */
+  stores(): string[] {
+    return this.hosts.flatMap(({ peer }) => peer?.identity.storeId ?? []);
+  }
 
   /** Copies of every task record on all disks. */
   replicas(): Map<string, Replicated[]> {

@@ -1,7 +1,10 @@
-/** A store that is wiped, put back from an old copy, or no store any more: its daemon and the mesh mend it by themselves. */
+/** A store that is wiped, put back from an old copy, removed, or no store any more: its daemon and the mesh mend it by themselves. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { cp, readdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { COVEY } from '../../src/testnet/paths.ts';
 import { Mesh, TEST_MS } from './mesh.ts';
 
 const TASKS = 12;
@@ -15,6 +18,19 @@ beforeAll(async () => {
 afterAll(() => mesh.end(), TEST_MS);
 
 const storeDir = (): string => join(mesh.network.dataDir(VICTIM), 'store');
+
+/** The program itself, at peer 1. */
+async function covey(...words: string[]): Promise<{ stdout: string; stderr: string }> {
+  const argv = [...words, '--socket', mesh.network.socket(1)];
+  const child = spawn(COVEY, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const said = { stdout: '', stderr: '' };
+  for (const stream of ['stdout', 'stderr'] as const)
+    child[stream].setEncoding('utf8').on('data', (text: string) => {
+      said[stream] += text;
+    });
+  await once(child, 'close');
+  return said;
+}
 
 async function status(index: number) {
   const answer = await mesh.network.call(index, 'system.status', {});
@@ -100,6 +116,33 @@ test(
     await mesh.network.restart(VICTIM);
     await untilWhole(3 * TASKS);
     expect(await readdir(dirname(storeDir()))).toContain('store.corrupt-1');
+  },
+  TEST_MS,
+);
+
+test(
+  'a member that is removed comes back as another store; until then an alive one is not removed',
+  async () => {
+    await untilWhole(3 * TASKS);
+    const forget = () => covey('forget', `test${VICTIM}`);
+    expect((await forget()).stderr).toContain(
+      `Member test${VICTIM} cannot be removed: it is alive`,
+    );
+    const before = await status(VICTIM);
+    await mesh.network.kill(VICTIM);
+    await mesh.network.waitFor('it is removed', async () => (await forget()).stdout !== '');
+    expect((await covey('members', '-q')).stdout).not.toContain(before.peer_id);
+    await mesh.network.restart(VICTIM);
+    const after = await mesh.network.waitFor('the store was renewed', async () => {
+      const answer = await mesh.network.call(VICTIM, 'system.status', {});
+      return answer.ok && answer.value.store?.former_store_id !== undefined && answer.value;
+    });
+    expect(after.store).toMatchObject({
+      former_store_id: before.store_id,
+      renewed_because: expect.stringContaining('it was removed from the mesh by test1'),
+    });
+    await untilWhole(3 * TASKS);
+    expect((await covey('members')).stdout).toMatch(new RegExp(`test${VICTIM} +alive`));
   },
   TEST_MS,
 );

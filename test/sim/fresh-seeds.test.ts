@@ -15,9 +15,6 @@ const TINY = { tasks: 12, storyMs: 8_000, faults: 3 };
  * does not, until that list is empty.
  */
 const OPEN: readonly FaultName[] = [
-  'restart_old_data',
-  'restart_no_data',
-  'bit_flip',
   'torn_write',
   'cloned_store',
   'child_outlives',
