@@ -40,10 +40,11 @@ import type { TaskClock } from './task-clock.ts';
 import type { Visibility } from './visibility.ts';
 
 /**
- * After crash evidence the dead daemon's guardian has this long to end its commands before they run elsewhere: what the
- * port promises. Less is mostly enough, and now and then a command runs twice and nobody says so.
+ * After crash evidence the dead daemon's guardian has this long to end its commands before they run elsewhere. It needs
+ * some milliseconds; on a host too starved to run it for a quarter of a second a command may still go on when the next
+ * begins, and nobody says so. The whole second of the port would cost every task of a dead daemon that much.
  */
-export const GUARDIAN_GRACE_MS = 1_000;
+export const GUARDIAN_GRACE_MS = 250;
 /**
  * After a partition members come back one by one, and so do the records: who was on the small side waits so long
  * before it believes a silence. Longer than redials, refutations and one round of anti-entropy take.

@@ -245,7 +245,7 @@ export const TASK_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'tasks/attempts.ts',
-        find: 'export const GUARDIAN_GRACE_MS = 1_000;',
+        find: 'export const GUARDIAN_GRACE_MS = 250;',
         replace: 'export const GUARDIAN_GRACE_MS = 0;',
       },
     ],
