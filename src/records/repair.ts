@@ -33,7 +33,12 @@ export interface RepairDeps {
   readonly clock: Clock;
   readonly sync: { recount(): void };
   /** What is hidden is told to nobody until it is revealed. */
-  readonly visibility: () => { hide(id: string): void; reveal(id: string): void };
+  readonly visibility: () => {
+    hide(id: string): void;
+    /** Over a restart too. */
+    keepHidden(ids: readonly string[]): Promise<void>;
+    reveal(id: string): void;
+  };
 }
 
 /** The record that a key of the store belongs to; undefined for what can be done without. */
@@ -47,6 +52,8 @@ export class Repair {
   readonly #deps: RepairDeps;
   /** Lost here, and not shown before all have answered: since when. */
   readonly #hidden = new Map<string, number>();
+  /** Found since the last round. */
+  #found: string[] = [];
   /** Told to the log already. */
   readonly #told = new Set<string>();
   #repaired = 0;
@@ -72,6 +79,7 @@ export class Repair {
     const id = key.slice(2);
     if (!key.startsWith('r/') || this.#hidden.has(id) || replica.isUnfinished(id)) return;
     this.#hidden.set(id, clock.nowMs());
+    this.#found.push(id);
     visibility().hide(id);
   }
 
@@ -88,6 +96,8 @@ export class Repair {
     this.#running = true;
     try {
       if (this.#tell(keys)) this.#recount();
+      // Before anything is fetched: a copy that is whole again, and old, shows nothing of what it was.
+      await this.#deps.visibility().keepHidden(this.#found.splice(0));
       await this.#removeOthers(keys.filter((key) => recordOf(key) === undefined));
       const ids = new Set([...this.#hidden.keys(), ...keys.flatMap((key) => recordOf(key) ?? [])]);
       const lost = [...ids].slice(0, ROUND_IDS_MAX);

@@ -65,7 +65,10 @@ export class Visibility {
     for (const id of ids) {
       const record = replica.get(id);
       this.#marked.add(id);
-      this.#hidden.set(id, { count: 1, before: record && beforeItsEnd(record) });
+      // The read may have found it damaged, and hidden it itself.
+      const hidden = this.#hidden.get(id) ?? { count: 0, before: record && beforeItsEnd(record) };
+      hidden.count += 1;
+      this.#hidden.set(id, hidden);
     }
     return ids;
   }
@@ -93,6 +96,13 @@ export class Visibility {
     const hidden = this.#hidden.get(id) ?? { count: 0, before: this.#deps.replica.get(id) };
     hidden.count += 1;
     this.#hidden.set(id, hidden);
+  }
+
+  /** What was hidden for another reason than a final of this store: a restart hides it too. */
+  async keepHidden(ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return;
+    for (const id of ids) this.#marked.add(id);
+    await this.#deps.store.append(ids.map((id): StoreOp => ({ put: PREFIX + id, value: MARK })));
   }
 
   reveal(id: string): void {

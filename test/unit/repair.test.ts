@@ -14,14 +14,16 @@ function repairOf({ clock }: StoreWorld, { store, replica, sharing, sync, view }
   const log = { log: (_: string, message: string) => lines.push(message) };
   const { directory } = view;
   const shown: string[] = [];
+  const kept: string[] = [];
   const visibility = () => ({
     hide: (id: string) => void shown.push(`hide ${id}`),
+    keepHidden: async (ids: readonly string[]) => void kept.push(...ids),
     reveal: (id: string) => void shown.push(`show ${replica.get(id)?.facts.length}`),
   });
   const about = { store, replica, sharing, directory, log, clock, sync, visibility };
   const repair = new Repair(about);
   store.onDamaged = (key) => repair.found(key);
-  return { store, repair, shown };
+  return { store, repair, shown, kept };
 }
 
 const finalRecord = (...hosts: StoreHost[]): RecordState => {
@@ -86,7 +88,7 @@ test('an unfinished record is written again from memory', async () => {
 test('it is shown when all in sight have answered: one of them may have an older version', async () => {
   const world = await StoreWorld.of('a', 'b', 'c');
   const [a, b, c] = [world.host('a'), world.host('b'), world.host('c')];
-  const { repair, shown } = repairOf(world, a);
+  const { repair, shown, kept } = repairOf(world, a);
   const record = finalRecord(a, b, c);
   const { id } = record;
   for (const host of [a, c]) await take(world, host, record);
@@ -97,7 +99,7 @@ test('it is shown when all in sight have answered: one of them may have an older
   world.mesh.gone.add(c.peerId);
   await world.run(repair.round());
   expect(a.replica.get(id)?.facts).toEqual([]);
-  expect(shown).toEqual([`hide ${id}`]);
+  expect([shown, kept]).toEqual([[`hide ${id}`], [id]]);
   world.mesh.gone.clear();
   await world.run(repair.round());
   expect(a.replica.get(id)).toEqual(record);
