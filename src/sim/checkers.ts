@@ -183,10 +183,9 @@ function judgeSecond(
     outcomes: attempt.ends.map((end) => end.out),
     possiblyDouble: attempt.start.dbl,
   });
-  return faultsOfSecondStart(seen(before), seen(after), concurrent).map((rule) => ({
-    rule,
-    detail: texts[rule],
-  }));
+  return faultsOfSecondStart(seen(before), seen(after), concurrent)
+    .filter((rule) => rule !== 'unmarked_double' || before.run.outlived !== true)
+    .map((rule) => ({ rule, detail: texts[rule] }));
 }
 
 /** By then the end of a run that is in reach lies on W stores: slow disks and a slow network included. */

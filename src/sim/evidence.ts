@@ -17,6 +17,8 @@ export interface OutsideRun {
   endedMs: number | undefined;
   /** How it ended: by itself with this exit code, or by somebody else. */
   exitCode: number | undefined;
+  /** A guardian that was late ended it: a restart may overlap, and nobody can know. */
+  outlived?: boolean;
 }
 
 /** A submit and what became of it as its client knows it. */

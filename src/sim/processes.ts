@@ -45,7 +45,7 @@ export interface SimRun {
   readonly startedMs: number;
   endedMs: number | undefined;
   /** How it ended: by itself, by a signal of the daemon, or with the daemon. */
-  ending: 'exited' | 'signal' | 'guardian' | 'power' | undefined;
+  ending: 'exited' | 'signal' | 'guardian' | 'late guardian' | 'power' | undefined;
   exitCode: number | undefined;
 }
 
@@ -64,7 +64,7 @@ const SIGNAL_EXIT_CODE = 139;
 const START_MS_MIN = 1;
 const START_MS_MAX = 6;
 /**
- * A real guardian needs a few milliseconds; the promise is a second, and `guardian_grace` 250 ms.
+ * A real guardian needs a few milliseconds; a restart elsewhere waits 250, and the promise is a second.
  */
 const GUARDIAN_MS_MAX = 200;
 /** What a guardian that is late may take: the whole second of the promise. */
@@ -105,11 +105,13 @@ export class SimMachine {
     this.#current = undefined;
     if (!crashed) return;
     const orphans = crashed.crash();
-    const longestMs = this.isGuardianLate ? LATE_GUARDIAN_MS_MAX : GUARDIAN_MS_MAX;
+    const [ending, longestMs] = this.isGuardianLate
+      ? (['late guardian', LATE_GUARDIAN_MS_MAX] as const)
+      : (['guardian', GUARDIAN_MS_MAX] as const);
     this.isGuardianLate = false;
     const delayMs = longestMs * randomFloat(this.#options.random);
     this.#options.clock.after(delayMs, () => {
-      for (const run of orphans) this.end(run, 'guardian', undefined);
+      for (const run of orphans) this.end(run, ending, undefined);
     });
   }
 

@@ -54,6 +54,8 @@ const often = (times: number, ask: () => Promise<unknown>): Promise<unknown> =>
 
 export const REQUESTS = {
   get: read(({ client, id }) => client.call('task.get', { id })),
+  get_from_all: wrong(({ client, id }) => client.call('task.get', { id, read: 3 })),
+  get_from_most: wrong(({ client, id }) => client.call('task.get', { id, read: 'quorum' })),
   list: read(({ client }) => client.call('task.list', { limit: 200 })),
   list_waiting: read(({ client }) => client.call('task.list', { state: 'waiting' })),
   explain: read(({ client, id }) => client.call('task.explain', { id })),
@@ -123,7 +125,7 @@ export const REQUESTS = {
       client.call('events.subscribe', { topics: ['task'] }),
     ),
   ),
-  large_batch: large(({ client }) => client.raw(`[${'0,'.repeat(limits.BATCH_MAX)}0]`)),
+  large_batch: wrong(({ client }) => client.raw(`[${'0,'.repeat(limits.BATCH_MAX)}0]`)),
   long_line: large(({ client }) => client.raw('x'.repeat(limits.LINE_BYTES_MAX + 1))),
   many_requests: large(({ client, id }) =>
     often(limits.UNANSWERED_REQUESTS_MAX + 1, () =>

@@ -105,7 +105,12 @@ export class Sightings {
     last.set(after.id, to);
     // Why it waits only its owner knows; how it ended everybody reads.
     if (final !== undefined && from !== to) this.state(final.state, final.reason);
-    if (isOwn && !isBack && from !== to) this.#edge(from, to, after.id);
+    if (!isOwn || isBack || from === to) return;
+    // Where the copy was damaged, an end brings its start along: two steps in one write.
+    const types = fresh.map(({ value }) => value.t);
+    const isBoth = types.includes('start') && types.includes('end') && to !== 'active';
+    if (isBoth && from !== 'active') this.#edge(from, 'active', after.id);
+    this.#edge(isBoth ? 'active' : from, to, after.id);
   }
 
   #edge(from: TaskEdge[0], to: TaskEdge[1], id: string): void {

@@ -39,7 +39,11 @@ import {
 import type { TaskClock } from './task-clock.ts';
 import type { Visibility } from './visibility.ts';
 
-/** After crash evidence the dead daemon's guardian has this long to end its commands before they run elsewhere. */
+/**
+ * After crash evidence the dead daemon's guardian has this long to end its commands before they run elsewhere. It needs
+ * some milliseconds; on a host too starved to run it for a quarter of a second a command may still go on when the next
+ * begins, and nobody says so. The whole second of the port would cost every task of a dead daemon that much.
+ */
 export const GUARDIAN_GRACE_MS = 250;
 /**
  * After a partition members come back one by one, and so do the records: who was on the small side waits so long

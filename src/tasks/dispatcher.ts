@@ -28,7 +28,8 @@ export interface ReadyTask {
 interface DemandState {
   readonly ready: Heap<ReadyTask>;
   readonly refused: Map<string, { code: string; detail: string; untilMs: number }>;
-  readonly asked: Set<string>;
+  /** Whom this store wants slots of, and how many it still hopes for there. */
+  readonly asked: Map<string, number>;
   localUsableUntilMs: number;
   checking: boolean;
   askedAtMs: number;
@@ -132,7 +133,7 @@ export class Dispatcher {
       state = {
         ready: new Heap(before),
         refused: new Map(),
-        asked: new Set(),
+        asked: new Map(),
         localUsableUntilMs: 0,
         checking: false,
         askedAtMs: Number.NEGATIVE_INFINITY,
@@ -196,13 +197,14 @@ export class Dispatcher {
       const isWorker = demand.startsWith('worker:');
       if (isWorker && (peer.load.workers[demand.slice(7)]?.total ?? 0) === 0) continue;
       if (!isWorker && !peer.execEnabled) continue;
-      state.asked.add(peer.peerId);
+      state.asked.set(peer.peerId, n);
       this.#deps.messaging.cast(peer.peerId, 'slot.want', { demand, n });
     }
   }
 
   #withdraw(demand: Demand, state: DemandState): void {
-    for (const peer of state.asked) this.#deps.messaging.cast(peer, 'slot.want', { demand, n: 0 });
+    for (const peer of state.asked.keys())
+      this.#deps.messaging.cast(peer, 'slot.want', { demand, n: 0 });
     state.asked.clear();
     state.askedAtMs = Number.NEGATIVE_INFINITY;
     const idle = this.#deps.clock.nowMs() > state.localUsableUntilMs && !state.checking;
@@ -220,5 +222,16 @@ export class Dispatcher {
       if (!started) unused.push(credit);
     }
     if (unused.length > 0) this.#deps.messaging.cast(from, 'slot.return', { credits: unused });
+    if (state !== undefined) this.#askOnceMore(from, demand, state, credits.length);
+  }
+
+  /** Many became ready in a moment, as after a death: the first of them asked for one slot, and got it. */
+  #askOnceMore(from: string, demand: Demand, state: DemandState, granted: number): void {
+    const hoped = state.asked.get(from);
+    if (hoped === undefined) return;
+    state.asked.set(from, hoped - granted);
+    if (hoped > granted) return;
+    state.asked.delete(from);
+    if (state.ready.size > 0 && !this.#deps.closed()) this.#askOthers(demand, state);
   }
 }

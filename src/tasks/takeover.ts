@@ -2,16 +2,33 @@
  * Takeover sync: read before you own. Before a store acts as owner of records it did not see created, it asks
  * every member that is neither dead nor left what it holds of them, and joins the answers.
  */
+import { jitter, type Random, randomFloat } from '../base/random.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock } from '../ports/clock.ts';
 import { sleep } from '../ports/clock.ts';
 import { standingHome } from '../records/directory.ts';
 import type { Replica } from '../records/replica.ts';
 import type { Sharing } from '../records/sharing.ts';
+import { lossOf } from './attempts.ts';
 import { type MeshView, presentPeers } from './mesh-view.ts';
+import { openAttempts, taskOf } from './task.ts';
 
 /** Takeovers that come within this time travel together. */
 const GATHER_MS = 20;
+/** A death is seen by all at once: who takes over many asks up to so much later, and so do others at another time. */
+const JITTER_MS_PER_ID = 0.1;
+const JITTER_MS_MAX = 100;
+/**
+ * What is owned from then on sets much in motion: in batches, what was lost first, so that it runs again soon; then
+ * what runs and is adopted, a question and three writes each; then what waits, which costs little.
+ */
+const BATCHES = [
+  { what: 'lost', idsMax: 64 },
+  { what: 'running', idsMax: 64 },
+  { what: 'waiting', idsMax: 512 },
+] as const;
+/** Between two batches; a round of 1,024 is all owned within two seconds, while what was read is fresh. */
+const BATCH_PAUSE_MS = 60;
 /** Records of one round; a death that moves more runs several rounds, one after another. */
 export const ROUND_IDS_MAX = 1_024;
 const POLL_MS = 50;
@@ -24,6 +41,7 @@ const ASKS_MAX = 4;
 
 export interface TakeoverDeps {
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Logger;
   readonly replica: Replica;
   readonly sharing: Sharing;
@@ -50,7 +68,37 @@ export class Takeover {
     this.#deps.clock.after(GATHER_MS, () => void this.#loop());
   }
 
+  async #jitter(): Promise<void> {
+    const { clock, random } = this.#deps;
+    const mostMs = Math.min(JITTER_MS_MAX, JITTER_MS_PER_ID * this.#waiting.size);
+    if (mostMs >= 1) await sleep(clock, mostMs * randomFloat(random));
+  }
+
+  /** What has become of the task's attempt. */
+  #standing(id: string): (typeof BATCHES)[number]['what'] {
+    const { replica, view } = this.#deps;
+    const record = replica.get(id);
+    const open = record === undefined ? undefined : openAttempts(taskOf(record))[0];
+    if (open === undefined) return 'waiting';
+    return lossOf(open, view.peer(open.start.runner)) === undefined ? 'running' : 'lost';
+  }
+
+  async #hand(ids: readonly string[], complete: (id: string) => boolean): Promise<void> {
+    const { clock, random, done } = this.#deps;
+    const standings = Map.groupBy(ids, (id) => this.#standing(id));
+    const batches = BATCHES.flatMap(({ what, idsMax }) => {
+      const all = standings.get(what) ?? [];
+      const count = Math.ceil(all.length / idsMax);
+      return Array.from({ length: count }, (_, i) => all.slice(i * idsMax, (i + 1) * idsMax));
+    });
+    for (const [i, batch] of batches.entries()) {
+      if (i > 0) await sleep(clock, jitter(random, BATCH_PAUSE_MS, 0.5));
+      done(batch, complete);
+    }
+  }
+
   async #loop(): Promise<void> {
+    await this.#jitter();
     while (this.#waiting.size > 0) {
       const ids = [...this.#waiting].slice(0, ROUND_IDS_MAX);
       for (const id of ids) this.#waiting.delete(id);
@@ -59,7 +107,7 @@ export class Takeover {
       const { view, clock } = this.#deps;
       const all = presentPeers(view).every((peer) => peer.self || answered.has(peer.storeId));
       const read = ids.filter((id) => !unread.has(id));
-      this.#deps.done(read, (id) => all && this.#homeHeard(id, answered));
+      await this.#hand(read, (id) => all && this.#homeHeard(id, answered));
       // What others know better and this disk could not take must not be decided here.
       if (unread.size > 0) {
         clock.after(UNREAD_RETRY_MS, () => {

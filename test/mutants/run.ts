@@ -126,8 +126,8 @@ async function run(line: Line): Promise<number> {
     if (line.json) write(`${JSON.stringify({ ...summary, by, baseline_failed: failed })}\n`);
     else {
       write(`${by.length} mutants, ${survived} survived, ${median} seeds in the median\n`);
-      for (const { mode, seed } of failed)
-        write(`without a mutant: ${mode} ${seed} does not hold\n`);
+      for (const { mode, seed, world } of failed)
+        write(`without a mutant: ${mode} ${seed} ${JSON.stringify(world)} does not hold\n`);
     }
     return survived === 0 && failed.length === 0 ? 0 : 1;
   } finally {

@@ -70,6 +70,16 @@ describe('the dispatcher', () => {
     ]);
   });
 
+  it('asks again at once when what it asked for was granted and more waits', async () => {
+    const { stores, started, add } = await world({ a: 0, b: 20, c: 20 });
+    for (let i = 1; i <= 30; i++) add(String(i));
+    // Not a third of a want's lifetime later, when wants are repeated.
+    await stores.clock.runFor(50);
+    expect(started).toHaveLength(30);
+    const wants = stores.mesh.sent.filter(({ type }) => type === 'slot.want');
+    expect(wants.length).toBeLessThan(10);
+  });
+
   it('starts by priority, 0 first, then by age', async () => {
     const { stores, slots, started, add } = await world({ a: 1 });
     const own = slots.get('peer-a');

@@ -1,5 +1,6 @@
 /** Takeover sync: read before you own. */
 import { describe, expect, it } from 'vitest';
+import { SeededRandom } from '../../src/base/random.ts';
 import { RecordingLogger } from '../../src/base/telemetry.ts';
 import { Takeover } from '../../src/tasks/takeover.ts';
 import { StoreWorld } from '../support/store-world.ts';
@@ -18,8 +19,10 @@ async function takeoverAt(world: StoreWorld, name: string) {
   const host = world.host(name);
   const log = new RecordingLogger();
   const done = new Map<string, boolean>();
+  const batches: { readonly atMs: number; readonly ids: readonly string[] }[] = [];
   const takeover = new Takeover({
     clock: world.clock,
+    random: new SeededRandom(`takeover ${name}`),
     log,
     replica: host.replica,
     sharing: host.sharing,
@@ -27,6 +30,7 @@ async function takeoverAt(world: StoreWorld, name: string) {
     copiesRequired: 2,
     patienceMs: () => PATIENCE_MS,
     done: (ids, complete) => {
+      batches.push({ atMs: world.clock.nowMs(), ids });
       for (const id of ids) done.set(id, complete(id));
     },
   });
@@ -36,7 +40,7 @@ async function takeoverAt(world: StoreWorld, name: string) {
     await world.clock.runUntil(() => done.has(id), 60_000);
     return done.get(id);
   };
-  return { host, log, request, takeover, done };
+  return { host, log, request, takeover, done, batches };
 }
 
 const stored = async (world: StoreWorld, home: readonly string[], more = 0) => {
@@ -49,6 +53,45 @@ const stored = async (world: StoreWorld, home: readonly string[], more = 0) => {
 };
 
 describe('takeover', () => {
+  it('owns what was lost first, then what runs, then what waits: not all in one moment', async () => {
+    const world = await StoreWorld.of('a', 'b', 'c');
+    const [a, b, c] = world.hosts;
+    if (!a || !b || !c) throw new Error('no hosts');
+    const ids: Record<'lost' | 'running' | 'waiting', string[]> = {
+      lost: [],
+      running: [],
+      waiting: [],
+    };
+    const add = async (what: keyof typeof ids, count: number) => {
+      for (let i = 0; i < count; i++) {
+        const record = newRecord([a.storeId, b.storeId, c.storeId]);
+        const runner = what === 'lost' ? c : b;
+        const about = { runner: runner.peerId, runner_store: runner.storeId };
+        const start = factOf(c.storeId, ids.lost.length + i + 1, { ...startOf('run1'), ...about });
+        const next = what === 'waiting' ? record : withFacts(record, start);
+        await world.run(a.replica.change(record.id, () => ({ value: 0, next })));
+        ids[what].push(record.id);
+      }
+    };
+    await add('waiting', 30);
+    await add('running', 100);
+    await add('lost', 100);
+    world.kill('c');
+    const { takeover, done, batches } = await takeoverAt(world, 'a');
+    const startedMs = world.clock.nowMs();
+    const all = Object.values(ids).flat();
+    for (const id of all) takeover.request(id);
+    await world.clock.runUntil(() => done.size === all.length, 60_000);
+    const order = batches.flatMap((batch) => batch.ids);
+    expect(order.toSorted()).toEqual(all.toSorted());
+    expect(order.slice(0, 100).toSorted()).toEqual(ids.lost.toSorted());
+    expect(order.slice(-30).toSorted()).toEqual(ids.waiting.toSorted());
+    expect(Math.max(...batches.map((batch) => batch.ids.length))).toBeLessThan(all.length / 3);
+    for (const [i, { atMs }] of batches.entries())
+      expect(atMs - (batches[i - 1]?.atMs ?? 0)).toBeGreaterThan(25);
+    expect(world.clock.nowMs() - startedMs).toBeLessThan(1_000);
+  });
+
   it('joins what every member holds, stand-ins included, and is complete when all have answered', async () => {
     const world = await StoreWorld.of('a', 'b', 'c', 'd');
     const [a, b, c, d] = world.hosts;
