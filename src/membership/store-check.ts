@@ -7,6 +7,9 @@ import { fingerprintOf } from '../base/task-id.ts';
 import type { PeerId } from '../ports/identity.ts';
 import { BOOT_IDS_MAX } from './limits.ts';
 
+/** Changes that a store writes while its hello is on the way: 60,000 a second, for half a minute. */
+const OVERTAKING_MAX = 2 ** 21;
+
 /** What was last seen of a store. */
 export interface SeenStore {
   readonly storeId: string;
@@ -52,13 +55,23 @@ export function refusalOfStore(
   }
   // Within one boot the sequence only rises: a lower one is a hello that another one overtook, each on a
   // connection of its own (two peers greet each other at once). Only a new boot can have lost what was seen.
-  if (presented.bootCount > last.bootCount && presented.seq < last.seq) {
+  const isNew = presented.bootCount > last.bootCount;
+  if (isNew && presented.seq < last.seq && !isOvertaken(presented.spans ?? [], last.seq)) {
     return `its sequence ${presented.seq} is older than ${last.seq} seen before: rolled back`;
   }
   if (hasForgotten(presented.spans ?? [], last.seq)) {
     return `its sequence ${last.seq}, seen before, is missing from its history: rolled back`;
   }
   return undefined;
+}
+
+/**
+ * What this very boot wrote after its hello has come through others, before the hello itself. Were it of a boot that was
+ * lost, it would lie anywhere in the 32 bits from which each boot begins, and not right behind the start of this one.
+ */
+function isOvertaken(spans: readonly BootSpan[], seq: number): boolean {
+  const start = spans.at(-1)?.start ?? Number.POSITIVE_INFINITY;
+  return seq >= start && seq - start < OVERTAKING_MAX;
 }
 
 /** A seq that a boot of this store never came to by its own account, though somebody saw it: each begins far off. */

@@ -45,6 +45,20 @@ describe('the store that a peer presents', () => {
     expect(refusalOfStore([last], presented({ seq: 99 }))).toBeUndefined();
   });
 
+  it('is not refused for what its new boot wrote behind a hello that is still on its way', () => {
+    const start = 5_000_000_000;
+    const spans = [
+      { start: 10, end: 100 },
+      { start, end: undefined },
+    ];
+    const hello = { bootCount: 8, bootId: 'b8', bootIds: ['b7', 'b8'], seq: 100, spans };
+    const seen = (seq: number) => refusalOfStore([{ ...last, seq }], presented(hello));
+    expect(seen(start + 3)).toBeUndefined();
+    // Of a boot that was rolled back: each begins anywhere.
+    expect(seen(start + 1_000_000_000)).toMatch(/sequence/);
+    expect(seen(start - 1_000_000_000)).toMatch(/sequence/);
+  });
+
   it('is not refused for boots that its history no longer holds', () => {
     const bootIds = Array.from({ length: 64 }, (_, i) => `n${i}`);
     const late = presented({ bootCount: 7 + 64, bootId: 'n63', bootIds });
