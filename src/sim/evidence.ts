@@ -17,7 +17,7 @@ export interface OutsideRun {
   endedMs: number | undefined;
   /** How it ended: by itself with this exit code, or by somebody else. */
   exitCode: number | undefined;
-  /** A guardian that was late ended it: a restart may overlap, and nobody can know. */
+  /** Its daemon died and the guardian was late: a restart may overlap, and nobody can know. */
   outlived?: boolean;
 }
 

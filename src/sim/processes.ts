@@ -45,8 +45,10 @@ export interface SimRun {
   readonly startedMs: number;
   endedMs: number | undefined;
   /** How it ended: by itself, by a signal of the daemon, or with the daemon. */
-  ending: 'exited' | 'signal' | 'guardian' | 'late guardian' | 'power' | undefined;
+  ending: 'exited' | 'signal' | 'guardian' | 'power' | undefined;
   exitCode: number | undefined;
+  /** Its daemon died, and the guardian was late. */
+  outlived: boolean;
 }
 
 export interface SimMachineOptions {
@@ -105,13 +107,12 @@ export class SimMachine {
     this.#current = undefined;
     if (!crashed) return;
     const orphans = crashed.crash();
-    const [ending, longestMs] = this.isGuardianLate
-      ? (['late guardian', LATE_GUARDIAN_MS_MAX] as const)
-      : (['guardian', GUARDIAN_MS_MAX] as const);
+    for (const run of orphans) run.outlived = this.isGuardianLate;
+    const longestMs = this.isGuardianLate ? LATE_GUARDIAN_MS_MAX : GUARDIAN_MS_MAX;
     this.isGuardianLate = false;
     const delayMs = longestMs * randomFloat(this.#options.random);
     this.#options.clock.after(delayMs, () => {
-      for (const run of orphans) this.end(run, ending, undefined);
+      for (const run of orphans) this.end(run, 'guardian', undefined);
     });
   }
 
@@ -141,6 +142,7 @@ export class SimMachine {
       endedMs: undefined,
       ending: undefined,
       exitCode: undefined,
+      outlived: false,
     };
     this.book.push(run);
     this.#options.trace?.('machine.begin', run.runId);

@@ -46,12 +46,12 @@ export function watchPeer(peer: Peer, host: string, boot: number, deps: HostDeps
 /** What is noted from outside, by whom: each run once, and its end when it comes. */
 export function bookOfRuns(host: string, note: (run: OutsideRun) => void): (run: SimRun) => void {
   const runs = new Map<string, OutsideRun>();
-  return ({ runId, request, startedMs, endedMs, exitCode, ending }) => {
+  return ({ runId, request, startedMs, endedMs, exitCode, outlived }) => {
     const known = runs.get(runId);
     if (known !== undefined) {
       known.endedMs = endedMs;
       known.exitCode = exitCode;
-      known.outlived = ending === 'late guardian';
+      known.outlived = outlived;
       return;
     }
     const run: OutsideRun = {
