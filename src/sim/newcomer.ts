@@ -17,10 +17,8 @@ const TRY_AGAIN_MS = 1_000;
 const MISTAKES = ['none', 'none', 'loopback', 'wildcard', 'expired', 'used'] as const;
 type Mistake = (typeof MISTAKES)[number];
 
-const BINDS: Readonly<Partial<Record<Mistake, string>>> = {
-  loopback: '127.0.0.1',
-  wildcard: '0.0.0.0',
-};
+const WILDCARD = '0.0.0.0';
+const isOfBind = (mistake: Mistake): boolean => mistake === 'loopback' || mistake === 'wildcard';
 
 export class Newcomer {
   readonly #world: World;
@@ -37,13 +35,19 @@ export class Newcomer {
     const { clock } = this.#world;
     const i = this.#world.addHost();
     const host = this.#world.host(i);
-    host.bind = BINDS[this.#mistake];
+    if (isOfBind(this.#mistake)) host.bind = this.#wrongBind(i);
     await host.start();
     // Somebody may kill it, and it is started again like every other.
     while (!this.#world.isMember(i)) {
       if (host.state === 'up' && !host.isFrozen) await this.#try(i);
       await sleep(clock, TRY_AGAIN_MS);
     }
+  }
+
+  /** The simulated hosts share one space of addresses: a loopback of each one's own, and one wildcard at a time. */
+  #wrongBind(i: number): string {
+    const isFree = this.#world.hosts.every(({ bind }) => bind !== WILDCARD);
+    return this.#mistake === 'wildcard' && isFree ? WILDCARD : `127.0.0.${i + 1}`;
   }
 
   #connect(i: number): SocketClient {
@@ -69,7 +73,7 @@ export class Newcomer {
     const { result } = await there.call('access.invite', { ttl_ms: ttlMs });
     there.end();
     if (mistake === 'expired') await sleep(this.#world.clock, 2 * SHORT_TTL_MS);
-    if (BINDS[mistake] !== undefined) {
+    if (isOfBind(mistake)) {
       await here.call('access.invite');
       await here.call('mesh.join', { token: String(result?.token) });
       await this.#rebind(i);
