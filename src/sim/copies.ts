@@ -2,6 +2,7 @@
 import { contentHash, homeOf, type StoreId } from '../records/record.ts';
 import { taskOf } from '../tasks/task.ts';
 import type { Evidence, Replicated, Violation } from './evidence.ts';
+import { PAYLOAD } from './losses.ts';
 
 /** N of the default configuration, which the worlds have. */
 const COPIES = 3;
@@ -37,15 +38,14 @@ function tooFew(
 }
 
 /** Every home store has a copy, all copies are the same bytes, and show the same accepted result. */
-export function judgeCopies({
-  replicas,
-  ...mesh
-}: Pick<Evidence, 'replicas' | 'stores'>): Violation[] {
+export function judgeCopies(evidence: Pick<Evidence, 'replicas' | 'stores' | 'lost'>): Violation[] {
   // A store that has just lost all it had holds nothing, and is to hold as much as the others.
-  const stores = new Set(mesh.stores);
-  return [...replicas].flatMap(([id, copies]) => [
-    ...missingHomes(id, copies, stores),
-    ...tooFew(id, copies, stores),
+  const stores = new Set(evidence.stores);
+  return [...evidence.replicas].flatMap(([id, copies]) => [
+    // Half a task is no copy: one whose payload is on no disk any more stays where it is.
+    ...(evidence.lost.get(id)?.has(PAYLOAD) === true
+      ? []
+      : [...missingHomes(id, copies, stores), ...tooFew(id, copies, stores)]),
     ...differing(id, copies),
   ]);
 }

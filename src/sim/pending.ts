@@ -22,9 +22,8 @@ export function pendingOf(world: World): string[] {
   lines.push(...unanswered(world));
   // The rest reads every record: only when nothing else is left.
   if (lines.length > 0) return lines;
-  return judgeCopies({ replicas: world.replicas(), stores: world.stores() }).map(
-    ({ detail }) => detail,
-  );
+  const about = { replicas: world.replicas(), stores: world.stores(), lost: world.losses.lost };
+  return judgeCopies(about).map(({ detail }) => detail);
 }
 
 /** Clients that still wait for a daemon that has run on since they asked. */
