@@ -270,14 +270,14 @@ export class SimHost {
     this.#state = 'stopping';
     await peer.abandon();
     this.#end();
-    if (!(await this.start(why))) this.#startLater();
+    if (!(await this.start(why))) this.startLater();
   }
 
-  #startLater(): void {
+  startLater(): void {
     this.#deps.clock.after(1_000, () => {
       if (this.#state !== 'down') return;
       void this.start().then((isUp) => {
-        if (!isUp) this.#startLater();
+        if (!isUp) this.startLater();
       });
     });
   }

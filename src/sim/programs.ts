@@ -141,6 +141,8 @@ export const REQUESTS = {
 
 export type RequestName = keyof typeof REQUESTS;
 
+const RETRIED_MS_MAX = 60_000;
+
 /** The same id, made hours ago. */
 function aged(id: string, random: Random): string {
   const parts = parseTaskId(id);
@@ -150,10 +152,14 @@ function aged(id: string, random: Random): string {
   return encodeTaskId({ ...parts, createdMs, random: bits.padStart(12, '0') });
 }
 
+/** It may end meanwhile: then there is a second task, which nobody would cancel if its command never ended. */
 async function retryUnfinished(client: SocketClient, id: string): Promise<unknown> {
   const { result } = await client.call('task.get', { id });
   const isOpen = ['delayed', 'waiting', 'active'].includes(String(result?.state));
-  return isOpen ? client.call('task.retry', { id }) : undefined;
+  const [, durationMs = '0'] = Array.isArray(result?.argv) ? (result.argv as string[]) : [];
+  return isOpen && Number(durationMs) <= RETRIED_MS_MAX
+    ? client.call('task.retry', { id })
+    : undefined;
 }
 
 /** One request, by its frequency. */

@@ -191,6 +191,8 @@ export class World {
     if (host?.disk.hasFailed !== true) this.fatals.push({ host: name, why });
     this.clock.after(0, () => {
       if (host !== undefined && host.state !== 'down') host.crash();
+      // A stalled sync may fail when the story is over, and nobody looks after that daemon any more.
+      if (this.isOver) host?.startLater();
     });
   }
 
