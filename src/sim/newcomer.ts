@@ -17,8 +17,10 @@ const TRY_AGAIN_MS = 1_000;
 const MISTAKES = ['none', 'none', 'loopback', 'wildcard', 'expired', 'used'] as const;
 type Mistake = (typeof MISTAKES)[number];
 
-const WILDCARD = '0.0.0.0';
-const isOfBind = (mistake: Mistake): boolean => mistake === 'loopback' || mistake === 'wildcard';
+const BINDS: Readonly<Partial<Record<Mistake, string>>> = {
+  loopback: '127.0.0.1',
+  wildcard: '0.0.0.0',
+};
 
 export class Newcomer {
   readonly #world: World;
@@ -35,19 +37,17 @@ export class Newcomer {
     const { clock } = this.#world;
     const i = this.#world.addHost();
     const host = this.#world.host(i);
-    if (isOfBind(this.#mistake)) host.bind = this.#wrongBind(i);
+    // The simulated hosts share one space of addresses: each wrong one is for one of them at a time.
+    const bind = BINDS[this.#mistake];
+    if (bind !== undefined && this.#world.hosts.some((other) => other.bind === bind))
+      this.#mistake = 'none';
+    else host.bind = bind;
     await host.start();
     // Somebody may kill it, and it is started again like every other.
     while (!this.#world.isMember(i)) {
       if (host.state === 'up' && !host.isFrozen) await this.#try(i);
       await sleep(clock, TRY_AGAIN_MS);
     }
-  }
-
-  /** The simulated hosts share one space of addresses: a loopback of each one's own, and one wildcard at a time. */
-  #wrongBind(i: number): string {
-    const isFree = this.#world.hosts.every(({ bind }) => bind !== WILDCARD);
-    return this.#mistake === 'wildcard' && isFree ? WILDCARD : `127.0.0.${i + 1}`;
   }
 
   #connect(i: number): SocketClient {
@@ -73,7 +73,7 @@ export class Newcomer {
     const { result } = await there.call('access.invite', { ttl_ms: ttlMs });
     there.end();
     if (mistake === 'expired') await sleep(this.#world.clock, 2 * SHORT_TTL_MS);
-    if (isOfBind(mistake)) {
+    if (BINDS[mistake] !== undefined) {
       await here.call('access.invite');
       await here.call('mesh.join', { token: String(result?.token) });
       await this.#rebind(i);
@@ -88,10 +88,11 @@ export class Newcomer {
   async #rebind(i: number): Promise<void> {
     const host = this.#world.host(i);
     const isNow = (state: HostState): boolean => host.state === state;
+    if (isNow('up')) {
+      if (randomBelow(this.#random, 2) === 0) this.#world.crash(i);
+      else await host.stop();
+    }
     host.bind = undefined;
-    if (!isNow('up')) return;
-    if (randomBelow(this.#random, 2) === 0) this.#world.crash(i);
-    else await host.stop();
     await sleep(this.#world.clock, TRY_AGAIN_MS);
     if (isNow('down')) await host.start();
   }
