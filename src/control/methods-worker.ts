@@ -142,8 +142,9 @@ export class WorkerMethodsImpl {
     // It could not be brought home any more: the worker keeps it, and delivers it at the next boot.
     if (!this.#peer.tasks.runner.takesEnds) return err(coveyError('STOPPING'));
     const held = this.#peer.workers.finish(worker.value, id.value, params.attempt, outcome);
-    if (!held) await this.#peer.tasks.resumption.orphan(id.value, params.attempt, outcome);
-    return ok({ accepted: held });
+    if (held || (await this.#peer.tasks.resumption.orphan(id.value, params.attempt, outcome)))
+      return ok({ accepted: held });
+    return err(coveyError('UNREACHABLE', { what: `a home store of task ${id.value}` }));
   }
 
   async #resume(

@@ -144,25 +144,37 @@ export class Resumption {
 
   /**
    * A worker's late word about an attempt that it no longer holds: kept as an orphan at the home. Right after a start
-   * that home may not be in sight yet, so it is tried for as long as a resume would be.
+   * that home may not be in sight yet, so it is tried for as long as a resume would be. False: it is still to be kept
+   * there, and whoever brought it must not forget it. A task that nobody knows any more keeps nothing.
    */
-  async orphan(id: string, attempt: number, late: LateWord): Promise<void> {
-    const { clock } = this.#deps;
+  async orphan(id: string, attempt: number, late: LateWord): Promise<boolean> {
+    const { clock, runner } = this.#deps;
     const until = clock.nowMs() + RESUME_PATIENCE_MS;
-    while (!(await this.#tryOrphan(id, attempt, late)) && clock.nowMs() < until)
+    for (;;) {
+      const fate = await this.#tryOrphan(id, attempt, late);
+      if (fate === 'kept') return true;
+      if (!runner.takesEnds) return false;
+      if (clock.nowMs() >= until) return fate === 'unknown';
       await sleep(clock, RESUME_RETRY_MS);
+    }
   }
 
-  /** False: it is worth another try. */
-  async #tryOrphan(id: string, attempt: number, late: LateWord): Promise<boolean> {
-    const found = await this.#deps.reader.find(id, false);
-    if (found === undefined) return false;
+  async #tryOrphan(
+    id: string,
+    attempt: number,
+    late: LateWord,
+  ): Promise<'kept' | 'not kept' | 'unknown'> {
+    // Nobody knows it only if somebody was asked: cut off from its home this peer has found nothing either.
+    const read = await this.#deps.reader.findFrom(id, false, 1);
+    if (!read.ok) return 'not kept';
+    const found = read.value;
+    if (found === undefined) return 'unknown';
     const { start } = taskOf(found.record).attempts.find((item) => item.start.n === attempt) ?? {};
-    if (start === undefined) return false;
+    if (start === undefined) return 'unknown';
     const at = this.#deps.clock.wallMs();
     const full: EndFact = { t: 'end', n: attempt, run_id: start.run_id, at, ...late };
     const body = { id, end: { ...full } };
     const answer = await atHome(this.#deps, homeOf(found.record), '', 'run.done', body);
-    return answer?.taken === true;
+    return answer?.taken === true ? 'kept' : 'not kept';
   }
 }

@@ -141,3 +141,34 @@ describe('the results that come while the daemon stops', () => {
     });
   });
 });
+
+describe('the late word of a worker about a task that its daemon has forgotten', () => {
+  it('is left to the worker while the home of the task is out of reach, and kept there afterwards', async () => {
+    const world = new World({ seed: 'late word', peers: 5 });
+    await world.run(async () => {
+      await world.joinAll();
+      const programs = world.hosts.map((_, i) => new Program(world, i, `program ${i}`));
+      for (const program of programs) await program.register(1);
+      const [task] = submit(world, 1);
+      await world.runUntil(() => programs.some(({ handed }) => handed.length > 0), 30_000);
+      const handed = programs.flatMap((program) => program.handed)[0];
+      if (handed === undefined || task === undefined) throw new Error('nobody was handed the task');
+      const isHome = (i: number): boolean =>
+        world.peer(i).replica.get(handed.id) !== undefined || programs[i]?.handed.length !== 0;
+      const far = world.hosts.findIndex((_, i) => !isHome(i));
+      world.cut(far);
+      const late = programs[far]?.complete(handed);
+      if (late === undefined) throw new Error('all five are of the home');
+      const refused = await world.until(late, 30_000);
+      expect(refused).toMatchObject({ ok: false, error: { code: 'UNREACHABLE' } });
+
+      world.heal();
+      await world.runUntil(() => world.isWhole(), 30_000);
+      const again = programs[far]?.complete(handed);
+      if (again === undefined) throw new Error('it is there');
+      expect(await world.until(again, 30_000)).toEqual({ ok: true, value: { accepted: false } });
+      const found = await world.until(world.peer(far).tasks.reader.find(handed.id, false), 5_000);
+      expect(found && taskOf(found.record).attempts[0]?.ends[0]?.out).toBe('completed');
+    });
+  });
+});
