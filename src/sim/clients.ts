@@ -23,6 +23,8 @@ const LONG_MS = 15_000;
 /** A command that nobody sees the end of. */
 const ENDLESS_MS = 3_600_000;
 const CANCEL_AGAIN_MS = 3_000;
+/** So long after its acknowledgement a cancel has ended what runs, partitions included. */
+const CANCEL_GONE_MS = 60_000;
 const ENDLESS_MS_MAX = 12_000;
 /** Within so long after its receipt a hasty client changes its mind: while the first attempt is being placed. */
 const HASTE_MS_MAX = 400;
@@ -175,7 +177,10 @@ export class Clients {
     look();
   }
 
-  /** Only its cancel ends it, so its client does not leave off before that is acknowledged. */
+  /**
+   * Only its cancel ends it, so its client does not leave off before that is acknowledged, and begins again when the
+   * command goes on all the same: with the disks of all who acknowledged it the cancel is gone as well.
+   */
   #submitEndless(i: number): void {
     const { world } = this.#deps;
     const id = world.peer(i).tasks.submitter.reserve(1).ids[0];
@@ -184,9 +189,14 @@ export class Clients {
     const request = { id, exec: { argv, cwd: '/work' }, attempts: 1 };
     const submitted = world.submit(i, request, { kind: 'exec', attempts: 1, failures: 0 });
     const cancel = (): void => {
-      if (submitted.canceledMs !== undefined) return;
+      const { canceledMs } = submitted;
+      const isOld = canceledMs !== undefined && world.clock.nowMs() - canceledMs > CANCEL_GONE_MS;
+      const goesOn = world.runs.some(
+        ({ taskId, endedMs }) => taskId === id && endedMs === undefined,
+      );
       const at = pick(this.#rare, this.#up());
-      if (at !== undefined) world.cancel(at, submitted);
+      if (at !== undefined && (canceledMs === undefined || (isOld && goesOn)))
+        world.cancel(at, submitted);
       world.clock.after(CANCEL_AGAIN_MS, cancel);
     };
     world.clock.after(1_000 + randomBelow(this.#rare, ENDLESS_MS_MAX), cancel);

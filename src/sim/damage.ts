@@ -1,7 +1,7 @@
 /** What faults do to the contents of a host's disk while its daemon is down or up: what that destroys is noted. */
 import { prefixEnd } from '../ports/store.ts';
 import type { DiskImage, SimDisk } from './disk.ts';
-import type { Losses } from './losses.ts';
+import { type Losses, runIdsOf } from './losses.ts';
 import { lostBy, readRecord, storeOn } from './on-disk.ts';
 
 export interface Struck {
@@ -19,6 +19,8 @@ export function putBack({ host, disk, losses }: Struck, image: DiskImage): void 
     const before = readRecord(`r/${id}`, disk.read().get(`r/${id}`));
     losses.replacedBy(at, id, { before, after: readRecord(`r/${id}`, left.get(`r/${id}`)) });
   }
+  const kept = image.filter(([key]) => key.startsWith('r/'));
+  losses.onReplaced?.(host, runIdsOf(kept.map(([key, value]) => readRecord(key, value))));
   disk.restore(image);
 }
 

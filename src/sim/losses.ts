@@ -48,6 +48,9 @@ export class Losses {
     this.#disks = disks;
   }
 
+  /** Other contents came to the disk of this host: of the attempts that its daemons knew it has only these now. */
+  onReplaced: ((host: string, runIds: ReadonlySet<string>) => void) | undefined;
+
   /** No disk was struck: no store can be refused with reason. */
   get areNone(): boolean {
     return this.destroyed.size === 0 && !this.anyReplaced;
@@ -103,3 +106,17 @@ export class Losses {
     return lost?.has(CREATION) === true || lost?.has(PAYLOAD) === true;
   }
 }
+
+/** Of what is known, only this stays. */
+export function retain(known: Map<string, number> | undefined, runIds: ReadonlySet<string>): void {
+  for (const runId of known?.keys() ?? []) if (!runIds.has(runId)) known?.delete(runId);
+}
+
+export const runIdsOf = (records: readonly (RecordState | undefined)[]): Set<string> =>
+  new Set(
+    records.flatMap((record) =>
+      (record?.facts ?? []).flatMap(({ value }) =>
+        value.t === 'start' ? String(value.run_id) : [],
+      ),
+    ),
+  );

@@ -57,6 +57,9 @@ export interface Actor {
 const dotOf = (fact: Fact): string => `${fact.store}/${fact.seq}`;
 const short = (id: string): string => id.slice(8, 20);
 
+/** Of each peer, by the default configuration. */
+const OBSERVERS = 8;
+
 export class Steps {
   readonly violations: StepViolation[] = [];
   readonly #ground: Ground;
@@ -114,8 +117,9 @@ export class Steps {
     const sinceMs = this.#ground.nowMs() - (this.#thaws.get(host) ?? Number.NEGATIVE_INFINITY);
     const detail = `${host} stood still itself until a moment ago, and takes ${member} for dead`;
     if (sinceMs < QUIET_MS) this.violate('accused_after_pause', detail);
-    // All watch all in these worlds: whoever is in touch with both hears the one and answers the other.
+    // Where all watch all, whoever is in touch with both hears the one and answers the other.
     const { disks, inTouchForMs } = this.#ground;
+    if (disks().length > OBSERVERS + 1) return;
     const witness = disks().find(
       ({ name }) =>
         inTouchForMs(name, host) > WITNESS_MS && inTouchForMs(name, member) > WITNESS_MS,

@@ -16,7 +16,7 @@ import { evidenceOf } from './evidence-of.ts';
 import { gather, isWhole } from './gathering.ts';
 import { SimHost } from './host.ts';
 import { inTouchForMs } from './in-touch.ts';
-import { Losses } from './losses.ts';
+import { Losses, retain } from './losses.ts';
 import { SimNetworkHub } from './network-hub.ts';
 import type { About } from './odd-tasks.ts';
 import { pendingOf } from './pending.ts';
@@ -113,6 +113,7 @@ export class World {
       this.steps.violate('wrong_edge', detail),
     );
     this.wires = new Wires(this.hub, this.trace, (i) => this.host(i).peerId);
+    this.losses.onReplaced = (host, kept) => retain(this.knownSince.get(host), kept);
     this.#config = configSchema.parse(options.config ?? {});
     this.#options = options;
     this.hosts = [];
