@@ -1,5 +1,5 @@
 /**
- * What must hold of a world at its end (DESIGN §1 and §8), judged from the evidence alone. Each checker is a pure
+ * What must hold of a world at its end (the promises of README.md), judged from the evidence alone. Each checker is a pure
  * function that names the rule and says who broke it; the tests falsify the evidence and must be contradicted.
  *
  * `strict` worlds never had a partition nor two daemons down at once: there a told final never changes and nothing
