@@ -240,6 +240,9 @@ async function createPeer(
   refusal: string | undefined,
 ): Promise<Result<{ peer: Peer; release: () => Promise<void> }, string>> {
   const { config, log, socket, dataDir } = options;
+  const directory = join(dataDir, 'store');
+  // A mark that stays costs the next start a trial, no more.
+  const settle = (): Promise<void> => settled(directory).catch(() => undefined);
   for (let tries = 1; ; tries++) {
     const opened = await openPorts(options);
     if (!opened.ok) return opened;
@@ -256,12 +259,9 @@ async function createPeer(
           socket,
           onFatal: hooks.fatal,
           onRefused: hooks.refused,
+          onStoreRead: () => void settle(),
         });
-    const directory = join(dataDir, 'store');
-    if (created.ok) {
-      await settled(directory);
-      return ok({ peer: created.value, release });
-    }
+    if (created.ok) return ok({ peer: created.value, release: () => settle().then(release) });
     const { code, detail } = created.error;
     if (code !== 'corrupt' || tries > 1) return err(detail);
     await ports.store.close();

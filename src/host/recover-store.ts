@@ -11,7 +11,11 @@ import { err, ok, type Result } from '../base/result.ts';
 import { textOf } from './directory-lock.ts';
 
 const DATA_FILE = 'data.mdb';
-/** Lies in the directory while the store is being opened and read for the first time. */
+/**
+ * Lies in the directory from before the store is opened until all of it has been read once, or the daemon ends in
+ * order. Do not take it away when the store is open: a page that only a later read meets ends every start the same way,
+ * seconds after it was ready.
+ */
 const MARK_FILE = 'opening';
 const META_PAGES = 2;
 const HEADER_BYTES = 16;
@@ -93,7 +97,7 @@ export async function settled(directory: string): Promise<void> {
   await rm(join(directory, MARK_FILE), { force: true });
 }
 
-/** The last start ended while it opened this store: whether that was the store's fault. */
+/** The last start ended before it had read all of this store: whether that was the store's fault. */
 export async function fellOver(directory: string): Promise<boolean> {
   const mark = await stat(join(directory, MARK_FILE)).catch(() => undefined);
   return mark !== undefined && !(await isReadable(directory));

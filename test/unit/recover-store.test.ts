@@ -60,6 +60,14 @@ test('what has a good head and still ends the process is found by another one, a
   expect(await fellOver(directory)).toBe(false);
 });
 
+test('a page that is in no order any more can be walked, and is found all the same', async () => {
+  const bytes = await makeStore();
+  await markOpening(directory);
+  for (let at = bytes.indexOf('k/1'); at >= 0; at = bytes.indexOf('k/1', at + 1)) bytes[at] = 0x7a;
+  await put(bytes);
+  expect(await fellOver(directory)).toBe(true);
+});
+
 test('a directory is set aside under the first name that is free', async () => {
   for (const n of [1, 2]) {
     await put(Buffer.from(`store ${n}`));
