@@ -17,7 +17,7 @@ import { beginAnew, openRecords } from './host/open-records.ts';
 import { makePrivateDirectory } from './host/private-directory.ts';
 import { HostProcesses } from './host/processes.ts';
 import { HostRandom } from './host/random.ts';
-import { settled } from './host/recover-store.ts';
+import { lostIdentity, settled } from './host/recover-store.ts';
 import { openSpool } from './host/spool.ts';
 import { openStore } from './host/store.ts';
 import { Peer } from './peer/peer.ts';
@@ -84,6 +84,11 @@ async function openPorts(
   }
   const lock = await lockDataDirectory(dataDir);
   if (!lock.ok) return err(lock.error.detail);
+  const lost = await lostIdentity(dataDir);
+  if (lost !== undefined)
+    return err(
+      `${join(dataDir, lost)} is gone, and store/ is not: put it back, or move store/ away to begin as another peer`,
+    );
   const identity = await loadOrCreateIdentity(join(dataDir, 'identity', 'key'));
   if (!identity.ok) return identity;
   const clock = new HostClock();

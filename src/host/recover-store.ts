@@ -30,6 +30,23 @@ const TRIAL_MS_MAX = 60_000;
 /** Of one name; a host that has set aside more needs its operator. */
 const ASIDE_MAX = 1_000;
 
+/**
+ * What of `identity/` is gone while `store/` is there. Without it this would be another peer, alone in a mesh of its own,
+ * and run what is unfinished in the store a second time. Asked before a key is made.
+ */
+export async function lostIdentity(dataDir: string): Promise<string | undefined> {
+  const isThere = (path: string): Promise<boolean> =>
+    stat(join(dataDir, path)).then(
+      ({ size }) => size > 0,
+      (thrown: unknown) =>
+        !(thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT'),
+    );
+  if (!(await isThere(join('store', DATA_FILE)))) return undefined;
+  for (const path of [join('identity', 'key'), join('identity', 'book', DATA_FILE)])
+    if (!(await isThere(path))) return path;
+  return undefined;
+}
+
 /** Why the file cannot be a store; undefined when it may be one, or is not there. */
 export async function flawOf(directory: string): Promise<string | undefined> {
   const path = join(directory, DATA_FILE);
