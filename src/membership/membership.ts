@@ -8,6 +8,7 @@ import { err, ok, type Result } from '../base/result.ts';
 import type { Timer } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Address, FrameClass, ListenResult } from '../ports/network.ts';
+import type { Shortage } from '../ports/room.ts';
 import { Book, newMeshId } from './book.ts';
 import { Core } from './core.ts';
 import { Detector } from './detector.ts';
@@ -236,6 +237,11 @@ export class Membership {
       this.#core.roster.load(this.#core.peerId, load);
     }
     if (change.stopping !== undefined || change.labels !== undefined) this.#core.changeOwn(change);
+  }
+
+  /** Of room on this disk; undefined: there is enough again. */
+  tellShortage(shortage: Shortage | undefined): void {
+    this.#core.changeOwn({ shortage });
   }
 
   invite(ttlMs: number): Promise<Result<{ token: string; expiresAtMs: number }, CoveyError>> {

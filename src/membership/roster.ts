@@ -180,7 +180,7 @@ export class Roster {
   #show(peerId: PeerId, row: Row): Member {
     const record = row.facts.record.statement;
     const lasting = statusOf(row.facts);
-    const { storeId, bootCount, bootId, name, incarnation, stopping } = record;
+    const { storeId, bootCount, bootId, name, incarnation, stopping, shortage } = record;
     const { addresses, labels, version, features, execEnabled } = record;
     const { status, sinceMs, sinceWallMs, load } = row;
     return {
@@ -194,6 +194,7 @@ export class Roster {
       ...('deadBy' in lasting && lasting.deadBy !== undefined ? { deadBy: lasting.deadBy } : {}),
       incarnation,
       stopping,
+      ...(shortage === undefined ? {} : { shortage }),
       sinceMs,
       sinceWallMs,
       addresses,

@@ -5,6 +5,7 @@ import type { Logger } from '../base/telemetry.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Identity, PeerId } from '../ports/identity.ts';
 import type { Address, Network } from '../ports/network.ts';
+import type { Shortage } from '../ports/room.ts';
 import type { Store } from '../ports/store.ts';
 import type { BootSpan } from './store-check.ts';
 
@@ -45,6 +46,8 @@ export interface Member {
   readonly deadBy?: Evidence;
   readonly incarnation: number;
   readonly stopping: boolean;
+  /** Of room on its disk; absent: there is enough. */
+  readonly shortage?: Shortage;
   /** Boot time of this peer's clock when the status was entered. */
   readonly sinceMs: number;
   readonly sinceWallMs: number;

@@ -4,9 +4,7 @@
  * Starting: identity of the store (a boot is counted, synced) → records → membership (network) → tasks.
  * Stopping, in an orderly way: take nothing → let attempts end → hand over → say goodbye → close.
  */
-import type { Config } from '../api/config.ts';
 import { err, ok, type Result } from '../base/result.ts';
-import type { Logger } from '../base/telemetry.ts';
 import { startExec } from '../executors/exec.ts';
 import type { Execution, RunHandlers, RunRequest } from '../executors/executor.ts';
 import { WorkerRegistry } from '../executors/worker.ts';
@@ -31,7 +29,9 @@ import { Away } from './away.ts';
 import { type HandOverDeps, handOverCopies } from './hand-over.ts';
 import { loadOf } from './load.ts';
 import { Messenger } from './messenger.ts';
+import type { PeerOptions, StartError } from './options.ts';
 import { requestDigestOf } from './request-digest.ts';
+import { ShortageWatch } from './shortage.ts';
 import { Sight } from './sight.ts';
 import { Upkeep } from './upkeep.ts';
 import { windDown } from './wind-down.ts';
@@ -41,31 +41,6 @@ import { Witness } from './witness.ts';
 const RETURNS: ReadonlySet<MemberEvent['type']> = new Set(['alive', 'heard', 'condemned']);
 /** Changes of load are told at most this often: they travel on heartbeats. */
 const LOAD_INTERVAL_MS = 100;
-
-export interface PeerOptions {
-  readonly config: Config;
-  readonly log: Logger;
-  /** Of the software, for display. */
-  readonly version: string;
-  /** Commands at once. */
-  readonly slots: number;
-  /** Path of the control socket, told to commands as COVEY_SOCKET. */
-  readonly socket: string;
-  /** The disk failed: the daemon must stop acknowledging and exit. */
-  readonly onFatal: (why: string) => void;
-  /**
-   * A member refused the store as rolled back or copied. This peer has stopped; its store is to get another id
-   * (`renewStore`) and a new peer to start with it.
-   */
-  readonly onRefused: (why: string) => void;
-  /** All of the store was read, after each pass through it. */
-  readonly onStoreRead?: () => void;
-}
-
-export interface StartError {
-  readonly code: 'in_use' | 'no_such_address' | 'failed';
-  readonly detail: string;
-}
 
 export class Peer {
   readonly membership: Membership;
@@ -81,6 +56,7 @@ export class Peer {
   readonly #sync: PartnerSync;
   readonly #upkeep: Upkeep;
   readonly #witness: Witness;
+  readonly #shortage: ShortageWatch;
   readonly away: Away;
   readonly #repair: Repair;
   readonly startedMs: number;
@@ -133,8 +109,8 @@ export class Peer {
     this.#repair = this.#repairOf(store);
     this.#upkeep = this.#upkeepOf(store);
     this.away = this.#awayOf(absences);
+    this.#shortage = this.#shortageOf();
     store.onDamaged = (key) => this.#upkeep.damaged(key);
-    store.onScrubbed = options.onStoreRead;
     this.workers = new WorkerRegistry({
       clock,
       random,
@@ -179,6 +155,17 @@ export class Peer {
     return away;
   }
 
+  #shortageOf(): ShortageWatch {
+    const watch = new ShortageWatch({
+      clock: this.ports.clock,
+      room: () => this.replica.room,
+      tell: (shortage) => this.membership.tellShortage(shortage),
+      returned: () => this.tasks.membersChanged(),
+    });
+    this.sight.isReturning = () => watch.isReturning;
+    return watch;
+  }
+
   #keeping(store: CheckedStore) {
     const { replica, sight, options } = this;
     const { directory } = sight;
@@ -191,7 +178,8 @@ export class Peer {
   }
 
   #upkeepOf(store: CheckedStore): Upkeep {
-    const { config } = this.options;
+    const { config, onStoreRead } = this.options;
+    store.onScrubbed = onStoreRead;
     const keeping = this.#keeping(store);
     return new Upkeep({
       ...keeping,
@@ -249,6 +237,7 @@ export class Peer {
     this.#state = 'running';
     this.#tellLoad();
     this.away.start();
+    this.#shortage.start();
     this.tasks.start();
     if (this.#refusal !== undefined) this.refused(this.#refusal);
     else this.#upkeep.start();
@@ -257,12 +246,12 @@ export class Peer {
   }
 
   #onMember(event: MemberEvent): void {
-    this.sight.note(event);
+    const isRouted = this.sight.note(event) || event.member.stopping;
     if (event.type === 'linked') this.away.linked(event.member.peerId);
     if (event.type === 'unlinked') this.messenger.unlinked(event.member.peerId);
     if (event.type === 'updated' || this.#state === 'stopped') {
       this.tasks.capacityChanged();
-      if (!event.member.stopping) return;
+      if (!isRouted) return;
     }
     if (RETURNS.has(event.type)) this.tasks.memberReturned();
     if (event.type !== 'heard') this.tasks.membersChanged();
@@ -355,6 +344,7 @@ export class Peer {
   async #close(reason: 'stop' | 'leave'): Promise<void> {
     this.#state = 'stopped';
     this.#upkeep.stop();
+    this.#shortage.stop();
     this.#loadTimer?.cancel();
     this.tasks.close();
     await this.tasks.visibility.close();
