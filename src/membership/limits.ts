@@ -57,6 +57,10 @@ export const CHAIN_MAX = 16;
 export const MEMBERS_MAX = 10_000;
 /** Stores removed by operators, remembered for good: some 300 bytes each. */
 export const REMOVALS_MAX = 10_000;
+/** Former stores that wait for their removal: one for each time that this peer's store was replaced meanwhile. */
+export const FORMER_MAX = 64;
+/** All members in touch for so long: takeovers are over, and each pair of stores has compared what both hold. */
+export const FORMER_AFTER_MS = 30_000;
 export const ADDRESSES_MAX = 8;
 /** A label's value is 128 characters, which may be four bytes each. */
 export const TEXT_BYTES_MAX = 512;

@@ -14,6 +14,7 @@ import { Core } from './core.ts';
 import { Detector } from './detector.ts';
 import { Dialer } from './dialer.ts';
 import { type Entry, signFact } from './fact.ts';
+import { FormerStores, noticeFormer } from './former-stores.ts';
 import { Gate } from './gate.ts';
 import { decodeAdmit, encodeAdmit } from './hello.ts';
 import { STRANGER_RETRY_MS, STRANGERS_MAX, TICK_MS } from './limits.ts';
@@ -45,6 +46,7 @@ export class Membership {
   readonly #detector: Detector;
   readonly #sync: Sync;
   readonly #gate: Gate;
+  readonly #former: FormerStores;
   readonly #timers = new Set<Timer>();
   #phase: Phase = 'loaded';
   #strangers = 0;
@@ -67,7 +69,7 @@ export class Membership {
     }
     // Before the first packet: others compare it with what they know of our last start.
     const epoch = book.epoch() + 1;
-    const saved = await book.saveEpoch(epoch);
+    const saved = await book.saveEpoch(epoch, noticeFormer({ book, deps }, mesh.meshId));
     if (!saved.ok) return err(`the start was not counted: ${saved.detail}`);
     return ok(new Membership(deps, book, mesh.meshId, mesh.root, epoch));
   }
@@ -108,6 +110,7 @@ export class Membership {
         if (this.#load) roster.load(core.peerId, this.#load);
       },
     });
+    this.#former = new FormerStores(core, { isUp: (peerId) => this.#links.isUp(peerId), announce });
     core.accept([...book.facts(meshId, (...args) => deps.identity.verify(...args)), own.fact]);
     core.connect({
       hears: (peerId) => this.#detector.hears(peerId),
@@ -159,6 +162,7 @@ export class Membership {
       () => {
         this.#detector.tick();
         this.#links.tick();
+        this.#former.tick();
       },
     );
     const sync = () => jitter(random, config.anti_entropy_interval, 0.2);

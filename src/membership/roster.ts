@@ -7,6 +7,7 @@ import type { Logger } from '../base/telemetry.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
+import type { SelfRecord } from './fact.ts';
 import { type MemberFacts, statusOf } from './member.ts';
 import {
   type Load,
@@ -98,16 +99,24 @@ export class Roster {
     }
     const before = row.facts.record.statement;
     const booted = before.epoch !== record.epoch || before.storeId !== record.storeId;
-    if (before.storeId !== record.storeId) this.#forgetStore(before.storeId, peerId);
+    const isOther = before.storeId !== record.storeId;
+    if (isOther) this.#forgetStore(before.storeId, peerId);
     const said = row.facts.record !== after.record;
     row.facts = after;
     if (booted) {
       row.load = NO_LOAD;
       this.#changed();
-      this.emit('boot', peerId);
+      if (isOther) this.#logOther(peerId, before.storeId, record);
+      this.emit('boot', peerId, isOther ? 'it came with another store' : undefined);
     }
     const turned = this.#settle(peerId, row, evidence);
     if (said && !turned && !booted) this.emit('updated', peerId);
+  }
+
+  /** Wiped, renewed or replaced: what only the former one had is gone. */
+  #logOther(peer: PeerId, former: string, { name, storeId }: SelfRecord): void {
+    const fields = { peer, store_id: storeId, former };
+    this.#log.log('warn', `${name} came with another store than before`, fields);
   }
 
   #forgetStore(storeId: string, peerId: PeerId): void {
