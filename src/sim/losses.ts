@@ -62,9 +62,13 @@ export class Losses {
     id: string,
     copy: { readonly before: RecordState | undefined; readonly after: RecordState | undefined },
   ): void {
-    const stores = this.replaced.get(id) ?? new Set<StoreId>();
-    this.replaced.set(id, stores.add(at.store));
+    this.noteReplaced(at.store, id);
     this.struck(at, id, copy);
+  }
+
+  noteReplaced(store: StoreId, id: string): void {
+    const stores = this.replaced.get(id) ?? new Set<StoreId>();
+    this.replaced.set(id, stores.add(store));
   }
 
   /** A fault leaves this host `after` of the copy that it had. */
