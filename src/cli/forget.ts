@@ -20,7 +20,8 @@ export const verb: Verb = {
   async run(cli, command) {
     const list = await cli.call('members.list', {});
     if (!list.ok) return cli.fail(list.error);
-    const member = memberOf(list.value.members, command.args[0] ?? '');
+    const word = command.args[0] ?? '';
+    const member = removedAs(list.value.members, word) ?? memberOf(list.value.members, word);
     if (!member.ok) return cli.fail(member.error);
     const answer = await cli.call('members.forget', { peer: member.value.peer_id });
     if (!answer.ok) return cli.fail(answer.error);
@@ -31,6 +32,15 @@ export const verb: Verb = {
     return EXIT.ok;
   },
 };
+
+/** A second time the answer is the same, also by the name that nobody else has now. */
+function removedAs(
+  members: readonly MemberView[],
+  name: string,
+): Result<MemberView, RpcFailure> | undefined {
+  const [named, ...more] = members.filter((member) => member.name === name);
+  return named?.status === 'removed' && more.length === 0 ? ok(named) : undefined;
+}
 
 /** By PeerId, by name, by the end of a PeerId; a name that several have is nobody's. */
 export function memberOf(

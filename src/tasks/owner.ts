@@ -120,6 +120,7 @@ export class Owner {
     this.#closed = true;
     this.#timer?.cancel();
     this.#homes.close();
+    this.#deps.takeover.close();
     for (const entry of this.#entries.values()) entry.timer?.cancel();
   }
 
