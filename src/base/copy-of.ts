@@ -5,6 +5,8 @@
 const SLAB_BYTES = 16 * 1_024;
 /** A longer one is worth its own memory, and would keep a slab alive for itself. */
 const SHORT_BYTES_MAX = 1_024;
+/** A call of the platform costs more than to copy so few. */
+const LOOP_BYTES_MAX = 48;
 
 let slab = new Uint8Array(SLAB_BYTES);
 let used = 0;
@@ -17,8 +19,10 @@ export function copyOf(bytes: Uint8Array, from = 0, to = bytes.length): Uint8Arr
     slab = new Uint8Array(SLAB_BYTES);
     used = 0;
   }
-  const copy = slab.subarray(used, used + length);
+  const copy = new Uint8Array(slab.buffer, used, length);
   used += length;
-  copy.set(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to));
+  if (length > LOOP_BYTES_MAX)
+    copy.set(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to));
+  else for (let i = 0; i < length; i++) copy[i] = bytes[from + i] ?? 0;
   return copy;
 }

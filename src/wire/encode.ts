@@ -4,7 +4,6 @@
  * (floats, and what is no plain data) is left to cborg, which is also what the tests compare all of it with.
  */
 import { encode } from 'cborg';
-import { copyOf } from '../base/copy-of.ts';
 import type { WireValue } from './codec.ts';
 
 const MAJOR = { uint: 0, negative: 1 << 5, bytes: 2 << 5, text: 3 << 5, list: 4 << 5, map: 5 << 5 };
@@ -12,9 +11,12 @@ const FALSE = 0xf4;
 const TRUE = 0xf5;
 const NULL = 0xf6;
 
-const BUFFER_BYTES = 64 * 1_024;
-/** A buffer that grew beyond this for one large value is given back. */
-const BUFFER_KEPT_BYTES_MAX = 1_024 * 1_024;
+/**
+ * Short values are left where they were written, one behind the other: no copy, and no array with memory of its own for
+ * each. A slab lives as long as any value in it.
+ */
+const SLAB_BYTES = 16 * 1_024;
+const SHORT_BYTES_MAX = 1_024;
 const HEAD_BYTES_MAX = 9;
 const UTF8_BYTES_MAX = 3;
 /** Longer texts are worth a call of the platform's encoder. */
@@ -26,21 +28,31 @@ const TWO_32 = 2 ** 32;
 
 const encoder = new TextEncoder();
 
-let buffer = new Uint8Array(BUFFER_BYTES);
+let slab = new Uint8Array(SLAB_BYTES);
+let used = 0;
+/** Where it is written: the slab, or something larger for a while. */
+let buffer = slab;
 let at = 0;
 
 /** Members of maps that are `undefined` are left out. */
 export function encodeCbor(value: WireValue): Uint8Array {
-  at = 0;
+  if (used + SHORT_BYTES_MAX > SLAB_BYTES) {
+    slab = new Uint8Array(SLAB_BYTES);
+    used = 0;
+  }
+  buffer = slab;
+  at = used;
   write(value);
-  const bytes = copyOf(buffer, 0, at);
-  if (buffer.length > BUFFER_KEPT_BYTES_MAX) buffer = new Uint8Array(BUFFER_BYTES);
+  const isShort = buffer === slab && at - used <= SHORT_BYTES_MAX;
+  if (!isShort) return buffer.slice(used, at);
+  const bytes = new Uint8Array(slab.buffer, used, at - used);
+  used = at;
   return bytes;
 }
 
 function makeRoom(bytes: number): void {
   if (at + bytes <= buffer.length) return;
-  const larger = new Uint8Array(Math.max(at + bytes, 2 * buffer.length));
+  const larger = new Uint8Array(Math.max(at + bytes, 4 * buffer.length));
   larger.set(buffer.subarray(0, at));
   buffer = larger;
 }
