@@ -151,7 +151,10 @@ const copiesCheck: Checker = (of) => {
     ...(present < copies ? [`${present} of the ${copies} members that ${copies} copies need`] : []),
   ];
   if (told.length === 0)
-    return fine('copies', `${sum(({ tasks }) => tasks.looked_at)} unfinished tasks have ${copies}`);
+    return fine(
+      'copies',
+      `${sum(({ tasks }) => tasks.looked_at)} unfinished tasks, each with ${copies} live copies`,
+    );
   return {
     check: 'copies',
     status: belowRequired > 0 && !degraded ? 'fail' : 'warn',

@@ -11,6 +11,12 @@ import { diagnose } from './diagnosis.ts';
 import type { Answer, Silent } from './findings.ts';
 import { DOCTOR_ASKS_MAX } from './limits.ts';
 
+const SILENCES: Readonly<Record<string, string>> = {
+  METHOD_NOT_FOUND: 'its version cannot be asked',
+  TIMEOUT: 'no answer in time',
+  UNREACHABLE: 'the link to it ended',
+};
+
 export class Doctor {
   readonly #peer: Peer;
   readonly #descriptors: () => Promise<Descriptors | undefined>;
@@ -60,8 +66,7 @@ export class Doctor {
     const sentMs = ports.clock.nowMs();
     const answer = await messenger.call(peerId, 'mesh.checkup', {}, { timeoutMs });
     if (!answer.ok) {
-      const isOld = answer.error.code === 'METHOD_NOT_FOUND';
-      const why = isOld ? 'its version cannot be asked' : answer.error.message;
+      const why = SILENCES[answer.error.code] ?? answer.error.message;
       return { peerId, name, why };
     }
     const report = readReport(answer.value);

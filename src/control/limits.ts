@@ -20,8 +20,8 @@ export const MONITORS_MAX = 16;
 export const MONITOR_WAITING_MAX = 1_024;
 /** Records a second, and at once, of one monitor: no person reads more, and a storm of them is not made worse. */
 export const MONITOR_RATE = 500;
-/** Records are sent together, so late at most. */
-export const PUMP_MS = 50;
+/** What was not taken is told so late at most: a gap for each record would be a storm of its own. */
+export const GAP_MS = 100;
 /** Members that one `system.doctor` asks. */
 export const DOCTOR_ASKS_MAX = 128;
 /** Unfinished records whose homes are looked at for it: some milliseconds. */

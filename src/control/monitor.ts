@@ -12,10 +12,10 @@ import type { Clock, Timer } from '../ports/clock.ts';
 import type { Session } from './backend.ts';
 import {
   BUSY_RETRY_AFTER_MS,
+  GAP_MS,
   MONITOR_RATE,
   MONITOR_WAITING_MAX,
   MONITORS_MAX,
-  PUMP_MS,
 } from './limits.ts';
 
 interface Waiting {
@@ -92,10 +92,11 @@ export class Monitors {
 
   #hear(monitor: Monitor, record: LogRecord): void {
     monitor.lastSeq += 1;
-    if (this.#mayTake(monitor)) monitor.waiting.push({ seq: monitor.lastSeq, record });
+    const isTaken = this.#mayTake(monitor);
+    if (isTaken) monitor.waiting.push({ seq: monitor.lastSeq, record });
     if (monitor.waiting.length > MONITOR_WAITING_MAX) monitor.waiting.shift();
-    // In a later turn: whoever logs is in the middle of something.
-    monitor.timer ??= this.#clock.after(PUMP_MS, () => {
+    // In a later turn: whoever logs is in the middle of something. What is missing is told once for many.
+    monitor.timer ??= this.#clock.after(isTaken ? 0 : GAP_MS, () => {
       monitor.timer = undefined;
       this.#pump(monitor);
     });

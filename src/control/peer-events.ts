@@ -93,7 +93,7 @@ export class PeerEvents {
       seen_by: cause.seenBy.map((id) => ({ peer_id: id, name: nameOf(id) })),
       via: cause.via,
       ...(cause.silenceMs === undefined ? {} : { silence_ms: cause.silenceMs }),
-      ...(cause.phi === undefined ? {} : { phi: cause.phi }),
+      ...(cause.phi === undefined ? {} : { phi: Math.round(10 * cause.phi) / 10 }),
       ...(cause.bootCount === undefined ? {} : { boot_count: cause.bootCount }),
       ...(cause.returns === undefined ? {} : { returns: cause.returns }),
     };

@@ -77,7 +77,7 @@ export function sentenceOf(cause: Cause, nameOf: NameOf): string {
     case 'crash':
       return `connection ended without goodbye, redial refused${seen}`;
     case 'silence':
-      return `${silence(cause.silenceMs)}${seen}`;
+      return `${silence(cause.silenceMs)}${by}`;
     case 'phi':
       return `heartbeats are late, phi ${(cause.phi ?? 0).toFixed(1)}${seen}`;
     case 'admitted':
