@@ -4,12 +4,13 @@
  */
 import { z } from 'zod';
 import { err, ok, type Result } from '../base/result.ts';
+import type { Observed } from '../membership/stats.ts';
 import type { Peer } from '../peer/peer.ts';
 import { standingHome } from '../records/directory.ts';
 import type { RecordState } from '../records/record.ts';
 import { isTaskRecord } from '../tasks/task.ts';
 import type { WireMap } from '../wire/envelope.ts';
-import { DOCTOR_RECORDS_MAX } from './limits.ts';
+import { DOCTOR_RECORDS_MAX, DOCTOR_SILENCE_MS } from './limits.ts';
 
 /** Of one process. */
 export interface Descriptors {
@@ -77,7 +78,9 @@ export async function reportOf(
     version: peer.options.version,
     wall_ms: clock.wallMs(),
     linked: linked.slice(0, LIST_MAX).map(({ peerId }) => peerId),
-    observes: stats.observes().map(({ peerId, hears }) => ({ peer_id: peerId, hears })),
+    observes: stats.observes().map((observed) => {
+      return { peer_id: observed.peerId, hears: isHeard(peer, observed) };
+    }),
     unreached: unreached.slice(0, LIST_MAX).map(({ peerId, address, result, otherReached }) => {
       return { peer_id: peerId, address, result, other_reached: otherReached };
     }),
@@ -105,6 +108,15 @@ export async function reportOf(
     ...(open && { descriptors: { ...open } }),
     slots: peer.options.slots,
   };
+}
+
+/** A heartbeat or two that are late, or a link that is just made again, are nothing to be told of. */
+function isHeard(peer: Peer, { peerId, hears, heardMsAgo }: Observed): boolean {
+  if (hears) return true;
+  const nowMs = peer.ports.clock.nowMs();
+  const knownMs = nowMs - (peer.membership.member(peerId)?.sinceMs ?? nowMs);
+  const silentMs = heardMsAgo ?? Math.min(knownMs, nowMs - peer.startedMs);
+  return silentMs < DOCTOR_SILENCE_MS;
 }
 
 /** Unfinished tasks with too few live home stores; each is counted by the first of its live ones alone. */

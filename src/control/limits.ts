@@ -24,6 +24,8 @@ export const MONITOR_RATE = 500;
 export const GAP_MS = 100;
 /** Members that one `system.doctor` asks. */
 export const DOCTOR_ASKS_MAX = 128;
+/** One that observes another has not heard it for so long, where a link is said to be broken. */
+export const DOCTOR_SILENCE_MS = 4_000;
 /** Unfinished records whose homes are looked at for it: some milliseconds. */
 export const DOCTOR_RECORDS_MAX = 10_000;
 /** What BUSY advises: some round trips of a busy daemon. */
