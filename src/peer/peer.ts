@@ -208,7 +208,8 @@ export class Peer {
     const { identity: own, clock, random, identityStore } = ports;
     const traffic = new Traffic();
     const network = metered(ports.network, traffic);
-    const messenger = new Messenger({ network, clock, log: options.log, self: own.peerId });
+    const self = own.peerId;
+    const messenger = new Messenger({ network, clock, random, log: options.log, self });
     let peer: Peer | undefined;
     const membership = await Membership.load({
       clock,
