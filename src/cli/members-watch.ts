@@ -64,7 +64,7 @@ class Screen implements Show {
   async show(items: readonly LiveItem[], list: List): Promise<void> {
     for (const item of items) {
       if (item.kind === 'event') this.#last.push(sentenceOf(item.event));
-      if (item.kind === 'gap') this.#last.push(`${item.to - item.from + 1} changes were missed`);
+      if (item.kind === 'gap') this.#last.push('some changes were missed');
     }
     this.#last.splice(0, this.#last.length - LINES_SHOWN);
     const { color } = this.#cli;
@@ -88,7 +88,7 @@ class Lines implements Show {
     for (const item of items) {
       if (item.kind === 'connected' && !this.#hasBegun) await this.#begin(list);
       else if (item.kind === 'event') await this.#change(item.event, list);
-      else if (item.kind === 'gap') await this.#gap(item);
+      else if (item.kind === 'gap') await this.#gap(item, list);
     }
   }
 
@@ -108,8 +108,10 @@ class Lines implements Show {
     return this.#cli.json({ type, at, peer_id: id, ...dataOf(event), member });
   }
 
-  #gap({ from, to }: { readonly from: number; readonly to: number }): Promise<void> {
-    if (this.#cli.options.json === true) return this.#cli.json({ type: 'gap', from, to });
-    return this.#cli.say(`some changes were missed (events ${from} to ${to})`);
+  /** What was missed is in the list as it is now. */
+  async #gap({ from, to }: { readonly from: number; readonly to: number }, list: List) {
+    if (this.#cli.options.json === true) await this.#cli.json({ type: 'gap', from, to });
+    else await this.#cli.say('some changes were missed; the members as they are now:');
+    await this.#begin(list);
   }
 }

@@ -5,6 +5,7 @@ import { coveyError } from '../../src/base/errors.ts';
 import type { LogTap } from '../../src/base/log-tap.ts';
 import { err, ok } from '../../src/base/result.ts';
 import type { ControlBackend } from '../../src/control/backend.ts';
+import { EventHub } from '../../src/control/events.ts';
 import { ControlHost } from '../support/control-host.ts';
 import { CliProcess, covey } from './cli-harness.ts';
 
@@ -97,6 +98,20 @@ describe('covey members -w', () => {
     await process.printed('stdout', 'suspect -> dead');
     process.interrupt();
     expect((await process.result).exit).toBe(0);
+  });
+
+  it('says that changes were missed when another boot answers, and lists the members anew', async () => {
+    const process = start('members', '-w', '--json');
+    await process.printed('stdout', 'fake');
+    const anew = new EventHub('boot-2', host.backend.clock);
+    await host.crash();
+    answer({ 'events.subscribe': async (params, session) => anew.subscribe(session, params) });
+    await host.restart();
+    await process.printed('stdout', '"gap"');
+    await process.printed('stdout', '"present"');
+    process.interrupt();
+    const types = linesOf((await process.result).stdout).map(({ type }) => type);
+    expect(types).toEqual(['present', 'gap', 'present']);
   });
 
   it('fails at once where no daemon is', async () => {
