@@ -39,19 +39,18 @@ const answersCheck: Checker = ({ heard, silent }) => {
 };
 
 const membersCheck: Checker = ({ members }) => {
-  const named = (wanted: string): string[] =>
-    members.filter(({ status }) => status === wanted).map(({ name }) => name);
-  const [dead, suspect] = [named('dead'), named('suspect')];
-  if (dead.length + suspect.length === 0)
-    return fine('members', `${named('alive').length} members are alive`);
-  const told = [
-    ...(dead.length > 0 ? [`dead: ${names(dead)}`] : []),
-    ...(suspect.length > 0 ? [`suspect: ${names(suspect)}`] : []),
-  ];
+  const ill = members.filter(({ status }) => status === 'dead' || status === 'suspect');
+  if (ill.length === 0) {
+    const alive = members.filter(({ status }) => status === 'alive').length;
+    return fine('members', `${alive} members are alive`);
+  }
+  const told = ill.map(({ name, status, evidence }) =>
+    evidence === undefined ? `${name} is ${status}` : `${name} is ${status} (${evidence})`,
+  );
   return {
     check: 'members',
     status: 'warn',
-    summary: told.join('; '),
+    summary: phrases(told),
     todo: "Start them again, or say 'covey forget NAME' of one whose store does not come back.",
   };
 };

@@ -228,6 +228,7 @@ function memberView(peer: Peer, member: Member): MemberView {
     incarnation: member.incarnation,
     boot_count: member.bootCount,
     since: toRfc3339(member.sinceWallMs),
+    ...(member.evidence === undefined ? {} : { evidence: member.evidence }),
     addresses: [...member.addresses],
     labels: { ...member.labels },
     version: member.version,

@@ -28,6 +28,7 @@ interface Row {
   suspected: boolean;
   sinceMs: number;
   sinceWallMs: number;
+  evidence: string | undefined;
   load: Load;
   readonly returns: Returns;
 }
@@ -106,6 +107,7 @@ export class Roster {
         suspected: false,
         sinceMs,
         sinceWallMs,
+        evidence: undefined,
         load: NO_LOAD,
         returns: new Returns(),
       };
@@ -162,6 +164,7 @@ export class Roster {
     const { name } = row.facts.record.statement;
     const cause = causeOf(status);
     const evidence = this.sentence(cause);
+    row.evidence = evidence;
     this.#log.log('info', `${name} is ${status}`, { peer: peerId, evidence });
     this.emit(status, peerId, cause, was);
     const returns = status === 'alive' ? row.returns.note(this.#clock.nowMs()) : undefined;
@@ -214,7 +217,7 @@ export class Roster {
     const lasting = statusOf(row.facts);
     const { storeId, bootCount, bootId, name, incarnation, stopping } = record;
     const { addresses, labels, version, features, execEnabled } = record;
-    const { status, sinceMs, sinceWallMs, load } = row;
+    const { status, sinceMs, sinceWallMs, evidence, load } = row;
     return {
       peerId,
       storeId,
@@ -228,6 +231,7 @@ export class Roster {
       stopping,
       sinceMs,
       sinceWallMs,
+      ...(evidence === undefined ? {} : { evidence }),
       addresses,
       labels,
       version,

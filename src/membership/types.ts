@@ -50,6 +50,8 @@ export interface Member {
   /** Boot time of this peer's clock when the status was entered. */
   readonly sinceMs: number;
   readonly sinceWallMs: number;
+  /** Why the status was entered, as a sentence; absent: it is the one that this peer knew first. */
+  readonly evidence?: string;
   readonly addresses: readonly Address[];
   readonly labels: Readonly<Record<string, string>>;
   readonly version: string;

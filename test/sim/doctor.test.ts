@@ -129,7 +129,9 @@ describe('system.doctor', () => {
       mesh.world.crash(2);
       await mesh.world.clock.runFor(20_000);
       const dead = await mesh.doctor(0);
-      expect(summary(dead, 'members')).toContain('dead: h3');
+      expect(summary(dead, 'members')).toMatch(
+        /^h3 is dead \(connection ended without goodbye, redial refused: seen by h[12] and h[12]\)$/,
+      );
       expect(bad(dead)).toContain('copies warn');
     }),
   );

@@ -62,6 +62,13 @@ describe('a verdict', () => {
     });
   });
 
+  it('is outgrown by a refutation, or by a greeting; both name the member itself', () => {
+    const facts = { verdict: undefined, removal: undefined } as unknown as MemberFacts;
+    const of = (via: 'news' | 'greeting') => causeOfStatus('p', 'alive', facts, via);
+    expect(of('news')).toEqual({ kind: 'refuted', seenBy: ['p'], via: 'news' });
+    expect(of('greeting')).toEqual({ kind: 'greeted', seenBy: ['p'], via: 'greeting' });
+  });
+
   it('counts whatever a later version puts where the names are: older peers take it too', () => {
     const [, payload] = toWire(signFact(identity, 'mesh', statement)) as readonly WireValue[];
     const map = decodeValue(payload as Uint8Array);

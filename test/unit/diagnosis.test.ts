@@ -151,7 +151,7 @@ describe('covey doctor', () => {
   it('cuts long lists', () => {
     const members = Array.from({ length: 9 }, (_, i) => member(`m${i}`, { status: 'dead' }));
     expect(about(mesh({}, { members }), 'members')?.summary).toBe(
-      'dead: M0, M1, M2, M3, M4 and 4 more',
+      'M0 is dead; M1 is dead; M2 is dead; M3 is dead; M4 is dead; 4 more',
     );
   });
 });
