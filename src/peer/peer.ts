@@ -59,6 +59,8 @@ export interface PeerOptions {
    * (`renewStore`) and a new peer to start with it.
    */
   readonly onRefused: (why: string) => void;
+  /** All of the store was read, after each pass through it. */
+  readonly onStoreRead?: () => void;
 }
 
 export interface StartError {
@@ -133,6 +135,7 @@ export class Peer {
     this.#upkeep = this.#upkeepOf(store);
     this.away = this.#awayOf(absences);
     store.onDamaged = (key) => this.#upkeep.damaged(key);
+    store.onScrubbed = options.onStoreRead;
     this.workers = new WorkerRegistry({
       clock,
       random,
