@@ -211,8 +211,7 @@ export class Peer {
     const { identity: own, clock, random, identityStore } = ports;
     const traffic = new Traffic();
     const network = metered(ports.network, traffic);
-    const self = own.peerId;
-    const messenger = new Messenger({ network, clock, random, log: options.log, self });
+    const messenger = new Messenger({ network, clock, random, log: options.log, self: own.peerId });
     let peer: Peer | undefined;
     const membership = await Membership.load({
       clock,
@@ -231,13 +230,8 @@ export class Peer {
       onRefusedStore: (why) => peer?.refused(why),
     });
     if (!membership.ok) return err({ code: 'failed', detail: membership.error });
-    peer = new Peer({
-      ports,
-      options,
-      membership: membership.value,
-      identity: identity.value,
-      messenger,
-    });
+    const loaded = { membership: membership.value, identity: identity.value };
+    peer = new Peer({ ports, options, messenger, ...loaded });
     for (const part of [peer.replica, peer.tasks]) part.load();
     await peer.#sync.load();
     return ok(peer);
