@@ -2,12 +2,14 @@
 import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from './api/config.ts';
+import type { LogTap } from './base/log-tap.ts';
 import { err, ok, type Result } from './base/result.ts';
 import type { Logger } from './base/telemetry.ts';
 import { isWildcard } from './base/wildcard.ts';
 import { createBackend } from './control/methods.ts';
 import { ControlServer } from './control/server.ts';
 import { HostClock } from './host/clock.ts';
+import { descriptorUse } from './host/descriptor-limit.ts';
 import { lockDataDirectory } from './host/directory-lock.ts';
 import { loadOrCreateIdentity } from './host/identity.ts';
 import { reachableHosts } from './host/interfaces.ts';
@@ -32,7 +34,7 @@ export interface DaemonOptions {
   readonly config: Config;
   readonly dataDir: string;
   readonly socket: string;
-  readonly log: Logger;
+  readonly log: LogTap;
 }
 
 export interface Ready {
@@ -295,6 +297,8 @@ async function begin(
       pid: process.pid,
       socket,
       leave: hooks.leave,
+      tap: log,
+      descriptors: descriptorUse,
     }),
     clock,
     log,
