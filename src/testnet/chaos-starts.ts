@@ -3,7 +3,13 @@
  * itself did counts as an excuse, and only for the store that placed the start: the history names it.
  */
 import type { TaskView } from '../api/task.ts';
-import { causeOf, faultsOfSecondStart, overlap, type StartSeen } from '../base/second-start.ts';
+import {
+  areBeside,
+  causeOf,
+  faultsOfSecondStart,
+  overlap,
+  type StartSeen,
+} from '../base/second-start.ts';
 import {
   type Attempt,
   type ChaosEvidence,
@@ -104,8 +110,15 @@ function startedOf(
   if (attempt === undefined) return undefined;
   const ends = (histories.get(run.taskId) ?? []).filter(({ n }) => n === attempt.attempt);
   const outcomes = [...new Set([attempt.outcome ?? [], ends.map(({ outcome }) => outcome)].flat())];
-  const { runId, startedMs, endedMs } = run;
-  const start = { runId, startedMs, endedMs, outcomes, possiblyDouble: attempt.possibly_double };
+  const { runId, host, startedMs, endedMs } = run;
+  const start = {
+    runId,
+    host,
+    startedMs,
+    endedMs,
+    outcomes,
+    possiblyDouble: attempt.possibly_double,
+  };
   return { run, attempt, start, ends, placedMs: Date.parse(attempt.placed_at) - wallAtBootMs };
 }
 
@@ -168,10 +181,10 @@ function mustHaveKnown({ attempts }: TaskView, first: Attempt, second: Attempt):
   return first.attempt === second.attempt - 1 && !attempts.some(isBelow);
 }
 
-/** Both at once in the care of one daemon, which was not started in between. */
+/** In the care of one daemon, which was not started in between. */
 function ranBeside({ strikes }: ChaosEvidence, before: Started, after: Started): boolean {
   const { host } = before.run;
-  if (host !== after.run.host || !overlap(before.start, after.start)) return false;
+  if (!areBeside(before.start, after.start)) return false;
   return !strikes.some(
     (strike) =>
       endsIt(strike) &&
