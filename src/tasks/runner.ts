@@ -26,6 +26,7 @@ import { bringEnd } from './delivery.ts';
 import { type Demand, demandOf } from './demand.ts';
 import type { EndFact } from './facts.ts';
 import type { RunOrder } from './order.ts';
+import { RunTable } from './run-table.ts';
 import type { Slots } from './slots.ts';
 import { appendTail } from './tails.ts';
 
@@ -80,7 +81,7 @@ export type StartAnswer =
 
 export class Runner {
   readonly #deps: RunnerDeps;
-  readonly #runs = new Map<string, LocalRun>();
+  readonly #runs = new RunTable<LocalRun>();
   /** Run ids that are over here: ended, or void. */
   readonly #over = new Map<string, 'ended' | 'void'>();
   #undelivered = 0;
@@ -142,7 +143,7 @@ export class Runner {
     const over = this.#over.get(order.runId);
     if (over !== undefined)
       return over === 'ended' ? { taken: true } : { taken: false, code: 'void' };
-    const earlier = this.#runsOf(order.id).filter(({ order: { runId } }) => !known.has(runId));
+    const earlier = this.#runs.ofTask(order.id).filter(({ order: { runId } }) => !known.has(runId));
     if (earlier.length > 0) {
       for (const run of earlier) this.#turnTo(run, order.ownerStore);
       this.#deps.slots.release(credit);
@@ -154,7 +155,7 @@ export class Runner {
     const run = this.#add(order, demand);
     const execution = this.#deps.execute(order, demand, this.#handlersOf(run));
     if (execution === undefined) {
-      this.#runs.delete(order.runId);
+      this.#runs.delete(run);
       this.#remember(order.runId, 'void');
       this.#deps.slots.vacate(demand);
       return { taken: false, code: 'no_worker' };
@@ -163,13 +164,9 @@ export class Runner {
     return { taken: true };
   }
 
-  #runsOf(id: string): LocalRun[] {
-    return [...this.#runs.values()].filter((run) => run.order.id === id);
-  }
-
   /** The starts of the runs of a task that are held here: they go on, or no home store has their end. */
   held(id: string): Fact[] {
-    return this.#runsOf(id).map((run) => run.order.startFact);
+    return this.#runs.ofTask(id).map((run) => run.order.startFact);
   }
 
   /** Another store owns it now. What is over is brought there at once: the earlier owner may never answer. */
@@ -187,7 +184,7 @@ export class Runner {
     const run = this.#add(order, demandOf(order.header));
     const execution = attach(this.#handlersOf(run));
     if (execution === undefined) {
-      this.#runs.delete(order.runId);
+      this.#runs.delete(run);
       return false;
     }
     // Its timeout begins anew: how much of it was spent before the restart is known to other clocks alone.
@@ -216,7 +213,7 @@ export class Runner {
       tailSent: 0,
       timeout: undefined,
     };
-    this.#runs.set(order.runId, run);
+    this.#runs.add(run);
     return run;
   }
 
@@ -302,7 +299,7 @@ export class Runner {
   #delivered(run: LocalRun): void {
     if (!this.#isHeld(run)) return;
     this.#undelivered -= 1;
-    this.#runs.delete(run.order.runId);
+    this.#runs.delete(run);
     this.#remember(run.order.runId, 'ended');
     this.#deps.slots.pump();
   }
