@@ -207,9 +207,12 @@ function wasParted({ strikes, stores }: ChaosEvidence, first: Started, second: S
   );
 }
 
-/** It reached too few stores of the home to meet one that knew: those that need not overlap with W copies. */
+/**
+ * It reached too few stores of the home to meet one that knew: those that need not overlap with W copies. The home
+ * counts whole, as for a takeover; of a store that was wiped nobody reads anything.
+ */
 function wasBlind(
-  { strikes, stores }: ChaosEvidence,
+  { strikes, stores, destroyed }: ChaosEvidence,
   { home }: TaskView,
   second: Started,
 ): boolean {
@@ -217,12 +220,16 @@ function wasBlind(
   const near = strikes.filter(
     ({ fromMs, toMs }) => fromMs <= second.placedMs && toMs + REJOIN_MS >= second.placedMs,
   );
+  const gone = new Set(
+    destroyed.filter(({ atMs }) => atMs <= second.placedMs).map(({ storeId }) => storeId),
+  );
   const needed = home.length - Math.min(COPIES_REQUIRED, home.length) + 1;
   return near.some(({ fromMs }) => {
     // At the beginning of each the most that had begun by then, and was not long over.
     const under = near.filter((other) => other.fromMs <= fromMs && other.toMs >= fromMs);
     const reached = home.filter((store) => {
       const peer = stores.get(store);
+      if (gone.has(store)) return false;
       return peer !== undefined && !under.some((strike) => isBetween(strike, self, peer));
     });
     return reached.length < needed;

@@ -217,6 +217,11 @@ describe('a run on each side of a partition', () => {
     const down = (...peers: string[]) => peers.map((peer) => strike('kill', [peer], 800, 5_000));
     expect(checkChaos({ ...blind, strikes: down('test1', 'test2') })).toEqual([]);
     expect(rulesOf({ ...blind, strikes: down('test1', 'test4') })).toEqual(UNEXCUSED);
+    // Of one that was wiped before nothing can be read, though its peer is in reach.
+    const wiped = (atMs: number) => [{ peer: 'test2', storeId: 'store-b', atMs }];
+    const oneIsDown = { ...blind, strikes: down('test1') };
+    expect(checkChaos({ ...oneIsDown, destroyed: wiped(1_000) })).toEqual([]);
+    expect(rulesOf({ ...oneIsDown, destroyed: wiped(1_950) })).toEqual(UNEXCUSED);
   });
 });
 
