@@ -314,23 +314,6 @@ export const TASK_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: 'run_beside_a_held_one',
-    breaks: 'a runner starts another attempt of a task beside one that it still holds',
-    modes: ['cuts', 'wild'],
-    edits: [
-      {
-        file: 'tasks/runner.ts',
-        find: 'if (earlier.length > 0) {',
-        replace: 'if (earlier.length > 250) {',
-      },
-      {
-        file: 'tasks/takeover.ts',
-        find: 'if (held === undefined) return false;',
-        replace: 'if (held === undefined || held.length > 0) return false;',
-      },
-    ],
-  },
-  {
     name: 'end_without_reserve',
     breaks: 'the end of an attempt is refused like a new task when a disk has little room',
     modes: ['storm'],
