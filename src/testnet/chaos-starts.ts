@@ -170,7 +170,7 @@ function couldNotKnow(
   if (mustHaveKnown(view, first.attempt, second.attempt)) return false;
   // Its own runner holds the earlier run, and starts no other.
   if (ranBeside(evidence, before, after)) return false;
-  return wasParted(evidence, first, second) || wasBlind(evidence, view, second);
+  return wasParted(evidence, view, first, second) || wasBlind(evidence, view, second);
 }
 
 /** An owner numbers its next attempt one above the highest that it knows. */
@@ -194,17 +194,42 @@ function ranBeside({ strikes }: ChaosEvidence, before: Started, after: Started):
   );
 }
 
-/** The two owners were apart when each placed its own: the earlier one is no older than what parted them. */
-function wasParted({ strikes, stores }: ChaosEvidence, first: Started, second: Started): boolean {
+/**
+ * The two owners were apart when the first placed its own, so its copies lie on its side alone; and whoever was on that
+ * side has been out of reach of the second ever since, by whatever struck it.
+ */
+function wasParted(
+  { strikes, stores }: ChaosEvidence,
+  { home }: TaskView,
+  first: Started,
+  second: Started,
+): boolean {
   const [a, b] = [first, second].map(({ attempt }) => stores.get(attempt.placed_by) ?? '');
-  return strikes.some(
-    (strike) =>
-      !endsIt(strike) &&
-      isBetween(strike, a ?? '', b ?? '') &&
-      strike.fromMs <= second.placedMs &&
-      strike.toMs + REJOIN_MS >= second.placedMs &&
-      strike.fromMs - PLACING_MS <= first.placedMs,
-  );
+  if (a === undefined || b === undefined) return false;
+  const holders = [a, ...home.flatMap((store) => stores.get(store) ?? [])];
+  return strikes.some((strike) => {
+    const isThen =
+      strike.fromMs <= Math.min(first.placedMs + PLACING_MS, second.placedMs) &&
+      strike.toMs + REJOIN_MS >= first.placedMs;
+    if (!isThen || endsIt(strike) || !isBetween(strike, a, b)) return false;
+    const side = holders.filter((peer) => isBetween(strike, peer, b));
+    return side.every((peer) => keptApart(strikes, [peer, b], strike.toMs, second.placedMs));
+  });
+}
+
+/** Never in touch for long from one time to the other. */
+function keptApart(
+  strikes: readonly Strike[],
+  [a, b]: readonly [string, string],
+  fromMs: number,
+  toMs: number,
+): boolean {
+  let apartUntilMs = fromMs;
+  for (const strike of [...strikes].sort((x, y) => x.fromMs - y.fromMs)) {
+    if (strike.fromMs > apartUntilMs + REJOIN_MS || strike.toMs < apartUntilMs) continue;
+    if (isBetween(strike, a, b)) apartUntilMs = strike.toMs;
+  }
+  return apartUntilMs + REJOIN_MS >= toMs;
 }
 
 /**

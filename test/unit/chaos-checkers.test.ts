@@ -212,6 +212,23 @@ describe('a run on each side of a partition', () => {
     expect(rulesOf({ ...SIDES, ...falsified, ...shifted })).toEqual(UNEXCUSED);
   });
 
+  it('is explained where the other side was struck anew before it could tell', () => {
+    const late = { ...SIDES, ...withSecond({ placed_at: wallAt(12_000) }) };
+    const runs = SIDES.runs.map((item, i) =>
+      i === 0 ? item : { ...item, startedMs: 12_100, endedMs: 12_600 },
+    );
+    const story = (...strikes: Strike[]) => ({ ...late, runs, strikes });
+    const cut = strike('isolate', ['test1'], 800, 1_500);
+    const halves = strike('halves', ['test1', 'test2'], 800, 1_500);
+    const down = (fromMs: number) => strike('kill', ['test1'], fromMs, 11_000);
+    expect(rulesOf(story(cut, down(2_000)))).toEqual([]);
+    expect(rulesOf(story(cut))).toEqual(['started_again']);
+    expect(rulesOf(story(down(2_000)))).toEqual(['started_again']);
+    // It was back for long enough; or somebody else who had been on its side was.
+    expect(rulesOf(story(cut, down(7_000)))).toEqual(['started_again']);
+    expect(rulesOf(story(halves, down(2_000)))).toEqual(['started_again']);
+  });
+
   it('is explained where too few stores of the home could be reached, whoever placed the first', () => {
     const blind = { ...SIDES, ...withSecond({ placed_by: 'store-c' }) };
     const down = (...peers: string[]) => peers.map((peer) => strike('kill', [peer], 800, 5_000));
