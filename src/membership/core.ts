@@ -6,10 +6,12 @@ import { toRfc3339 } from '../base/rfc3339.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { WireValue } from '../wire/codec.ts';
 import type { Book } from './book.ts';
+import type { Cause, Via } from './cause.ts';
 import { type Fact, isKind, readFact, type SelfRecord, type Verdict } from './fact.ts';
 import { compareTurns, statusOf } from './member.ts';
 import type { OwnChange, OwnRecord } from './own-record.ts';
 import type { Roster } from './roster.ts';
+import { Telemetry } from './telemetry.ts';
 import type { MembershipDeps } from './types.ts';
 import { type MemberChange, View } from './view.ts';
 
@@ -29,6 +31,7 @@ export class Core {
   readonly book: Book;
   readonly own: OwnRecord;
   readonly roster: Roster;
+  readonly telemetry = new Telemetry();
   view: View;
   #hooks: CoreHooks | undefined;
 
@@ -50,7 +53,7 @@ export class Core {
     this.roster.clear();
     const own = this.own.moveTo(meshId);
     // Our own record first: listeners hear of each member in this order, and ask who we are.
-    this.accept([own, ...facts]);
+    this.accept([own, ...facts], 'greeting');
   }
 
   get peerId(): PeerId {
@@ -69,8 +72,8 @@ export class Core {
     return facts;
   }
 
-  /** Joins facts into the view. `evidence` explains a change of status to listeners. */
-  accept(facts: readonly Fact[], evidence?: string): void {
+  /** Joins facts into the view. `via` is told to listeners. */
+  accept(facts: readonly Fact[], via: Via): void {
     for (const fact of facts) this.#answerForSelf(fact);
     const accepted = facts.filter((fact) => !this.#objects(fact) && !this.#isForgottenSelf(fact));
     const { members, access, removals } = this.view.apply(accepted);
@@ -81,9 +84,11 @@ export class Core {
     for (const change of members) {
       const { record, verdict } = change.after;
       this.book.rememberFacts(verdict ? [record, verdict] : [record]);
-      this.roster.changed(change, evidence);
+      const { access } = this.view;
+      this.roster.changed(change, via, () => access.admitterOf(change.peerId));
       this.#hooks?.changed(change);
     }
+    if (this.#hooks !== undefined) this.#tellRevoked(access, via);
     if (removals.length > 0 && this.#hooks !== undefined) this.meetRemoval();
   }
 
@@ -100,6 +105,18 @@ export class Core {
     if (removal === undefined) return undefined;
     const by = this.roster.get(removal.signed.by)?.name ?? removal.signed.by;
     return `it was removed from the mesh by ${by}, ${toRfc3339(removal.statement.removedAtMs)}`;
+  }
+
+  #tellRevoked(access: readonly Fact[], via: Via): void {
+    for (const { signed, statement } of access) {
+      if (statement.kind !== 'revocation') continue;
+      const { peerId } = statement;
+      const cause: Cause = { kind: 'revoked', seenBy: [signed.by], via };
+      const name = this.roster.nameOf(peerId);
+      const evidence = this.roster.sentence(cause);
+      this.deps.log.log('warn', `${name} is revoked`, { peer: peerId, evidence });
+      this.roster.emit('revoked', peerId, cause);
+    }
   }
 
   /** Whoever is in may run commands here: the log says who came, and who let him in. */
@@ -171,7 +188,7 @@ export class Core {
   }
 
   #acceptOwn(fact: Fact<SelfRecord>): void {
-    this.accept([fact]);
+    this.accept([fact], 'own');
     this.#hooks?.announce(fact);
   }
 

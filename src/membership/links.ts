@@ -176,9 +176,15 @@ export class Links {
     // The link stays: `tick` greets again.
     if (error.code === 'BUSY') return;
     this.#core.deps.log.log('warn', 'a member refused us', { peer: peerId, why: error.message });
+    this.#noteRefusal(peerId, 'them', error);
     this.#noteStoreRefusal(error);
     this.#hooks.refused(peerId);
     await this.end(peerId, 'refused');
+  }
+
+  #noteRefusal(peerId: PeerId, by: 'us' | 'them', error: CoveyError): void {
+    const { telemetry, deps } = this.#core;
+    telemetry.refused(peerId, by, error, deps.clock.nowMs());
   }
 
   #noteStoreRefusal({ code, details, message }: CoveyError): void {
@@ -193,6 +199,7 @@ export class Links {
   async #refuse(peerId: PeerId, error: CoveyError): Promise<void> {
     const { network, log } = this.#core.deps;
     log.log('warn', 'a peer was refused', { peer: peerId, why: error.message });
+    this.#noteRefusal(peerId, 'us', error);
     const frame = encodeAdmit({ type: 'refused', error });
     await network.admitCall(peerId, frame, ADMIT_TIMEOUT_MS);
     this.#hooks.refused(peerId);
@@ -202,7 +209,10 @@ export class Links {
   /** Requests of known and unknown peers but the redeeming of tokens. */
   async serve(from: PeerId, frame: AdmitFrame): Promise<AdmitFrame> {
     if (frame.type === 'refused') {
-      if (this.#core.view.access.isAllowed(from)) this.#noteStoreRefusal(frame.error);
+      if (this.#core.view.access.isAllowed(from)) {
+        this.#noteRefusal(from, 'them', frame.error);
+        this.#noteStoreRefusal(frame.error);
+      }
       this.#hooks.refused(from);
       return { type: 'noted' };
     }
@@ -213,6 +223,7 @@ export class Links {
     const error = await this.#letIn(from, frame.hello);
     if (error) {
       this.#core.deps.log.log('warn', 'a peer was refused', { peer: from, why: error.message });
+      this.#noteRefusal(from, 'us', error);
       return { type: 'refuse', error };
     }
     if (link && this.#links.get(from) === link && !link.byUs) {
@@ -272,7 +283,7 @@ export class Links {
     const { view } = core;
     if (!view.access.isAllowed(from)) {
       const chain = core.read(hello.chain).filter((fact) => isKind(fact, 'entry'));
-      core.accept(chain);
+      core.accept(chain, 'greeting');
       if (view.access.isRevoked(from)) return coveyError('REVOKED');
       if (!view.access.isAllowed(from)) return coveyError('NOT_ALLOWED');
       const saved = await core.book.saveFacts(chain);
@@ -298,7 +309,7 @@ export class Links {
     if (why !== undefined) return coveyError('STORE_REFUSED', { why });
     core.book.rememberStore({ peerId: from, storeId, bootCount, bootId, seq });
     core.heardOfSelf(hello.known);
-    core.accept([record], 'it greeted us');
+    core.accept([record], 'greeting');
     core.deps.onAway?.(from, hello.away?.storeId === store.storeId ? hello.away : undefined);
     return undefined;
   }

@@ -22,6 +22,7 @@ import { decodeMessage } from './messages.ts';
 import { OwnRecord } from './own-record.ts';
 import { type Removed, removeMember } from './removal.ts';
 import { Roster } from './roster.ts';
+import { Stats } from './stats.ts';
 import { Sync } from './sync.ts';
 import type { AccessEntry, Load, Member, MemberListener, MembershipDeps } from './types.ts';
 import { View } from './view.ts';
@@ -44,6 +45,8 @@ export class Membership {
   readonly #detector: Detector;
   readonly #sync: Sync;
   readonly #gate: Gate;
+  /** For people. */
+  readonly stats: Stats;
   readonly #timers = new Set<Timer>();
   #phase: Phase = 'loaded';
   #strangers = 0;
@@ -98,6 +101,7 @@ export class Membership {
       announce,
       kick: (peerId, hot) => this.#dialer.kick(peerId, hot),
     });
+    this.stats = new Stats(core, this.#links, this.#detector);
     this.#gate = new Gate(core, {
       announce,
       greet: (peerId) => this.#links.greet(peerId),
@@ -107,7 +111,8 @@ export class Membership {
         if (this.#load) roster.load(core.peerId, this.#load);
       },
     });
-    core.accept([...book.facts(meshId, (...args) => deps.identity.verify(...args)), own.fact]);
+    const known = book.facts(meshId, (...args) => deps.identity.verify(...args));
+    core.accept([...known, own.fact], 'book');
     core.connect({
       hears: (peerId) => this.#detector.hears(peerId),
       objected: (verdict) => this.#detector.objected(verdict),
@@ -156,6 +161,7 @@ export class Membership {
     this.#every(
       () => TICK_MS,
       () => {
+        this.stats.tick();
         this.#detector.tick();
         this.#links.tick();
       },
@@ -193,7 +199,7 @@ export class Membership {
   }
 
   /** All that are known, this peer and the dead and left ones included, sorted by PeerId. */
-  members(): Member[] {
+  members(): readonly Member[] {
     return this.#core.roster.list();
   }
 

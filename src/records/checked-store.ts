@@ -41,7 +41,7 @@ export function unseal(key: string, sealed: Uint8Array): Uint8Array | undefined 
   if (isPlain(key, sealed)) return sealed;
   const length = sealed.length - CHECK_BYTES;
   if (length <= 0) return undefined;
-  const value = sealed.subarray(0, length);
+  const value = new Uint8Array(sealed.buffer, sealed.byteOffset, length);
   const check = new DataView(sealed.buffer, sealed.byteOffset + length).getUint32(0);
   return check === crc32(value, crc32OfText(key)) ? value : undefined;
 }
@@ -56,6 +56,8 @@ export class CheckedStore implements Store {
   #scrubbed = ' ';
   /** Called once for each damaged key, from inside a read: may set a timer, no more. */
   onDamaged: ((key: string) => void) | undefined;
+  /** Called when a scrub has come to the end of the store. */
+  onScrubbed: (() => void) | undefined;
 
   constructor(store: Store) {
     this.#store = store;
@@ -123,7 +125,9 @@ export class CheckedStore implements Store {
       }
       const last = page.at(-1);
       this.#scrubbed = last === undefined || page.length < SCRUB_PAGE ? ' ' : `${last.key}\x00`;
-      if (this.#scrubbed === ' ') return;
+      if (this.#scrubbed !== ' ') continue;
+      this.onScrubbed?.();
+      return;
     }
   }
 

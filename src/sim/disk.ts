@@ -6,13 +6,14 @@
  * kept or lost, by a draw when the disk is opened again: a write that nobody acknowledged may well
  * be there after a restart.
  */
+
+import { copyOf } from '../base/copy-of.ts';
 import { type Random, randomBelow, randomFloat } from '../base/random.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type Purpose, type Room, roomAfter, type Space, takes } from '../ports/room.ts';
 import type { StoreOp } from '../ports/store.ts';
 import { type AppendResult, checkBatch, type RangeQuery, type Store } from '../ports/store.ts';
 import type { Trace } from './clock.ts';
-import { copyOf } from './copy-of.ts';
 import { SortedMap } from './sorted-map.ts';
 
 /** As in the real store: a disk that takes longer has failed. */

@@ -3,6 +3,8 @@
  * connection does with bytes is in network-wire.ts. Handlers are called from clock timers alone, and each
  * call of the port and each event that reaches a handler is told to `trace`, with its bytes.
  */
+
+import { copyOf } from '../base/copy-of.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Identity, PeerId } from '../ports/identity.ts';
 import {
@@ -18,7 +20,6 @@ import {
   type NetworkHandlers,
   type SendResult,
 } from '../ports/network.ts';
-import { copyOf } from './copy-of.ts';
 import type { ProbeResult, SimNetworkHub } from './network-hub.ts';
 import type { End } from './network-wire.ts';
 

@@ -4,6 +4,7 @@
  */
 import { DELAYED_REASONS, FAILED_REASONS, TASK_STATES, WAITING_REASONS } from '../api/task.ts';
 import { ERROR_CODES, type ErrorCode, isErrorCode } from '../base/errors.ts';
+import { bytesEqual } from '../base/hash.ts';
 import { decodeAdmit } from '../membership/hello.ts';
 import type { Peer } from '../peer/peer.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -99,13 +100,15 @@ export class Sightings {
     const to = stateOf(taskOf(after));
     // What comes back to a store that lost it is no creation.
     const isBack = before === undefined && fresh.some(({ value }) => value.t !== 'start');
+    // Two programs took one id for two tasks: the join has chosen the other one, which is no step of this one.
+    const isAnother = before !== undefined && !bytesEqual(before.header, after.header);
     // Time alone has made it due since this peer last looked.
     if (last.get(after.id) === 'delayed' && from === 'waiting')
       this.#edge('delayed', 'waiting', '');
     last.set(after.id, to);
     // Why it waits only its owner knows; how it ended everybody reads.
     if (final !== undefined && from !== to) this.state(final.state, final.reason);
-    if (!isOwn || isBack || from === to) return;
+    if (!isOwn || isBack || isAnother || from === to) return;
     // Where the copy was damaged, an end brings its start along: two steps in one write.
     const types = fresh.map(({ value }) => value.t);
     const isBoth = types.includes('start') && types.includes('end') && to !== 'active';

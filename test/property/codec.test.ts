@@ -1,4 +1,5 @@
 /** The codec under any value and any bytes. */
+import { decode, encode } from 'cborg';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodeValue, encodeValue, type WireValue } from '../../src/wire/codec.ts';
@@ -67,6 +68,74 @@ describe('the codec', () => {
     );
   });
 });
+
+describe('the codec and cborg, an implementation by others', () => {
+  it('write the same bytes', () => {
+    fc.assert(
+      fc.property(value, (input) => {
+        const theirs = encode(input, { ignoreUndefinedProperties: true });
+        expect(Buffer.from(encodeValue(input))).toEqual(Buffer.from(theirs));
+      }),
+      { numRuns: 1_000 },
+    );
+    const keys = [
+      '',
+      'b',
+      'a',
+      'aa',
+      'é',
+      'x'.repeat(23),
+      'x'.repeat(24),
+      '\ud800',
+      'y'.repeat(300),
+    ];
+    const many = Array.from({ length: 300 }, (_, i) => `${'k'.repeat(i % 3)}${i}`);
+    for (const texts of [keys, many]) {
+      const map = Object.fromEntries(texts.map((text, i) => [text, [text, i * 2 ** (i % 50)]]));
+      expect(Buffer.from(encodeValue(map))).toEqual(Buffer.from(encode(map)));
+    }
+  });
+
+  it('take and refuse the same bytes, and read the same values', () => {
+    const edits = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { maxLength: 2 });
+    fc.assert(
+      fc.property(value, edits, fc.boolean(), (input, changes, whole) => {
+        const bytes = encodeValue(whole ? [input, 'text', { key: -1 }] : input);
+        for (const [at, byte] of changes) bytes[at % bytes.length] = byte;
+        expect(shown(decodeValue(bytes))).toEqual(shown(theirs(bytes)));
+      }),
+      { numRuns: 5_000 },
+    );
+    for (let head = 0; head < 256; head++) {
+      for (const rest of [[], [0], [255], [0x80, 0], Array(4).fill(0x7f), Array(8).fill(255)]) {
+        const bytes = Uint8Array.of(head, ...rest);
+        expect(shown(decodeValue(bytes))).toEqual(shown(theirs(bytes)));
+      }
+    }
+  });
+});
+
+/** What cborg reads: our rules are its options. */
+function theirs(bytes: Uint8Array): ReturnType<typeof decodeValue> {
+  try {
+    const read: unknown = decode(bytes, {
+      allowIndefinite: false,
+      allowUndefined: false,
+      allowNaN: false,
+      allowInfinity: false,
+      allowBigInt: false,
+      rejectDuplicateMapKeys: true,
+      strict: false,
+    });
+    return { ok: true, value: read as WireValue };
+  } catch {
+    return { ok: false, error: '' };
+  }
+}
+
+/** Reasons are for people, and ours alone. */
+const shown = (decoded: ReturnType<typeof decodeValue>): unknown =>
+  decoded.ok ? [plain(decoded.value)] : 'refused';
 
 describe('envelopes', () => {
   it('come back as they were sent', () => {
