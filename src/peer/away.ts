@@ -34,7 +34,7 @@ const LOOK_INTERVAL_MS = 600_000;
 /** Ids of one such look. */
 const LOOK_IDS_MAX = 1_024;
 /** What is answered to a member that has told of a long absence, before it is settled. */
-const ANSWERED: ReadonlySet<string> = new Set(['away.done', 'rec.ask']);
+const ANSWERED: ReadonlySet<string> = new Set(['away.done', 'rec.ask', 'run.held']);
 
 export interface AwayDeps {
   readonly clock: Clock;

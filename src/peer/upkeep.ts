@@ -36,7 +36,7 @@ export interface UpkeepDeps {
 
 export class Upkeep {
   readonly #deps: UpkeepDeps;
-  #timer: Timer | undefined;
+  readonly #timers = new Map<'sync' | 'handoff', Timer>();
   #repairTimer: Timer | undefined;
   #running = false;
   #room: Room = 'ample';
@@ -47,28 +47,31 @@ export class Upkeep {
 
   start(): void {
     this.#running = true;
-    this.#schedule();
+    this.#schedule('sync', () => this.round());
+    // By itself: a round takes minutes while a wiped store is rebuilt, and what only stand-ins hold is run by nobody.
+    this.#schedule('handoff', () => this.#handOff());
   }
 
   stop(): void {
     this.#running = false;
-    this.#timer?.cancel();
+    for (const timer of this.#timers.values()) timer.cancel();
     this.#repairTimer?.cancel();
   }
 
-  #schedule(): void {
+  #schedule(what: 'sync' | 'handoff', act: () => Promise<void>): void {
     const { clock, random, intervalMs } = this.#deps;
     const delay = intervalMs * (0.75 + (random.uint32() / 0x1_0000_0000) * 0.5);
-    this.#timer = clock.after(delay, () => {
-      void this.round().then(() => {
-        if (this.#running) this.#schedule();
+    const timer = clock.after(delay, () => {
+      void act().then(() => {
+        if (this.#running) this.#schedule(what, act);
       });
     });
+    this.#timers.set(what, timer);
   }
 
-  /** One round with every partner in reach, and the stand-in copies offered to their homes. */
+  /** One round with every partner in reach. */
   async round(): Promise<void> {
-    const { sight, sync, log, handoff, repair, copiesRequired } = this.#deps;
+    const { sight, sync, log, repair } = this.#deps;
     this.#tellRoom();
     repair.scrub();
     await repair.round();
@@ -79,6 +82,11 @@ export class Upkeep {
         log.log('debug', 'records were synchronised', { with: peer.name, ...round.value });
       }
     }
+  }
+
+  /** The stand-in copies are offered to their homes. */
+  async #handOff(): Promise<void> {
+    const { handoff, copiesRequired } = this.#deps;
     for (let pages = 0; pages < HANDOFF_PAGES_MAX && this.#running; pages++)
       if ((await handoff.round(copiesRequired)) < HANDOFF_ROUND_MAX) return;
   }

@@ -5,7 +5,12 @@
  * `strict` worlds never had a partition nor two daemons down at once: there a told final never changes and nothing
  * starts again without a cause. In all others a task may run on both sides and then says so.
  */
-import { faultsOfSecondStart, type StartFault, type StartSeen } from '../base/second-start.ts';
+import {
+  areBeside,
+  faultsOfSecondStart,
+  type StartFault,
+  type StartSeen,
+} from '../base/second-start.ts';
 import { fingerprintOf, parseTaskId } from '../base/task-id.ts';
 import { homeOf } from '../records/record.ts';
 import { type Attempt, attemptByRun, type Task, taskOf } from '../tasks/task.ts';
@@ -146,7 +151,7 @@ const startsHaveCauses: Checker = (evidence, { strict }) => {
         { rule: 'orphan_run', detail: `${short(id)} ran on ${runs[0]?.host} and is nowhere` },
       ];
     const violations: Violation[] = [];
-    const seen: { run: OutsideRun; attempt: Attempt }[] = [];
+    const seen: Ran[] = [];
     for (const run of runs) {
       const attempt = attemptByRun(task, run.runId);
       if (attempt === undefined) {
@@ -160,7 +165,9 @@ const startsHaveCauses: Checker = (evidence, { strict }) => {
         const { runId } = before.run;
         if ([startName(runId), endName(runId)].some((name) => isLost(evidence, id, name))) continue;
         const concurrent = !strict && areConcurrent(evidence, before.attempt, attempt);
-        violations.push(...judgeSecond(id, before, { run, attempt }, concurrent));
+        const isBeside =
+          areBeside(seenOf(before), seenOf({ run, attempt })) && before.run.outlived !== true;
+        violations.push(...judgeSecond(id, before, { run, attempt }, concurrent && !isBeside));
       }
       seen.push({ run, attempt });
     }
@@ -168,12 +175,18 @@ const startsHaveCauses: Checker = (evidence, { strict }) => {
   });
 };
 
-function judgeSecond(
-  id: string,
-  before: { readonly run: OutsideRun; readonly attempt: Attempt },
-  after: { readonly run: OutsideRun; readonly attempt: Attempt },
-  concurrent: boolean,
-): Violation[] {
+interface Ran {
+  readonly run: OutsideRun;
+  readonly attempt: Attempt;
+}
+
+const seenOf = ({ run, attempt }: Ran): StartSeen => ({
+  ...run,
+  outcomes: attempt.ends.map((end) => end.out),
+  possiblyDouble: attempt.start.dbl,
+});
+
+function judgeSecond(id: string, before: Ran, after: Ran, concurrent: boolean): Violation[] {
   const what = `run ${after.run.runId} of ${short(id)} (attempt ${after.attempt.start.n}) on ${after.run.host}`;
   const out = before.attempt.ends[0]?.out ?? 'open';
   const texts: Readonly<Record<StartFault, string>> = {
@@ -181,12 +194,7 @@ function judgeSecond(
     started_again: `${what} although ${before.run.runId} is ${out}`,
     unmarked_double: `${what} overlaps ${before.run.runId} on ${before.run.host} and is not marked`,
   };
-  const seen = ({ run, attempt }: typeof before): StartSeen => ({
-    ...run,
-    outcomes: attempt.ends.map((end) => end.out),
-    possiblyDouble: attempt.start.dbl,
-  });
-  return faultsOfSecondStart(seen(before), seen(after), concurrent)
+  return faultsOfSecondStart(seenOf(before), seenOf(after), concurrent)
     .filter((rule) => rule !== 'unmarked_double' || before.run.outlived !== true)
     .map((rule) => ({ rule, detail: texts[rule] }));
 }
