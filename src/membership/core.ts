@@ -2,6 +2,7 @@
  * What the services of this room share: the view and everything that a change of it sets off.
  * `accept` is the one way by which facts come in, whoever brought them.
  */
+import { type CoveyError, coveyError } from '../base/errors.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { WireValue } from '../wire/codec.ts';
@@ -10,7 +11,7 @@ import { type Fact, isKind, readFact, type SelfRecord, type Verdict } from './fa
 import { compareTurns, statusOf } from './member.ts';
 import type { OwnChange, OwnRecord } from './own-record.ts';
 import type { Roster } from './roster.ts';
-import type { MembershipDeps } from './types.ts';
+import type { Expelled, MembershipDeps } from './types.ts';
 import { type MemberChange, View } from './view.ts';
 
 /** What the core asks of the other services; set once all of them exist. */
@@ -21,7 +22,9 @@ export interface CoreHooks {
   objected(verdict: Fact<Verdict>): void;
   changed(change: MemberChange): void;
   /** Our own record changed: tell everybody. */
-  announce(fact: Fact): void;
+  announce(facts: readonly Fact[]): void;
+  /** Who may connect has changed; comes before `changed` of the members in question. */
+  accessChanged(): void;
 }
 
 export class Core {
@@ -77,11 +80,12 @@ export class Core {
     if (access.length > 0) this.book.rememberFacts(access);
     if (removals.length > 0) this.book.rememberFacts(removals);
     // Not those that our own book tells at the start, before anybody listens.
-    if (this.#hooks !== undefined) for (const fact of access) this.#logAdmitted(fact);
+    if (this.#hooks !== undefined) for (const fact of access) this.#logAccess(fact);
+    if (access.length > 0) this.#hooks?.accessChanged();
     for (const change of members) {
-      const { record, verdict } = change.after;
+      const { record, verdict, isBarred } = change.after;
       this.book.rememberFacts(verdict ? [record, verdict] : [record]);
-      this.roster.changed(change, evidence);
+      this.roster.changed(change, isBarred ? this.barText(change.peerId) : evidence);
       this.#hooks?.changed(change);
     }
     if (removals.length > 0 && this.#hooks !== undefined) this.meetRemoval();
@@ -98,19 +102,71 @@ export class Core {
   removalText(storeId: string): string | undefined {
     const removal = this.view.removalOf(storeId);
     if (removal === undefined) return undefined;
-    const by = this.roster.get(removal.signed.by)?.name ?? removal.signed.by;
+    const by = this.nameOf(removal.signed.by);
     return `it was removed from the mesh by ${by}, ${toRfc3339(removal.statement.removedAtMs)}`;
   }
 
-  /** Whoever is in may run commands here: the log says who came, and who let him in. */
-  #logAdmitted({ signed, statement }: Fact): void {
-    if (statement.kind !== 'entry' || statement.peerId === this.peerId) return;
-    const by = this.roster.get(signed.by)?.name ?? signed.by;
-    this.deps.log.log('info', 'a peer was admitted', {
-      name: statement.name,
-      peer: statement.peerId,
-      by,
+  /** As it calls itself, or as it was admitted. */
+  nameOf(peerId: PeerId): string {
+    return this.roster.get(peerId)?.name ?? this.view.access.nameOf(peerId) ?? peerId;
+  }
+
+  /** Why one is no member any more, though it was admitted. */
+  barText(peerId: PeerId): string | undefined {
+    const bar = this.view.access.barOf(peerId);
+    if (!bar) return undefined;
+    const by = this.nameOf(bar.by.signed.by);
+    if (bar.kind === 'revoked') return `revoked by ${by}`;
+    return `its admission is void: ${by} has revoked ${this.nameOf(bar.by.statement.peerId)}`;
+  }
+
+  revokedError(peerId: PeerId): CoveyError {
+    const by = this.view.access.barOf(peerId)?.by;
+    return coveyError('REVOKED', {
+      by: by ? this.nameOf(by.signed.by) : 'a member',
+      at: toRfc3339(by?.statement.revokedAtMs ?? 0),
     });
+  }
+
+  /** To a peer that is not allowed. */
+  refusalOf(peerId: PeerId): CoveyError {
+    const bar = this.view.access.barOf(peerId);
+    if (!bar) return coveyError('NOT_ALLOWED');
+    if (bar.kind === 'revoked') return this.revokedError(peerId);
+    const at = toRfc3339(bar.by.statement.revokedAtMs);
+    return coveyError('ADMISSION_VOID', { by: this.nameOf(bar.by.signed.by), at });
+  }
+
+  /** Entries and revocations with which somebody explains a refusal: they are signed, so he need not be believed. */
+  learnAccess(values: readonly WireValue[] = []): void {
+    if (values.length === 0) return;
+    const facts = this.read(values);
+    this.accept(facts.filter((fact) => isKind(fact, 'entry') || isKind(fact, 'revocation')));
+  }
+
+  /** Why this very peer is not a member; undefined: it is one. */
+  expelled(): Expelled | undefined {
+    const bar = this.view.access.barOf(this.peerId);
+    if (!bar) return undefined;
+    return {
+      kind: bar.kind,
+      by: this.nameOf(bar.by.signed.by),
+      atMs: bar.by.statement.revokedAtMs,
+    };
+  }
+
+  /** Whoever is in may run commands here: the log says who came, who let him in, and who had to go. */
+  #logAccess({ signed, statement }: Fact): void {
+    const { kind, peerId: peer } = statement;
+    const isEntry = kind === 'entry';
+    if (!isEntry && kind !== 'revocation') return;
+    const fields = { name: this.nameOf(peer), peer, by: this.nameOf(signed.by) };
+    if (peer !== this.peerId)
+      this.deps.log.log(
+        isEntry ? 'info' : 'warn',
+        `a peer was ${isEntry ? 'admitted' : 'revoked'}`,
+        fields,
+      );
   }
 
   /** What others say of us: we are here, so a verdict is answered by a higher incarnation. */
@@ -172,7 +228,7 @@ export class Core {
 
   #acceptOwn(fact: Fact<SelfRecord>): void {
     this.accept([fact]);
-    this.#hooks?.announce(fact);
+    this.#hooks?.announce([fact]);
   }
 
   #objects(fact: Fact): boolean {

@@ -57,6 +57,10 @@ export const CHAIN_MAX = 16;
 export const MEMBERS_MAX = 10_000;
 /** Stores removed by operators, remembered for good: some 300 bytes each. */
 export const REMOVALS_MAX = 10_000;
+/** Peers revoked, remembered for good; some 300 bytes each. */
+export const REVOCATIONS_MAX = 10_000;
+/** Admissions that a revocation lists as standing, 53 bytes each: it fits into news. More are signed anew. */
+export const KEEPS_MAX = 200;
 export const ADDRESSES_MAX = 8;
 /** A label's value is 128 characters, which may be four bytes each. */
 export const TEXT_BYTES_MAX = 512;

@@ -7,6 +7,7 @@
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { SendResult } from '../ports/network.ts';
+import type { WireValue } from '../wire/codec.ts';
 import { commonVersion, WIRE_VERSION_MAX, WIRE_VERSION_MIN } from '../wire/versions.ts';
 import type { Core } from './core.ts';
 import { isKind, toWire } from './fact.ts';
@@ -31,6 +32,8 @@ interface Link {
   epoch: number | undefined;
   farewell: GoodbyeReason | undefined;
   byUs: boolean;
+  /** It was revoked: nothing that still comes is read. */
+  isCut: boolean;
 }
 
 export interface LinkEnd {
@@ -65,12 +68,14 @@ export class Links {
   }
 
   isUp(peerId: PeerId): boolean {
-    return this.#links.get(peerId)?.phase === 'up';
+    const link = this.#links.get(peerId);
+    return link?.phase === 'up' && !link.isCut;
   }
 
   upPeers(): PeerId[] {
     const up: PeerId[] = [];
-    for (const [peerId, link] of this.#links) if (link.phase === 'up') up.push(peerId);
+    for (const [peerId, link] of this.#links)
+      if (link.phase === 'up' && !link.isCut) up.push(peerId);
     return up;
   }
 
@@ -93,6 +98,7 @@ export class Links {
       epoch: undefined,
       farewell: undefined,
       byUs: false,
+      isCut: false,
     });
   }
 
@@ -107,7 +113,7 @@ export class Links {
   /** A frame came: true when it may be read. */
   mayRead(from: PeerId): boolean {
     const link = this.#links.get(from);
-    if (!link || link.phase === 'open') return false;
+    if (!link || link.phase === 'open' || link.isCut) return false;
     if (link.phase === 'accepted') this.#setUp(from, link);
     return true;
   }
@@ -120,12 +126,26 @@ export class Links {
   /** Closes with a word of goodbye: an end without one is taken for a crash. */
   async end(peerId: PeerId, reason: GoodbyeReason): Promise<void> {
     const link = this.#links.get(peerId);
-    if (!link) return;
+    if (!link || link.isCut) return;
     if (link.phase !== 'open') {
       this.#core.deps.network.send(peerId, 'control', encodeMessage({ type: 'goodbye', reason }));
     }
     link.byUs = true;
     await this.#core.deps.network.disconnect(peerId);
+  }
+
+  /**
+   * Ends the links to those who are no members any more. They are shown why before: a peer that only lost its links
+   * would take all others for dead, and go on alone.
+   */
+  cutBarred(): void {
+    const { access } = this.#core.view;
+    for (const [peerId, link] of this.#links) {
+      if (link.phase === 'open' || link.isCut || access.isAllowed(peerId)) continue;
+      this.send(peerId, { type: 'delta', facts: access.proofOf(peerId).map(toWire), want: [] });
+      void this.end(peerId, 'refused');
+      link.isCut = true;
+    }
   }
 
   /** Greets again where a handshake got lost, and where both sides believe the other dialled. */
@@ -156,6 +176,7 @@ export class Links {
     const reply = bytes && decodeAdmit(bytes);
     const current = () => this.#links.get(peerId) === link && !link.byUs;
     if (reply?.ok && reply.value.type === 'refuse' && current()) {
+      this.#core.learnAccess(reply.value.proof);
       await this.#wasRefused(peerId, reply.value.error);
     } else if (reply?.ok && reply.value.type === 'hello') {
       const error = await this.#letIn(peerId, reply.value.hello);
@@ -193,27 +214,34 @@ export class Links {
   async #refuse(peerId: PeerId, error: CoveyError): Promise<void> {
     const { network, log } = this.#core.deps;
     log.log('warn', 'a peer was refused', { peer: peerId, why: error.message });
-    const frame = encodeAdmit({ type: 'refused', error });
+    const proof = this.#proofFor(peerId);
+    const frame = encodeAdmit({ type: 'refused', error, proof });
     await network.admitCall(peerId, frame, ADMIT_TIMEOUT_MS);
     this.#hooks.refused(peerId);
     await this.end(peerId, 'refused');
   }
 
+  #proofFor(peerId: PeerId): WireValue[] {
+    return this.#core.view.access.proofOf(peerId).map(toWire);
+  }
+
   /** Requests of known and unknown peers but the redeeming of tokens. */
   async serve(from: PeerId, frame: AdmitFrame): Promise<AdmitFrame> {
     if (frame.type === 'refused') {
+      this.#core.learnAccess(frame.proof);
       if (this.#core.view.access.isAllowed(from)) this.#noteStoreRefusal(frame.error);
       this.#hooks.refused(from);
       return { type: 'noted' };
     }
     if (frame.type !== 'hello') {
-      return { type: 'refuse', error: coveyError('INVALID_REQUEST', { why: frame.type }) };
+      const error = coveyError('INVALID_REQUEST', { why: frame.type });
+      return { type: 'refuse', error };
     }
     const link = this.#links.get(from);
     const error = await this.#letIn(from, frame.hello);
     if (error) {
       this.#core.deps.log.log('warn', 'a peer was refused', { peer: from, why: error.message });
-      return { type: 'refuse', error };
+      return { type: 'refuse', error, proof: this.#proofFor(from) };
     }
     if (link && this.#links.get(from) === link && !link.byUs) {
       this.#renewIfRestarted(from, link);
@@ -272,12 +300,13 @@ export class Links {
     const { view } = core;
     if (!view.access.isAllowed(from)) {
       const chain = core.read(hello.chain).filter((fact) => isKind(fact, 'entry'));
-      core.accept(chain);
-      if (view.access.isRevoked(from)) return coveyError('REVOKED');
-      if (!view.access.isAllowed(from)) return coveyError('NOT_ALLOWED');
+      // Not taken in: one that was revoked could fill the list of everybody with its inventions.
+      if (!chain.some((fact) => view.access.isVoid(fact))) core.accept(chain);
+      if (!view.access.isAllowed(from)) return core.refusalOf(from);
       const saved = await core.book.saveFacts(chain);
       if (!saved.ok) return coveyError('STORE_FULL', { peer: core.peerId });
       if (core.view !== view) return coveyError('FOREIGN_MESH');
+      if (!view.access.isAllowed(from)) return core.refusalOf(from);
     }
     const record = core.read([hello.record]).find((fact) => isKind(fact, 'record'));
     const said = record?.statement;

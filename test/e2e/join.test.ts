@@ -154,6 +154,7 @@ test(
       value: { degraded: true },
     });
     alone.value.close();
+    await late.logged('TOKEN_USED');
     const { stderr } = await late.kill('SIGTERM');
     expect(stderr).toMatch(/could not be joined.*TOKEN_USED/);
     const listed = await opened.value.call('access.list', {});

@@ -74,6 +74,8 @@ export class Host {
   readonly disk: SimDisk;
   readonly log = new RecordingLogger();
   readonly refusals: string[] = [];
+  /** What it heard of its own standing: `revoked by h1`; empty: a member again. */
+  readonly standing: string[] = [];
   events: MemberEvent[] = [];
   storeId: string;
   bootIds: string[] = [];
@@ -137,6 +139,8 @@ export class Host {
         log: this.log,
         frame: () => undefined,
         onRefusedStore: (why) => this.refusals.push(why),
+        onExpelled: (expelled) =>
+          this.standing.push(expelled === undefined ? '' : `${expelled.kind} by ${expelled.by}`),
       }),
     );
     if (!loaded.ok) throw new Error(loaded.error);
