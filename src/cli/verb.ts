@@ -9,6 +9,6 @@ export interface Verb {
   run(cli: Cli, command: Command): Promise<number>;
   /** True: what follows the first `--` is kept apart, in `cli.afterDashes` (`submit … -- CMD`). */
   readonly splitsAtDashes?: boolean;
-  /** The exit code for Covey's own failures where it is not that of DESIGN §10's default (`run`, `xargs`). */
+  /** The exit code for Covey's own failures where it is not the common one (`run`, `xargs`). */
   readonly failureExit?: number;
 }

@@ -1,6 +1,6 @@
 /**
- * Builds the libp2p node: every setting, and why it is not the default. The numbers (D1–D14) are those of
- * research/reliability.md §2.4, where the incidents behind them are told.
+ * Builds the libp2p node: every setting, and why it is not the default. The numbers (D1–D14) count the traps of
+ * libp2p's defaults that long-lived meshes of equals have fallen into; each is told where it is avoided.
  */
 import { createHash } from 'node:crypto';
 import {

@@ -25,7 +25,7 @@ export const HEALTH_STEPS = 4;
 
 /** One that is alone believes a refused port only after this much refusing. */
 export const LONE_CRASH_MS = 1_000;
-/** DESIGN §6: alone, a silence convicts after twice the patience, and never later than this. */
+/** Alone, a silence convicts after twice the patience, and never later than this. */
 export const LONE_SILENCE_MS_MAX = 16_000;
 /**
  * An accusation or objection not renewed (they are sent each heartbeat interval) counts no more.

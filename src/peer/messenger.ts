@@ -14,6 +14,7 @@ import type { Logger } from '../base/telemetry.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { FrameClass, Network } from '../ports/network.ts';
+import type { Random } from '../ports/random.ts';
 import type { WireMap } from '../wire/envelope.ts';
 import { decodeEnvelope, encodeEnvelope } from '../wire/envelope.ts';
 import type {
@@ -33,6 +34,13 @@ const BUSY_RETRY_MS = 200;
 /** The simulator looks for this line: there it is a finding. */
 export const HANDLER_FAILED = 'a request of a member failed here';
 
+/** Requests of one peer that are being handled. */
+interface Serving {
+  count: number;
+  /** How often its link ended meanwhile. */
+  links: number;
+}
+
 interface PendingCall {
   readonly to: PeerId;
   readonly resolve: (result: CallResult) => void;
@@ -45,13 +53,24 @@ export class Messenger implements Messaging {
   readonly #log: Logger;
   readonly #self: PeerId;
   readonly #pending = new Map<number, PendingCall>();
-  readonly #serving = new Map<PeerId, number>();
+  readonly #serving = new Map<PeerId, Serving>();
   readonly #requests = new Map<string, RequestHandler>();
   readonly #messages = new Map<string, MessageHandler>();
-  #nextId = 1;
+  /**
+   * Counted from a random number, not from 1: an answer that was long on its way to an earlier boot of this daemon
+   * would else be taken for the answer to a request of this boot.
+   */
+  #nextId: number;
   #stopped = false;
 
-  constructor(deps: { network: Network; clock: Clock; log: Logger; self: PeerId }) {
+  constructor(deps: {
+    network: Network;
+    clock: Clock;
+    random: Random;
+    log: Logger;
+    self: PeerId;
+  }) {
+    this.#nextId = 1 + deps.random.uint32();
     this.#network = deps.network;
     this.#clock = deps.clock;
     this.#log = deps.log;
@@ -154,8 +173,10 @@ export class Messenger implements Messaging {
     }
   }
 
-  /** The link to this peer ended: its answers will not come. */
+  /** The link to this peer ended: its answers will not come, and nobody waits for ours. */
   unlinked(peer: PeerId): void {
+    const serving = this.#serving.get(peer);
+    if (serving !== undefined) serving.links += 1;
     for (const [id, call] of this.#pending) {
       if (call.to === peer) this.#settle(id, err(coveyError('UNREACHABLE', { what: peer })));
     }
@@ -208,20 +229,22 @@ export class Messenger implements Messaging {
     type: string,
     body: WireMap,
   ): Promise<void> {
-    const serving = this.#serving.get(from) ?? 0;
+    const serving = this.#serving.get(from) ?? { count: 0, links: 0 };
+    const { links } = serving;
     let result: CallResult;
-    if (serving >= SERVING_MAX) {
+    if (serving.count >= SERVING_MAX) {
       result = err(
         coveyError('BUSY', { what: 'requests of this peer', retry_after_ms: BUSY_RETRY_MS }),
       );
     } else {
-      this.#serving.set(from, serving + 1);
+      serving.count += 1;
+      this.#serving.set(from, serving);
       result = await this.#serve(from, type, body);
-      const left = (this.#serving.get(from) ?? 1) - 1;
-      if (left > 0) this.#serving.set(from, left);
-      else this.#serving.delete(from);
+      serving.count -= 1;
+      if (serving.count === 0) this.#serving.delete(from);
     }
-    if (this.#stopped) return;
+    // Who asked over a link that has ended has given up, and may have started again since.
+    if (this.#stopped || serving.links !== links) return;
     let frame: Uint8Array;
     try {
       frame = frameOf(id, result);

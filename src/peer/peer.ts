@@ -183,12 +183,8 @@ export class Peer {
     const identity = await StoreIdentity.load(ports.store, ports.random);
     if (!identity.ok) return identity;
     const { clock, network, random, identityStore } = ports;
-    const messenger = new Messenger({
-      network,
-      clock,
-      log: options.log,
-      self: ports.identity.peerId,
-    });
+    const { peerId: self } = ports.identity;
+    const messenger = new Messenger({ network, clock, random, log: options.log, self });
     let peer: Peer | undefined;
     const membership = await Membership.load({
       clock,

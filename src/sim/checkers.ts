@@ -1,11 +1,12 @@
 /**
- * What must hold of a world at its end (DESIGN §1 and §8), judged from the evidence alone. Each checker is a pure
+ * What must hold of a world at its end (the promises of README.md), judged from the evidence alone. Each checker is a pure
  * function that names the rule and says who broke it; the tests falsify the evidence and must be contradicted.
  *
  * `strict` worlds never had a partition nor two daemons down at once: there a told final never changes and nothing
  * starts again without a cause. In all others a task may run on both sides and then says so.
  */
 import { faultsOfSecondStart, type StartFault, type StartSeen } from '../base/second-start.ts';
+import { fingerprintOf, parseTaskId } from '../base/task-id.ts';
 import { homeOf } from '../records/record.ts';
 import { type Attempt, attemptByRun, type Task, taskOf } from '../tasks/task.ts';
 import { judgeCopies, short } from './copies.ts';
@@ -69,11 +70,13 @@ const finalsStay: Checker = (evidence, { strict }) => {
   const storeOf = new Map(
     [...evidence.replicas.values()].flat().map(({ host, storeId }) => [host, storeId]),
   );
-  /** Others may have held a stand-in copy, given it up, and be sent an old one by a peer that was away. */
-  const isHome = (host: string, id: string): boolean => {
-    const record = tasks.get(id)?.record;
-    return record?.firstHome.includes(storeOf.get(host) ?? '') === true;
-  };
+  /**
+   * Others may have held a stand-in copy, given it up, and be sent an old one by a peer that was away. The id names the
+   * home, not the record: who knew nobody of it when the request came again took the next best, perhaps in the name of
+   * the store that its own was copied from.
+   */
+  const isHome = (host: string, id: string): boolean =>
+    parseTaskId(id)?.fingerprints.includes(fingerprintOf(storeOf.get(host) ?? '')) === true;
   const violations: Violation[] = [];
   const first = new Map<string, string>();
   const byHost = new Map<string, string>();

@@ -10,7 +10,7 @@ import { Scenario, type ScenarioResult } from './scenarios.ts';
 import { storyOf } from './story.ts';
 import { eventText } from './trace.ts';
 
-/** DESIGN §10. */
+/** As `covey sim --help` says them. */
 export const SIM_EXIT = { held: 0, safety: 10, liveness: 11, crash: 12 } as const;
 const LINES_MAX = 40;
 /** Worlds that a shrinking may try. */

@@ -6,12 +6,13 @@ import type { TaskState } from '../api/task.ts';
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import type { Clock } from '../ports/clock.ts';
-import { homeOf } from '../records/record.ts';
+import { homeOf, type RecordState, type StoreId } from '../records/record.ts';
 import type { WireMap } from '../wire/envelope.ts';
 import type { Messaging } from '../wire/messaging.ts';
 import { atHome } from './at-home.ts';
 import type { Attempts } from './attempts.ts';
 import type { MeshView } from './mesh-view.ts';
+import { ownerOf, ownerOrder } from './ownership.ts';
 import type { Reader } from './reader.ts';
 import { taskOf } from './task.ts';
 import { standingOf } from './view.ts';
@@ -41,7 +42,7 @@ export class Intents {
     const standing = standingOf(taskOf(found.record), clock.wallMs());
     if (taskOf(found.record).final !== undefined) return ok(standing.state);
     let failure: CoveyError = coveyError('UNREACHABLE', { what: `the home of ${id}` });
-    for (const store of homeOf(found.record)) {
+    for (const store of this.#ownerFirst(found.record)) {
       const peer =
         store === view.self().storeId ? view.self().peerId : view.directory.peerOf(store);
       if (peer === undefined) continue;
@@ -54,6 +55,13 @@ export class Intents {
       failure = answer.error;
     }
     return err(failure);
+  }
+
+  /** What the owner writes is one version; written at another store it may be concurrent with what the owner does. */
+  #ownerFirst(record: RecordState): readonly StoreId[] {
+    const owner = ownerOf(taskOf(record), this.#deps.view);
+    const order = ownerOrder(record.id, homeOf(record));
+    return owner === undefined ? order : [owner, ...order.filter((store) => store !== owner)];
   }
 
   async #onCancel(body: WireMap): Promise<Result<WireMap, CoveyError>> {
@@ -77,8 +85,9 @@ export class Intents {
     const found = await this.#deps.reader.find(id, false);
     if (found === undefined) return false;
     if (taskOf(found.record).final !== undefined) return true;
-    const home = homeOf(found.record);
-    return (await atHome(this.#deps, home, '', 'task.duplicate', { id, of })) !== undefined;
+    const [owner = '', ...others] = this.#ownerFirst(found.record);
+    const body = { id, of };
+    return (await atHome(this.#deps, others, owner, 'task.duplicate', body)) !== undefined;
   }
 
   async #onDuplicate(body: WireMap): Promise<Result<WireMap, CoveyError>> {

@@ -2,7 +2,8 @@
  * The envelope of every frame between members: a CBOR array [kind, id, type, body].
  *
  *   [0, 0, type, body]     a message without an answer
- *   [1, id, type, body]    a request; id is the sender's, unique among its unanswered requests
+ *   [1, id, type, body]    a request; id is the sender's, unique among its unanswered requests, those of its
+ *                          earlier boots included: each boot counts from a random number
  *   [2, id, '', body]      its answer
  *   [3, id, code, {message}]  its refusal: a code of the error table
  *

@@ -75,4 +75,18 @@ export const MEMBERSHIP_MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  {
+    name: 'late_answers_taken',
+    breaks: 'an answer to an earlier boot is taken for the answer to a request of this boot',
+    modes: ['storm'],
+    world: { chosen: ['disk_stall', 'crash', 'cloned_store'] },
+    edits: [
+      {
+        file: 'peer/messenger.ts',
+        find: 'this.#nextId = 1 + deps.random.uint32();',
+        replace: 'this.#nextId = 1;',
+      },
+      { file: 'peer/messenger.ts', find: ' || serving.links !== links', replace: '' },
+    ],
+  },
 ];

@@ -1,6 +1,6 @@
 /**
  * The shape of the project as tables: who may import whom, who may touch the host, and every exception with its
- * reason. DESIGN's "Rooms" in the form that a test can check; an exception belongs here and nowhere else.
+ * reason. "Rooms" of docs/architecture.md in a form that a test can check; an exception belongs here and nowhere else.
  */
 
 /** A room is a folder of src/, or a file that lies directly in it. `type:` allows `import type` alone. */

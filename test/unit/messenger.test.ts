@@ -20,7 +20,7 @@ interface Frame {
   readonly envelope: Envelope;
 }
 
-function world() {
+function world(drawn = 0) {
   const clock = new SimClock();
   const log = new RecordingLogger();
   const frames: Frame[] = [];
@@ -32,7 +32,8 @@ function world() {
   };
   // The messenger uses nothing but `send` of its network.
   const network = { send } as unknown as Network;
-  const messenger = new Messenger({ network, clock, log, self: 'me' });
+  const random = { uint32: () => drawn, bytes: (length: number) => new Uint8Array(length) };
+  const messenger = new Messenger({ network, clock, random, log, self: 'me' });
   const receive = (from: string, envelope: Envelope): void =>
     messenger.receive(from, 'data', encodeEnvelope(envelope));
   const setNetwork = (next: SendResult): void => {
@@ -185,6 +186,35 @@ describe('the messenger', () => {
     expect(await settled(lost)).toMatchObject({ error: { code: 'UNREACHABLE' } });
     receive('other', { kind: 'reply', id: 2, body: {} });
     expect(await settled(other)).toEqual(ok({}));
+  });
+
+  it('takes no answer to a request of an earlier boot for its own', async () => {
+    const [before, after] = [world(17_000_000), world(3)];
+    void before.messenger.call('peer', 'one', {});
+    const [asked] = before.frames;
+    const call = after.messenger.call('peer', 'two', {});
+    const id = asked?.envelope.kind === 'request' ? asked.envelope.id : -1;
+    after.receive('peer', { kind: 'reply', id, body: { late: true } });
+    expect(await after.settled(call)).toMatchObject({ ok: false, error: { code: 'TIMEOUT' } });
+  });
+
+  it('answers nobody whose link ended since the question', async () => {
+    const { clock, frames, messenger, receive } = world();
+    const waiting: (() => void)[] = [];
+    messenger.onRequest(
+      'slow',
+      () => new Promise((resolve) => waiting.push(() => resolve(ok({ id: waiting.length })))),
+    );
+    receive('peer', { kind: 'request', id: 1, type: 'slow', body: {} });
+    receive('other', { kind: 'request', id: 1, type: 'slow', body: {} });
+    messenger.unlinked('peer');
+    receive('peer', { kind: 'request', id: 2, type: 'slow', body: {} });
+    for (const answer of waiting) answer();
+    await clock.runFor(1);
+    expect(frames.map(({ to, envelope }) => [to, 'id' in envelope && envelope.id])).toEqual([
+      ['other', 1],
+      ['peer', 2],
+    ]);
   });
 
   it('ends everything when it stops, and answers nobody any more', async () => {
