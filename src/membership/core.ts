@@ -7,10 +7,20 @@ import { toRfc3339 } from '../base/rfc3339.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { WireValue } from '../wire/codec.ts';
 import type { Book } from './book.ts';
-import { type Fact, isKind, readFact, type SelfRecord, type Verdict } from './fact.ts';
+import {
+  type Entry,
+  type Fact,
+  isKind,
+  readFact,
+  type SelfRecord,
+  toWire,
+  type Verdict,
+} from './fact.ts';
+import { OUTBID_MAX } from './limits.ts';
 import { compareTurns, statusOf } from './member.ts';
 import type { OwnChange, OwnRecord } from './own-record.ts';
 import type { Roster } from './roster.ts';
+import { givesWay } from './twin.ts';
 import type { Expelled, MembershipDeps } from './types.ts';
 import { type MemberChange, View } from './view.ts';
 
@@ -34,6 +44,8 @@ export class Core {
   readonly roster: Roster;
   view: View;
   #hooks: CoreHooks | undefined;
+  /** How often somebody with our key was ahead of us, since the start. */
+  #outbid = 0;
 
   constructor(deps: MembershipDeps, book: Book, own: OwnRecord, roster: Roster, view: View) {
     this.deps = deps;
@@ -128,13 +140,25 @@ export class Core {
     });
   }
 
-  /** To a peer that is not allowed. */
-  refusalOf(peerId: PeerId): CoveyError {
-    const bar = this.view.access.barOf(peerId);
-    if (!bar) return coveyError('NOT_ALLOWED');
-    if (bar.kind === 'revoked') return this.revokedError(peerId);
-    const at = toRfc3339(bar.by.statement.revokedAtMs);
-    return coveyError('ADMISSION_VOID', { by: this.nameOf(bar.by.signed.by), at });
+  /** To a peer that is not allowed, and perhaps has shown by what it believes to be. */
+  refusalOf(peerId: PeerId, chain: readonly Fact<Entry>[] = []): CoveyError {
+    const { access } = this.view;
+    const bar = access.barOf(peerId);
+    if (bar?.kind === 'revoked') return this.revokedError(peerId);
+    const voided = chain.find((fact) => access.isVoid(fact));
+    const by = bar?.by ?? (voided && access.barOf(voided.signed.by)?.by);
+    if (!by) return coveyError('NOT_ALLOWED');
+    const { revokedAtMs, peerId: revoked } = by.statement;
+    const details = { by: this.nameOf(by.signed.by), at: toRfc3339(revokedAtMs), revoked };
+    return coveyError('ADMISSION_VOID', details);
+  }
+
+  /** What shows a refused peer that the refusal is right. */
+  proofOf(peerId: PeerId, { details }: CoveyError): WireValue[] {
+    const { access } = this.view;
+    const revoked = typeof details.revoked === 'string' ? details.revoked : peerId;
+    const proof = access.proofOf(peerId);
+    return (proof.length > 0 ? proof : access.proofOf(revoked)).map(toWire);
   }
 
   /** Entries and revocations with which somebody explains a refusal: they are signed, so he need not be believed. */
@@ -181,8 +205,10 @@ export class Core {
 
   #meetSelf(record: SelfRecord): void {
     const order = compareTurns(record, this.own.turn);
-    if (order > 0 && record.epoch > this.own.turn.epoch) this.#outgrow(record.epoch);
-    else if (order > 0) this.refute(record);
+    if (order > 0 && record.epoch > this.own.turn.epoch) {
+      if (record.bootId !== this.deps.store.bootId) this.#wasOutbid(record);
+      this.#outgrow(record.epoch);
+    } else if (order > 0) this.refute(record);
   }
 
   /** A later record of ourselves than we remember never enters our view: it is outgrown instead. */
@@ -192,6 +218,19 @@ export class Core {
       isKind(fact, 'record') &&
       compareTurns(fact.statement, this.own.turn) > 0
     );
+  }
+
+  #wasOutbid(record: SelfRecord): void {
+    this.#outbid += 1;
+    const { store, log } = this.deps;
+    if (this.#outbid < OUTBID_MAX) return;
+    const address = record.addresses[0] ?? 'an unknown address';
+    if (givesWay(store, record)) this.metTwin(address);
+    else log.log('error', 'another daemon runs with the key of this peer', { at: address });
+  }
+
+  metTwin(address: string): void {
+    this.deps.onTwin?.(address);
   }
 
   #outgrow(epoch: number): void {

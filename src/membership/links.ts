@@ -7,7 +7,6 @@
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { SendResult } from '../ports/network.ts';
-import type { WireValue } from '../wire/codec.ts';
 import { commonVersion, WIRE_VERSION_MAX, WIRE_VERSION_MIN } from '../wire/versions.ts';
 import type { Core } from './core.ts';
 import { isKind, toWire } from './fact.ts';
@@ -16,6 +15,7 @@ import { ADMIT_TIMEOUT_MS, HANDSHAKE_RETRY_MS } from './limits.ts';
 import { statusOf } from './member.ts';
 import { type ControlMessage, encodeMessage, type GoodbyeReason } from './messages.ts';
 import { refusalOfStore } from './store-check.ts';
+import { type Suspicion, suspect, twinError, twinOf } from './twin.ts';
 
 /**
  * open: a connection. accepted: we let it in, and wait for its first frame. up: frames go both
@@ -30,6 +30,10 @@ interface Link {
   quietSinceMs: number;
   /** Of the boot that is at the other end, once it is up. */
   epoch: number | undefined;
+  bootId: string | undefined;
+  /** Frames that came. */
+  frames: number;
+  twin: Suspicion | undefined;
   farewell: GoodbyeReason | undefined;
   byUs: boolean;
   /** It was revoked: nothing that still comes is read. */
@@ -96,6 +100,9 @@ export class Links {
       greeting: false,
       quietSinceMs: this.#core.deps.clock.nowMs(),
       epoch: undefined,
+      bootId: undefined,
+      frames: 0,
+      twin: undefined,
       farewell: undefined,
       byUs: false,
       isCut: false,
@@ -114,6 +121,7 @@ export class Links {
   mayRead(from: PeerId): boolean {
     const link = this.#links.get(from);
     if (!link || link.phase === 'open' || link.isCut) return false;
+    link.frames += 1;
     if (link.phase === 'accepted') this.#setUp(from, link);
     return true;
   }
@@ -161,7 +169,10 @@ export class Links {
   #setUp(peerId: PeerId, link: Link): void {
     if (link.phase === 'up') return;
     link.phase = 'up';
-    link.epoch = this.#core.view.get(peerId)?.record.statement.epoch;
+    const record = this.#core.view.get(peerId)?.record.statement;
+    link.epoch = record?.epoch;
+    link.bootId = record?.bootId;
+    link.twin = undefined;
     this.#hooks.up(peerId);
   }
 
@@ -194,6 +205,8 @@ export class Links {
   }
 
   async #wasRefused(peerId: PeerId, error: CoveyError): Promise<void> {
+    const twin = twinOf(error);
+    if (twin !== undefined) this.#core.metTwin(twin);
     // The link stays: `tick` greets again.
     if (error.code === 'BUSY') return;
     this.#core.deps.log.log('warn', 'a member refused us', { peer: peerId, why: error.message });
@@ -214,15 +227,11 @@ export class Links {
   async #refuse(peerId: PeerId, error: CoveyError): Promise<void> {
     const { network, log } = this.#core.deps;
     log.log('warn', 'a peer was refused', { peer: peerId, why: error.message });
-    const proof = this.#proofFor(peerId);
+    const proof = this.#core.proofOf(peerId, error);
     const frame = encodeAdmit({ type: 'refused', error, proof });
     await network.admitCall(peerId, frame, ADMIT_TIMEOUT_MS);
     this.#hooks.refused(peerId);
     await this.end(peerId, 'refused');
-  }
-
-  #proofFor(peerId: PeerId): WireValue[] {
-    return this.#core.view.access.proofOf(peerId).map(toWire);
   }
 
   /** Requests of known and unknown peers but the redeeming of tokens. */
@@ -241,7 +250,7 @@ export class Links {
     const error = await this.#letIn(from, frame.hello);
     if (error) {
       this.#core.deps.log.log('warn', 'a peer was refused', { peer: from, why: error.message });
-      return { type: 'refuse', error, proof: this.#proofFor(from) };
+      return { type: 'refuse', error, proof: this.#core.proofOf(from, error) };
     }
     if (link && this.#links.get(from) === link && !link.byUs) {
       this.#renewIfRestarted(from, link);
@@ -287,6 +296,25 @@ export class Links {
     };
   }
 
+  /** Another daemon with the same key is at the other end of our link, perhaps. */
+  #twinOf(from: PeerId, hello: Hello): CoveyError | undefined {
+    const link = this.#links.get(from);
+    if (link?.phase !== 'up' || link.bootId === undefined || link.bootId === hello.bootId)
+      return undefined;
+    link.twin = suspect(link.twin, hello, link.frames);
+    if (!link.twin) return undefined;
+    const record = this.#core.view.get(from)?.record.statement;
+    const address = record?.addresses[0] ?? 'an unknown address';
+    const error = twinError(link.twin, address);
+    if (twinOf(error) !== undefined)
+      this.#core.deps.log.log('error', 'two daemons run with one key: the later one was refused', {
+        name: record?.name ?? '',
+        peer: from,
+        linked: address,
+      });
+    return error;
+  }
+
   /** Undefined: the peer is let in, and what its hello says is known now. */
   async #letIn(from: PeerId, hello: Hello): Promise<CoveyError | undefined> {
     const core = this.#core;
@@ -302,7 +330,7 @@ export class Links {
       const chain = core.read(hello.chain).filter((fact) => isKind(fact, 'entry'));
       // Not taken in: one that was revoked could fill the list of everybody with its inventions.
       if (!chain.some((fact) => view.access.isVoid(fact))) core.accept(chain);
-      if (!view.access.isAllowed(from)) return core.refusalOf(from);
+      if (!view.access.isAllowed(from)) return core.refusalOf(from, chain);
       const saved = await core.book.saveFacts(chain);
       if (!saved.ok) return coveyError('STORE_FULL', { peer: core.peerId });
       if (core.view !== view) return coveyError('FOREIGN_MESH');
@@ -313,6 +341,8 @@ export class Links {
     if (!record || said?.peerId !== from || said.storeId !== hello.storeId) {
       return coveyError('INVALID_REQUEST', { why: 'the hello and its record differ' });
     }
+    const twin = this.#twinOf(from, hello);
+    if (twin) return twin;
     const { storeId, bootCount, bootId, bootIds, seq, spans } = hello;
     const presented = { peerId: from, storeId, bootCount, bootId, bootIds, seq, spans };
     const ours = {

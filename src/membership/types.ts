@@ -128,6 +128,8 @@ export interface MembershipDeps {
   onAway?(from: PeerId, notice: AwayNotice | undefined): void;
   /** A member refused this store as rolled back or cloned: mint another storeId and start again. */
   onRefusedStore?(why: string): void;
+  /** Another daemon with the key of this one lives, and this one has to give way. */
+  onTwin?(address: string): void;
   /** This peer is not a member any more; undefined: it is one again. */
   onExpelled?(expelled: Expelled | undefined): void;
 }

@@ -41,6 +41,9 @@ import { Witness } from './witness.ts';
 const RETURNS: ReadonlySet<MemberEvent['type']> = new Set(['alive', 'heard', 'condemned']);
 /** Changes of load are told at most this often: they travel on heartbeats. */
 const LOAD_INTERVAL_MS = 100;
+const twinText = (address: string): string =>
+  `another daemon with the key of this one runs at ${address}: one of the two data directories is a copy; ` +
+  'give the copy a new, empty one, and let it join with a new token';
 
 export class Peer {
   readonly membership: Membership;
@@ -200,6 +203,7 @@ export class Peer {
       awayNotice: (storeId) => peer?.away.noticeFor(storeId),
       onAway: (from, notice) => peer?.away.told(from, notice),
       onRefusedStore: (why) => peer?.refused(why),
+      onTwin: (address) => options.onFatal(twinText(address)),
       onExpelled: () => peer?.standingChanged(),
     });
     if (!membership.ok) return err({ code: 'failed', detail: membership.error });

@@ -18,8 +18,7 @@ const hashes = (hosts: readonly Host[]) => new Set(hosts.map((host) => host.memb
 const settled = (world: World, hosts: readonly Host[]) =>
   world.timeUntil('one view', () => hashes(hosts).size === 1, 60_000);
 /** `inviter` lets it in, on whatever side of a partition. */
-const addTo = async (world: World, inviter: Host) => {
-  const host = world.addHost();
+const addTo = async (world: World, inviter: Host, host = world.addHost()) => {
   await host.start();
   await host.joinBy(inviter);
   return host;
@@ -154,15 +153,16 @@ describe('whom a revoked peer had admitted', () => {
     const known = await addTo(world, d);
     await world.timeUntil('a knows it', () => a.statusOf(known) === 'alive', 5_000);
     await world.clock.runFor(2_000);
+    const [unseen, further] = [world.addHost(), world.addHost()];
     const [left, right] = [
       [a, b, known],
-      [c, d],
+      [c, d, unseen, further],
     ];
     world.hub.partition([left.map(({ peerId }) => peerId), right.map(({ peerId }) => peerId)]);
     await world.clock.runFor(500);
     expect(await revoke(world, a, d)).toBe('revoked');
-    const unseen = await addTo(world, d);
-    const further = await addTo(world, unseen);
+    await addTo(world, d, unseen);
+    await addTo(world, unseen, further);
     await world.timeUntil('in', () => c.statusOf(further) === 'alive', 10_000);
     world.hub.heal();
     const rest = [a, b, c, known];
