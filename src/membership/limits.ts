@@ -33,6 +33,10 @@ export const LONE_SILENCE_MS_MAX = 16_000;
 export const OPINION_TTL_MS = 2_000;
 
 export const DIAL_TIMEOUT_MS = 3_000;
+/** For a resolver to answer where `peers` are. */
+export const RESOLVE_TIMEOUT_MS = 3_000;
+/** Between two looks at the places of `peers`, while nobody is linked: a DNS record lives longer. */
+export const LOOK_INTERVAL_MS = 10_000;
 export const PROBE_TIMEOUT_MS = 2_000;
 export const ADMIT_TIMEOUT_MS = 5_000;
 /** First delay between dials of a member. */

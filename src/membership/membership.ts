@@ -14,9 +14,10 @@ import { Detector } from './detector.ts';
 import { Dialer } from './dialer.ts';
 import { Door } from './door.ts';
 import type { Fact } from './fact.ts';
+import { Finder } from './finder.ts';
 import { firstRecord, founderEntry } from './first-facts.ts';
 import { Gate } from './gate.ts';
-import { TICK_MS } from './limits.ts';
+import { LOOK_INTERVAL_MS, TICK_MS } from './limits.ts';
 import { type LinkEnd, Links } from './links.ts';
 import { isGone } from './member.ts';
 import { decodeMessage } from './messages.ts';
@@ -59,6 +60,7 @@ export class Membership {
   readonly #sync: Sync;
   readonly #gate: Gate;
   readonly #door: Door;
+  readonly #finder: Finder;
   readonly #timers = new Set<Timer>();
   #phase: Phase = 'loaded';
   #load: Load | undefined;
@@ -123,6 +125,7 @@ export class Membership {
       },
     });
     this.#door = new Door(core, this.#gate, this.#links);
+    this.#finder = new Finder(core, this.#links);
     core.accept([...book.facts(meshId, (...args) => deps.identity.verify(...args)), own.fact]);
     core.connect({
       hears: (peerId) => this.#detector.hears(peerId),
@@ -181,6 +184,8 @@ export class Membership {
     );
     const sync = () => jitter(random, config.anti_entropy_interval, 0.2);
     this.#every(sync, () => this.#sync.compareWithOne());
+    const look = () => jitter(random, LOOK_INTERVAL_MS, 0.2);
+    if (config.peers?.length) this.#every(look, () => void this.#finder.look());
     for (const [peerId] of this.#core.view.entries()) this.#dialer.kick(peerId, true);
     return result;
   }

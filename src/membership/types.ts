@@ -107,7 +107,7 @@ export type MembershipConfig = Pick<
   | 'labels'
   | 'exec'
 > &
-  Partial<Pick<Config, 'name' | 'dial_from'>>;
+  Partial<Pick<Config, 'name' | 'dial_from' | 'peers'>>;
 
 export interface MembershipDeps {
   readonly clock: Clock;

@@ -14,6 +14,8 @@ import { SimNetworkHub } from '../../src/sim/network-hub.ts';
 export interface HostOptions {
   readonly host?: string;
   readonly dialFrom?: string;
+  readonly peers?: readonly string[];
+  readonly advertise?: readonly string[];
 }
 
 export class World {
@@ -68,7 +70,8 @@ export class World {
 export class Host {
   readonly world: World;
   readonly name: string;
-  readonly address: string;
+  /** Where it listens from its next start on. */
+  address: string;
   readonly options: HostOptions;
   readonly identity;
   readonly disk: SimDisk;
@@ -119,7 +122,8 @@ export class Host {
     this.bootIds = [...this.bootIds, `${this.name}-boot-${this.bootCount}-${this.#run}`].slice(-64);
     this.freezer = new Freezer(this.world.clock.forOwner(this.name));
     this.clock = this.freezer.clock();
-    const config = configSchema.parse({ name: this.name, dial_from: this.options.dialFrom });
+    const { dialFrom, peers = [], advertise = [] } = this.options;
+    const config = configSchema.parse({ name: this.name, dial_from: dialFrom, peers });
     const loaded = await this.world.until(
       Membership.load({
         clock: this.clock,
@@ -147,7 +151,7 @@ export class Host {
     this.#membership = loaded.value;
     loaded.value.onEvent((event) => this.events.push(event));
     const listening = await this.world.until(
-      loaded.value.start({ host: this.address, port: 26_839 }, []),
+      loaded.value.start({ host: this.address, port: 26_839 }, advertise),
     );
     if (!listening.ok) throw new Error(listening.detail);
   }
