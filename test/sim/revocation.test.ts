@@ -260,9 +260,12 @@ describe('drawn revocations, admissions and partitions', () => {
       const world = new World(`drawn ${seed}`);
       const random = new SeededRandom(`revocations ${seed}`);
       const hosts = [...(await world.mesh(6))];
-      const pick = (): Host => hosts[randomBelow(random, hosts.length)] as Host;
-      for (let step = 0; step < 14; step++) {
-        const kind = randomBelow(random, 5);
+      const pick = (): Host => {
+        const up = hosts.filter((host) => host.runs);
+        return up[randomBelow(random, up.length)] as Host;
+      };
+      for (let step = 0; step < 16; step++) {
+        const kind = randomBelow(random, 7);
         const [at, other] = [pick(), pick()];
         if (kind === 0 && hosts.length < 9 && !at.membership.expelled)
           hosts.push(await addTo(world, at));
@@ -272,9 +275,13 @@ describe('drawn revocations, admissions and partitions', () => {
           const cut = 1 + randomBelow(random, ids.length - 1);
           world.hub.partition([ids.slice(0, cut), ids.slice(cut)]);
         } else if (kind === 3) world.hub.heal();
+        else if (kind === 4) await world.until(at.membership.allow(other.peerId, other.name));
+        else if (kind === 5 && hosts.filter((host) => host.runs).length > 2) at.crash();
+        else for (const host of hosts) if (!host.runs) await host.start();
         await world.clock.runFor(100 + randomBelow(random, 3_000));
       }
       world.hub.heal();
+      for (const host of hosts) if (!host.runs) await host.start();
       const [founder] = hosts as [Host, ...Host[]];
       const members = () => hosts.filter((host) => host.membership.expelled === undefined);
       const together = () => {
