@@ -2,12 +2,14 @@
 import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from './api/config.ts';
+import type { LogTap } from './base/log-tap.ts';
 import { err, ok, type Result } from './base/result.ts';
 import type { Logger } from './base/telemetry.ts';
 import { isWildcard } from './base/wildcard.ts';
 import { createBackend } from './control/methods.ts';
 import { ControlServer } from './control/server.ts';
 import { HostClock } from './host/clock.ts';
+import { descriptorUse } from './host/descriptor-limit.ts';
 import { lockDataDirectory } from './host/directory-lock.ts';
 import { loadOrCreateIdentity } from './host/identity.ts';
 import { reachableHosts } from './host/interfaces.ts';
@@ -17,7 +19,7 @@ import { beginAnew, openRecords } from './host/open-records.ts';
 import { makePrivateDirectory } from './host/private-directory.ts';
 import { HostProcesses } from './host/processes.ts';
 import { HostRandom } from './host/random.ts';
-import { settled } from './host/recover-store.ts';
+import { lostIdentity, settled } from './host/recover-store.ts';
 import { openSpool } from './host/spool.ts';
 import { openStore } from './host/store.ts';
 import { Peer } from './peer/peer.ts';
@@ -32,7 +34,7 @@ export interface DaemonOptions {
   readonly config: Config;
   readonly dataDir: string;
   readonly socket: string;
-  readonly log: Logger;
+  readonly log: LogTap;
 }
 
 export interface Ready {
@@ -84,6 +86,11 @@ async function openPorts(
   }
   const lock = await lockDataDirectory(dataDir);
   if (!lock.ok) return err(lock.error.detail);
+  const lost = await lostIdentity(dataDir);
+  if (lost !== undefined)
+    return err(
+      `${join(dataDir, lost)} is gone, and store/ is not: put it back, or move store/ away to begin as another peer`,
+    );
   const identity = await loadOrCreateIdentity(join(dataDir, 'identity', 'key'));
   if (!identity.ok) return identity;
   const clock = new HostClock();
@@ -241,6 +248,9 @@ async function createPeer(
   refusal: string | undefined,
 ): Promise<Result<{ peer: Peer; release: () => Promise<void> }, string>> {
   const { config, log, socket, dataDir } = options;
+  const directory = join(dataDir, 'store');
+  // A mark that stays costs the next start a trial, no more.
+  const settle = (): Promise<void> => settled(directory).catch(() => undefined);
   for (let tries = 1; ; tries++) {
     const opened = await openPorts(options);
     if (!opened.ok) return opened;
@@ -257,12 +267,9 @@ async function createPeer(
           socket,
           onFatal: hooks.fatal,
           onRenew: hooks.renew,
+          onStoreRead: () => void settle(),
         });
-    const directory = join(dataDir, 'store');
-    if (created.ok) {
-      await settled(directory);
-      return ok({ peer: created.value, release });
-    }
+    if (created.ok) return ok({ peer: created.value, release: () => settle().then(release) });
     const { code, detail } = created.error;
     if (code !== 'corrupt' || tries > 1) return err(detail);
     await ports.store.close();
@@ -291,6 +298,8 @@ async function begin(
       pid: process.pid,
       socket,
       leave: hooks.leave,
+      tap: log,
+      descriptors: descriptorUse,
     }),
     clock,
     log,

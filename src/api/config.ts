@@ -9,7 +9,7 @@ import { labelsSchema, nameSchema } from './task.ts';
 /** `10s` in, milliseconds out. */
 const duration = (fallback: string) =>
   z
-    .string()
+    .string({ error: 'is not a duration; write a number and one of ms, s, m, h, d' })
     .default(fallback)
     .transform((text, context) => {
       const parsed = parseDuration(text);
@@ -208,6 +208,7 @@ const KINDS_SAID: Readonly<Record<string, string>> = {
 export function issueText(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case 'invalid_type':
+      if (issue.message.startsWith('is not a duration')) return issue.message;
       return `must be ${KINDS_SAID[issue.expected] ?? issue.expected}`;
     case 'invalid_value':
       return `must be one of ${issue.values.map(String).join(', ')}`;

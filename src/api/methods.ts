@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { ACCESS_METHODS } from './access.ts';
 import * as limits from './limits.ts';
 import { memberSchema } from './member.ts';
+import { monitorSchema, OBSERVE_METHODS } from './observe.ts';
 import {
   explainSchema,
   jsonSchema,
@@ -21,6 +22,7 @@ import {
 } from './task.ts';
 
 export type { MemberStatus, MemberView } from './member.ts';
+export type { Check, MemberEventData } from './observe.ts';
 
 export const CONTROL_VERSION = 1;
 export const EVENT_TOPICS = ['task', 'member'] as const;
@@ -121,15 +123,7 @@ export const METHODS = {
     }),
     result: z.object({ peer_id: z.string(), name: z.string(), store_id: z.string() }),
   },
-  'ring.owner': {
-    summary: 'The preference list of a key.',
-    params: z.strictObject({ key: z.string().min(1).max(limits.NAME_BYTES_MAX) }),
-    result: z.object({
-      preference: z.array(
-        z.object({ peer_id: z.string(), store_id: z.string(), name: z.string() }),
-      ),
-    }),
-  },
+  ...OBSERVE_METHODS,
   'ids.reserve': {
     summary: 'Mints ids; a submit under a reserved id may be repeated through any peer.',
     params: z.strictObject({ n: z.int().min(1).max(limits.BULK_MAX) }),
@@ -228,7 +222,7 @@ export const METHODS = {
     result: z.object({ subscription: z.string(), boot: z.string(), seq: z.int() }),
   },
   'events.unsubscribe': {
-    summary: 'Ends a subscription of events or logs.',
+    summary: 'Ends a subscription of events, logs or the monitor.',
     params: z.strictObject({ subscription: z.string().max(64) }),
     result: z.object({}),
   },
@@ -320,8 +314,9 @@ export const NOTIFICATIONS = {
     topic: z.enum(EVENT_TOPICS),
     type: z.string().meta({ description: 'the task or member state that was entered' }),
     id: z.string().optional(),
-    data: z.looseObject({}),
+    data: z.looseObject({}).meta({ description: 'docs/protocol.md has those of members' }),
   }),
+  monitor: monitorSchema,
   gap: z.object({ subscription: z.string(), from: z.int(), to: z.int() }),
   log: z.object({
     subscription: z.string(),

@@ -1,4 +1,5 @@
 /** `covey get ID`: one task, with its attempts. */
+import { InvalidArgumentError } from 'commander';
 import { READ_STORES_MAX } from '../api/limits.ts';
 import type { TaskView } from '../api/task.ts';
 import { shellWords } from './bytes.ts';
@@ -23,7 +24,9 @@ export const verb = showVerb<TaskView>(
 );
 
 function readCount(text: string): number | 'quorum' {
-  return text === 'quorum' ? text : integer(1, READ_STORES_MAX)(text);
+  if (text === 'quorum') return text;
+  if (/^\d+$/.test(text)) return integer(1, READ_STORES_MAX)(text);
+  throw new InvalidArgumentError(`must be 'quorum' or a whole number from 1 to ${READ_STORES_MAX}`);
 }
 
 const jsonOf = (value: unknown): string | undefined =>

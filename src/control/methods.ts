@@ -1,11 +1,15 @@
 /** The control surface of a peer: every method but the two that the server answers by itself. */
 import type { MemberView, MethodName, MethodResult } from '../api/methods.ts';
 import { coveyError } from '../base/errors.ts';
+import { LogTap } from '../base/log-tap.ts';
 import { err, ok } from '../base/result.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
+import { silentLogger } from '../base/telemetry.ts';
 import type { Member } from '../membership/types.ts';
 import type { Peer } from '../peer/peer.ts';
 import type { ControlBackend, Handler } from './backend.ts';
+import type { Descriptors } from './checkup.ts';
+import { Doctor } from './doctor.ts';
 import { type AccessMethods, accessMethods } from './methods-access.ts';
 import { LogFollowers } from './methods-logs.ts';
 import {
@@ -19,6 +23,8 @@ import {
   waitTasks,
 } from './methods-task.ts';
 import { WorkerMethodsImpl } from './methods-worker.ts';
+import { Monitors } from './monitor.ts';
+import { observeMethods } from './observe.ts';
 import { PeerEvents } from './peer-events.ts';
 
 type TaskMethods = Pick<
@@ -36,13 +42,7 @@ type TaskMethods = Pick<
 >;
 type MeshMethods = Pick<
   ControlBackend,
-  | 'about'
-  | 'system.status'
-  | 'members.list'
-  | 'members.forget'
-  | 'ring.owner'
-  | 'mesh.join'
-  | 'mesh.leave'
+  'about' | 'system.status' | 'members.list' | 'members.forget' | 'mesh.join' | 'mesh.leave'
 >;
 
 export interface BackendOptions {
@@ -51,6 +51,10 @@ export interface BackendOptions {
   readonly socket: string;
   /** Leaves the mesh and ends the daemon; answers the ids that lie only here. */
   readonly leave: (timeoutMs: number | undefined) => Promise<string[]>;
+  /** The log that `system.monitor` shows; none: it shows nothing. */
+  readonly tap?: LogTap;
+  /** Of this process, for `system.doctor`; none: it is not known. */
+  readonly descriptors?: () => Promise<Descriptors | undefined>;
 }
 
 export function createBackend(peer: Peer, options: BackendOptions): ControlBackend {
@@ -58,14 +62,22 @@ export function createBackend(peer: Peer, options: BackendOptions): ControlBacke
   serveBecause(peer);
   const followers = new LogFollowers(peer);
   const workers = new WorkerMethodsImpl(peer);
+  const tap = options.tap ?? new LogTap(silentLogger, 'error', () => peer.ports.clock.wallMs());
+  const monitors = new Monitors(tap, peer.ports.clock);
+  const doctor = new Doctor(peer, options.descriptors);
   return refusedWhenClosed(peer, {
     ...workers.methods,
     ...meshMethods(peer, options),
     ...taskMethods(peer),
+    ...observeMethods(peer),
+    'system.doctor': async ({ timeout_ms: timeoutMs }) => ok(await doctor.examine(timeoutMs)),
+    'system.monitor': async (params, session) => monitors.subscribe(session, params),
     'task.logs': (params, session) => followers.logs(params, session),
     'events.subscribe': (params, session) => events.subscribe(session, params),
     'events.unsubscribe': async ({ subscription }, session) => {
-      if (!events.unsubscribe(session, subscription)) followers.unsubscribe(subscription, session);
+      const isDone =
+        events.unsubscribe(session, subscription) || monitors.unsubscribe(session, subscription);
+      if (!isDone) followers.unsubscribe(subscription, session);
       return ok({});
     },
   });
@@ -74,7 +86,12 @@ export function createBackend(peer: Peer, options: BackendOptions): ControlBacke
 /** What a peer that is no member of its mesh still answers. `task.wait` is not among it: nothing ends there. */
 const OUTSIDE: ReadonlySet<string> = new Set<MethodName>([
   'system.status',
+  'system.doctor',
+  'system.monitor',
   'members.list',
+  'members.stats',
+  'ring.show',
+  'ring.owner',
   'access.list',
   'task.get',
   'task.find',
@@ -152,16 +169,6 @@ function meshMethods(peer: Peer, options: BackendOptions): MeshMethods & AccessM
       const { name, storeId } = removed.value;
       return ok({ peer_id: peerId, name, store_id: storeId });
     },
-    'ring.owner': async ({ key }) => {
-      const stores = peer.sight.directory.preference(key, peer.options.config.copies);
-      const sights = peer.sight.peers();
-      return ok({
-        preference: stores.map((store) => {
-          const sight = sights.find((item) => item.storeId === store);
-          return { store_id: store, peer_id: sight?.peerId ?? '', name: sight?.name ?? '' };
-        }),
-      });
-    },
     ...accessMethods(peer),
     'mesh.join': async ({ token }) => {
       const joined = await peer.membership.join(token);
@@ -222,6 +229,7 @@ function memberView(peer: Peer, member: Member): MemberView {
     incarnation: member.incarnation,
     boot_count: member.bootCount,
     since: toRfc3339(member.sinceWallMs),
+    ...(member.evidence === undefined ? {} : { evidence: member.evidence }),
     addresses: [...member.addresses],
     labels: { ...member.labels },
     version: member.version,

@@ -133,11 +133,15 @@ const INTERVALS = [
   'redial_max',
 ] as const satisfies readonly (keyof Config)[];
 const INTERVAL_MS_MIN = 10;
+/** With less, every restart is a long absence, and others' unfinished tasks are set aside. */
+const TOMBSTONE_TTL_MS_MIN = 60_000;
 
 /** What one key alone cannot know. */
 function crossCheck(config: Config): Result<Config, string> {
   const tooShort = INTERVALS.find((key) => config[key] < INTERVAL_MS_MIN);
   if (tooShort !== undefined) return err(`'${tooShort}' must be at least ${INTERVAL_MS_MIN}ms`);
+  if (config.tombstone_ttl < TOMBSTONE_TTL_MS_MIN)
+    return err("'tombstone_ttl' must be at least 1m");
   if (config.copies_required > config.copies) {
     return err(
       `'copies_required' (${config.copies_required}) is more than 'copies' (${config.copies})`,

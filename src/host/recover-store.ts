@@ -11,7 +11,11 @@ import { err, ok, type Result } from '../base/result.ts';
 import { textOf } from './directory-lock.ts';
 
 const DATA_FILE = 'data.mdb';
-/** Lies in the directory while the store is being opened and read for the first time. */
+/**
+ * Lies in the directory from before the store is opened until all of it has been read once, or the daemon ends in
+ * order. Do not take it away when the store is open: a page that only a later read meets ends every start the same way,
+ * seconds after it was ready.
+ */
 const MARK_FILE = 'opening';
 const META_PAGES = 2;
 const HEADER_BYTES = 16;
@@ -25,6 +29,23 @@ const PAGE_BYTES_MAX = 65_536;
 const TRIAL_MS_MAX = 60_000;
 /** Of one name; a host that has set aside more needs its operator. */
 const ASIDE_MAX = 1_000;
+
+/**
+ * What of `identity/` is gone while `store/` is there. Without it this would be another peer, alone in a mesh of its own,
+ * and run what is unfinished in the store a second time. Asked before a key is made.
+ */
+export async function lostIdentity(dataDir: string): Promise<string | undefined> {
+  const isThere = (path: string): Promise<boolean> =>
+    stat(join(dataDir, path)).then(
+      ({ size }) => size > 0,
+      (thrown: unknown) =>
+        !(thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT'),
+    );
+  if (!(await isThere(join('store', DATA_FILE)))) return undefined;
+  for (const path of [join('identity', 'key'), join('identity', 'book', DATA_FILE)])
+    if (!(await isThere(path))) return path;
+  return undefined;
+}
 
 /** Why the file cannot be a store; undefined when it may be one, or is not there. */
 export async function flawOf(directory: string): Promise<string | undefined> {
@@ -86,14 +107,14 @@ export async function setAside(directory: string, what: string): Promise<Result<
 /** Before the store is opened; `settled` once all of it could be read. */
 export async function markOpening(directory: string): Promise<void> {
   // A disk without room must not keep the daemon from starting; then a start that fails is tried again as it is.
-  await writeFile(join(directory, MARK_FILE), '').catch(() => undefined);
+  await writeFile(join(directory, MARK_FILE), '', { mode: 0o600 }).catch(() => undefined);
 }
 
 export async function settled(directory: string): Promise<void> {
   await rm(join(directory, MARK_FILE), { force: true });
 }
 
-/** The last start ended while it opened this store: whether that was the store's fault. */
+/** The last start ended before it had read all of this store: whether that was the store's fault. */
 export async function fellOver(directory: string): Promise<boolean> {
   const mark = await stat(join(directory, MARK_FILE)).catch(() => undefined);
   return mark !== undefined && !(await isReadable(directory));

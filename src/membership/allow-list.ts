@@ -212,6 +212,12 @@ export class AllowList {
     return chain;
   }
 
+  /** Whose entry let this PeerId in; undefined: nobody's, or its own, the founder's. */
+  admitterOf(peerId: PeerId): PeerId | undefined {
+    const by = this.#granted.get(peerId)?.signed.by;
+    return by === peerId ? undefined : by;
+  }
+
   facts(): ReadonlyMap<string, Access> {
     return this.#facts;
   }

@@ -7,6 +7,7 @@ import { toRfc3339 } from '../base/rfc3339.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { WireValue } from '../wire/codec.ts';
 import type { Book } from './book.ts';
+import type { Cause, Via } from './cause.ts';
 import {
   type Entry,
   type Fact,
@@ -20,6 +21,7 @@ import { OUTBID_MAX } from './limits.ts';
 import { compareTurns, statusOf } from './member.ts';
 import type { OwnChange, OwnRecord } from './own-record.ts';
 import type { Roster } from './roster.ts';
+import { Telemetry } from './telemetry.ts';
 import { givesWay } from './twin.ts';
 import type { Expelled, MembershipDeps } from './types.ts';
 import { type MemberChange, View } from './view.ts';
@@ -42,6 +44,7 @@ export class Core {
   readonly book: Book;
   readonly own: OwnRecord;
   readonly roster: Roster;
+  readonly telemetry = new Telemetry();
   view: View;
   #hooks: CoreHooks | undefined;
   /** How often somebody with our key was ahead of us, since the start. */
@@ -65,7 +68,7 @@ export class Core {
     this.roster.clear();
     const own = this.own.moveTo(meshId);
     // Our own record first: listeners hear of each member in this order, and ask who we are.
-    this.accept([own, ...facts]);
+    this.accept([own, ...facts], 'greeting');
   }
 
   get peerId(): PeerId {
@@ -84,22 +87,24 @@ export class Core {
     return facts;
   }
 
-  /** Joins facts into the view. `evidence` explains a change of status to listeners. */
-  accept(facts: readonly Fact[], evidence?: string): void {
+  /** Joins facts into the view. `via` is told to listeners. */
+  accept(facts: readonly Fact[], via: Via): void {
     for (const fact of facts) this.#answerForSelf(fact);
     const accepted = facts.filter((fact) => !this.#objects(fact) && !this.#isForgottenSelf(fact));
     const { members, access, removals } = this.view.apply(accepted);
     if (access.length > 0) this.book.rememberFacts(access);
     if (removals.length > 0) this.book.rememberFacts(removals);
     // Not those that our own book tells at the start, before anybody listens.
-    if (this.#hooks !== undefined) for (const fact of access) this.#logAccess(fact);
+    if (this.#hooks !== undefined) for (const fact of access) this.#logAdmitted(fact);
     if (access.length > 0) this.#hooks?.accessChanged();
     for (const change of members) {
-      const { record, verdict, isBarred } = change.after;
+      const { record, verdict } = change.after;
       this.book.rememberFacts(verdict ? [record, verdict] : [record]);
-      this.roster.changed(change, isBarred ? this.barText(change.peerId) : evidence);
+      const { access } = this.view;
+      this.roster.changed(change, via, () => access.admitterOf(change.peerId));
       this.#hooks?.changed(change);
     }
+    if (this.#hooks !== undefined) this.#tellRevoked(access, via);
     if (removals.length > 0 && this.#hooks !== undefined) this.meetRemoval();
   }
 
@@ -116,6 +121,17 @@ export class Core {
     if (removal === undefined) return undefined;
     const by = this.nameOf(removal.signed.by);
     return `it was removed from the mesh by ${by}, ${toRfc3339(removal.statement.removedAtMs)}`;
+  }
+
+  #tellRevoked(access: readonly Fact[], via: Via): void {
+    for (const { signed, statement } of access) {
+      if (statement.kind !== 'revocation') continue;
+      const { peerId } = statement;
+      const cause: Cause = { kind: 'revoked', seenBy: [signed.by], via };
+      const evidence = this.roster.sentence(cause);
+      this.deps.log.log('warn', `${this.nameOf(peerId)} is revoked`, { peer: peerId, evidence });
+      this.roster.emit('revoked', peerId, cause);
+    }
   }
 
   /** As it calls itself, or as it was admitted. */
@@ -165,7 +181,8 @@ export class Core {
   learnAccess(values: readonly WireValue[] = []): void {
     if (values.length === 0) return;
     const facts = this.read(values);
-    this.accept(facts.filter((fact) => isKind(fact, 'entry') || isKind(fact, 'revocation')));
+    const access = facts.filter((fact) => isKind(fact, 'entry') || isKind(fact, 'revocation'));
+    this.accept(access, 'greeting');
   }
 
   /** Why this very peer is not a member; undefined: it is one. */
@@ -179,18 +196,14 @@ export class Core {
     };
   }
 
-  /** Whoever is in may run commands here: the log says who came, who let him in, and who had to go. */
-  #logAccess({ signed, statement }: Fact): void {
-    const { kind, peerId: peer } = statement;
-    const isEntry = kind === 'entry';
-    if (!isEntry && kind !== 'revocation') return;
-    const fields = { name: this.nameOf(peer), peer, by: this.nameOf(signed.by) };
-    if (peer !== this.peerId)
-      this.deps.log.log(
-        isEntry ? 'info' : 'warn',
-        `a peer was ${isEntry ? 'admitted' : 'revoked'}`,
-        fields,
-      );
+  /** Whoever is in may run commands here: the log says who came, and who let him in. */
+  #logAdmitted({ signed, statement }: Fact): void {
+    if (statement.kind !== 'entry' || statement.peerId === this.peerId) return;
+    this.deps.log.log('info', 'a peer was admitted', {
+      name: statement.name,
+      peer: statement.peerId,
+      by: this.nameOf(signed.by),
+    });
   }
 
   /** What others say of us: we are here, so a verdict is answered by a higher incarnation. */
@@ -266,7 +279,7 @@ export class Core {
   }
 
   #acceptOwn(fact: Fact<SelfRecord>): void {
-    this.accept([fact]);
+    this.accept([fact], 'own');
     this.#hooks?.announce([fact]);
   }
 

@@ -116,7 +116,7 @@ export class Gate {
     const entry = signFact(deps.identity, view.meshId, statement);
     const saved = await book.saveRedeemed(hash, from, entry);
     if (!saved.ok) return refuse(coveyError('STORE_FULL', { peer: this.#core.peerId }));
-    this.#core.accept([entry]);
+    this.#core.accept([entry], 'own');
     this.#hooks.announce(entry);
     return this.#welcome(from);
   }

@@ -80,6 +80,12 @@ export const DELTA_FACTS_MAX = 512;
 /** 32 labels at their limits; one too large for news travels by anti-entropy alone. */
 export const RECORD_BYTES_MAX = 24 * 1_024;
 export const BOOT_IDS_MAX = 64;
+/** Addresses that are probed again for one question of `covey doctor`. */
+export const RECHECKS_MAX = 32;
+/** Refusals that are remembered for an operator, one a peer and side. */
+export const REFUSALS_KEPT_MAX = 32;
+/** Observers named in a verdict: more than there may be. */
+export const SEEN_BY_MAX = 64;
 /** How long a stopping peer waits for its goodbyes to be written. */
 export const GOODBYE_MS = 1_000;
 /** What was seen of members' stores is written at most so late. */

@@ -210,9 +210,15 @@ export class Links {
     // The link stays: `tick` greets again.
     if (error.code === 'BUSY') return;
     this.#core.deps.log.log('warn', 'a member refused us', { peer: peerId, why: error.message });
+    this.#noteRefusal(peerId, 'them', error);
     this.#noteStoreRefusal(error);
     this.#hooks.refused(peerId);
     await this.end(peerId, 'refused');
+  }
+
+  #noteRefusal(peerId: PeerId, by: 'us' | 'them', error: CoveyError): void {
+    const { telemetry, deps } = this.#core;
+    telemetry.refused(peerId, by, error, deps.clock.nowMs());
   }
 
   #noteStoreRefusal({ code, details, message }: CoveyError): void {
@@ -227,6 +233,7 @@ export class Links {
   async #refuse(peerId: PeerId, error: CoveyError): Promise<void> {
     const { network, log } = this.#core.deps;
     log.log('warn', 'a peer was refused', { peer: peerId, why: error.message });
+    this.#noteRefusal(peerId, 'us', error);
     const proof = this.#core.proofOf(peerId, error);
     const frame = encodeAdmit({ type: 'refused', error, proof });
     await network.admitCall(peerId, frame, ADMIT_TIMEOUT_MS);
@@ -238,7 +245,10 @@ export class Links {
   async serve(from: PeerId, frame: AdmitFrame): Promise<AdmitFrame> {
     if (frame.type === 'refused') {
       this.#core.learnAccess(frame.proof);
-      if (this.#core.view.access.isAllowed(from)) this.#noteStoreRefusal(frame.error);
+      if (this.#core.view.access.isAllowed(from)) {
+        this.#noteRefusal(from, 'them', frame.error);
+        this.#noteStoreRefusal(frame.error);
+      }
       this.#hooks.refused(from);
       return { type: 'noted' };
     }
@@ -250,6 +260,7 @@ export class Links {
     const error = await this.#letIn(from, frame.hello);
     if (error) {
       this.#core.deps.log.log('warn', 'a peer was refused', { peer: from, why: error.message });
+      this.#noteRefusal(from, 'us', error);
       return { type: 'refuse', error, proof: this.#core.proofOf(from, error) };
     }
     if (link && this.#links.get(from) === link && !link.byUs) {
@@ -329,7 +340,7 @@ export class Links {
     if (!view.access.isAllowed(from)) {
       const chain = core.read(hello.chain).filter((fact) => isKind(fact, 'entry'));
       // Not taken in: one that was revoked could fill the list of everybody with its inventions.
-      if (!chain.some((fact) => view.access.isVoid(fact))) core.accept(chain);
+      if (!chain.some((fact) => view.access.isVoid(fact))) core.accept(chain, 'greeting');
       if (!view.access.isAllowed(from)) return core.refusalOf(from, chain);
       const saved = await core.book.saveFacts(chain);
       if (!saved.ok) return coveyError('STORE_FULL', { peer: core.peerId });
@@ -357,7 +368,7 @@ export class Links {
     if (why !== undefined) return coveyError('STORE_REFUSED', { why });
     core.book.rememberStore({ peerId: from, storeId, bootCount, bootId, seq });
     core.heardOfSelf(hello.known);
-    core.accept([record], 'it greeted us');
+    core.accept([record], 'greeting');
     core.deps.onAway?.(from, hello.away?.storeId === store.storeId ? hello.away : undefined);
     return undefined;
   }

@@ -6,6 +6,7 @@
  * Status is derived, never stored.
  */
 import { digestOf } from '../base/hash.ts';
+import type { PeerId } from '../ports/identity.ts';
 import type { Fact, Removal, SelfRecord, Turn, Verdict } from './fact.ts';
 import type { Evidence } from './types.ts';
 
@@ -15,7 +16,7 @@ export interface MemberFacts {
   /** Of the store that the record names. */
   readonly removal?: Fact<Removal> | undefined;
   /** Revoked, or admitted by one that was: no member any more, with whatever store it has. */
-  readonly isBarred?: boolean;
+  readonly bar?: { readonly kind: 'revoked' | 'void'; readonly by: PeerId } | undefined;
 }
 
 export const compareTurns = (a: Turn, b: Turn): number =>
@@ -68,10 +69,10 @@ export type LastingStatus =
  * Suspicion is one peer's own opinion and comes on top. A verdict counts against the turn it names
  * and older ones.
  */
-export function statusOf({ record, verdict, removal, isBarred }: MemberFacts): LastingStatus {
+export function statusOf({ record, verdict, removal, bar }: MemberFacts): LastingStatus {
   const isCondemned = verdict && compareTurns(record.statement, verdict.statement) <= 0;
   const deadBy = isCondemned ? verdict.statement.evidence : undefined;
-  if (removal || isBarred) return { status: 'removed', deadBy };
+  if (removal || bar) return { status: 'removed', deadBy };
   if (record.statement.left) return { status: 'left' };
   return deadBy === undefined ? { status: 'alive' } : { status: 'dead', deadBy };
 }

@@ -25,6 +25,7 @@ import { OwnRecord } from './own-record.ts';
 import { type Removed, removeMember } from './removal.ts';
 import { allowPeer, type Revoked, revokePeer } from './revocation.ts';
 import { Roster } from './roster.ts';
+import { Stats } from './stats.ts';
 import { Sync } from './sync.ts';
 import type {
   AccessEntry,
@@ -61,6 +62,8 @@ export class Membership {
   readonly #gate: Gate;
   readonly #door: Door;
   readonly #finder: Finder;
+  /** For people. */
+  readonly stats: Stats;
   readonly #timers = new Set<Timer>();
   #phase: Phase = 'loaded';
   #load: Load | undefined;
@@ -115,6 +118,7 @@ export class Membership {
       announce: (fact) => announce([fact]),
       kick: (peerId, hot) => this.#dialer.kick(peerId, hot),
     });
+    this.stats = new Stats(core, this.#links, this.#detector);
     this.#gate = new Gate(core, {
       announce: (fact) => announce([fact]),
       greet: (peerId) => this.#links.greet(peerId),
@@ -126,7 +130,8 @@ export class Membership {
     });
     this.#door = new Door(core, this.#gate, this.#links);
     this.#finder = new Finder(core, this.#links);
-    core.accept([...book.facts(meshId, (...args) => deps.identity.verify(...args)), own.fact]);
+    const known = book.facts(meshId, (...args) => deps.identity.verify(...args));
+    core.accept([...known, own.fact], 'book');
     core.connect({
       hears: (peerId) => this.#detector.hears(peerId),
       objected: (verdict) => this.#detector.objected(verdict),
@@ -178,6 +183,7 @@ export class Membership {
     this.#every(
       () => TICK_MS,
       () => {
+        this.stats.tick();
         this.#detector.tick();
         this.#links.tick();
       },

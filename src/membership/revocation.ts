@@ -39,7 +39,7 @@ export async function revokePeer(
   const facts = sayAgain(core, peerId);
   const saved = await core.book.saveFacts(facts);
   if (!saved.ok) return err(coveyError('STORE_FULL', { peer: core.peerId }));
-  core.accept(facts);
+  core.accept(facts, 'own');
   announce(facts);
   return ok({ name, storeId, already: undefined });
 }
@@ -75,7 +75,7 @@ export async function allowPeer(
   const entry = signFact(identity, meshId, statement);
   const saved = await core.book.saveFacts([entry]);
   if (!saved.ok) return err(coveyError('STORE_FULL', { peer: core.peerId }));
-  core.accept([entry]);
+  core.accept([entry], 'own');
   announce([entry]);
   return ok(true);
 }

@@ -7,6 +7,8 @@ import type { Logger } from '../base/telemetry.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
+import { type Cause, causeOfStatus, sentenceOf, type Via } from './cause.ts';
+import { Returns } from './flapping.ts';
 import { type MemberFacts, statusOf } from './member.ts';
 import {
   type Load,
@@ -26,7 +28,9 @@ interface Row {
   suspected: boolean;
   sinceMs: number;
   sinceWallMs: number;
+  evidence: string | undefined;
   load: Load;
+  readonly returns: Returns;
 }
 
 export const hostOf = (address: Address): string => {
@@ -60,10 +64,11 @@ export class Roster {
     this.#turn += 1;
   }
 
-  emit(type: MemberEvent['type'], peerId: PeerId, evidence?: string): void {
+  emit(type: MemberEvent['type'], peerId: PeerId, cause?: Cause, was?: MemberStatus): void {
     const member = this.get(peerId);
     if (!member) return;
-    const event = evidence === undefined ? { type, member } : { type, member, evidence };
+    const why = cause && { cause, evidence: this.sentence(cause) };
+    const event: MemberEvent = { type, member, ...why, ...(was && { was }) };
     for (const listener of this.#listeners) listener(event);
   }
 
@@ -73,8 +78,20 @@ export class Roster {
     this.#changed();
   }
 
-  /** The facts about a member changed. */
-  changed({ peerId, after }: MemberChange, evidence?: string): void {
+  sentence(cause: Cause): string {
+    return sentenceOf(cause, (peerId) => this.nameOf(peerId));
+  }
+
+  nameOf(peerId: PeerId): string {
+    return this.#rows.get(peerId)?.facts.record.statement.name ?? peerId.slice(-8);
+  }
+
+  /** The facts about a member changed. `admittedBy` is asked for a new one. */
+  changed(
+    { peerId, after }: MemberChange,
+    via: Via,
+    admittedBy: () => PeerId | undefined = () => undefined,
+  ): void {
     const row = this.#rows.get(peerId);
     this.#changed();
     const record = after.record.statement;
@@ -90,10 +107,13 @@ export class Roster {
         suspected: false,
         sinceMs,
         sinceWallMs,
+        evidence: undefined,
         load: NO_LOAD,
+        returns: new Returns(),
       };
       this.#rows.set(peerId, fresh);
-      this.emit('joined', peerId);
+      const by = admittedBy();
+      this.emit('joined', peerId, { kind: 'admitted', seenBy: by ? [by] : [], via });
       return;
     }
     const before = row.facts.record.statement;
@@ -104,9 +124,13 @@ export class Roster {
     if (booted) {
       row.load = NO_LOAD;
       this.#changed();
-      this.emit('boot', peerId);
+      const kind = before.storeId === record.storeId ? 'restarted' : 'other_store';
+      const { bootCount } = record;
+      this.emit('boot', peerId, { kind, seenBy: [peerId], via, bootCount });
     }
-    const turned = this.#settle(peerId, row, evidence);
+    const turned = this.#settle(peerId, row, (status) =>
+      causeOfStatus(peerId, status, row.facts, via),
+    );
     if (said && !turned && !booted) this.emit('updated', peerId);
   }
 
@@ -114,27 +138,38 @@ export class Roster {
     if (this.#byStore.get(storeId) === peerId) this.#byStore.delete(storeId);
   }
 
-  suspect(peerId: PeerId, suspected: boolean, because: string): void {
+  suspect(peerId: PeerId, suspected: boolean, cause: () => Cause): void {
     const row = this.#rows.get(peerId);
     if (!row || row.suspected === suspected) return;
     row.suspected = suspected;
-    this.#settle(peerId, row, because);
+    this.#settle(peerId, row, cause);
+  }
+
+  /** Times that it came back lately. */
+  returnsOf(peerId: PeerId): number {
+    return this.#rows.get(peerId)?.returns.count(this.#clock.nowMs()) ?? 0;
   }
 
   /** Enters the status that facts and suspicion give; true when it is another than before. */
-  #settle(peerId: PeerId, row: Row, evidence: string | undefined): boolean {
+  #settle(peerId: PeerId, row: Row, causeOf: (status: MemberStatus) => Cause): boolean {
     const lasting = statusOf(row.facts).status;
     if (lasting !== 'alive') row.suspected = false;
     const status = lasting === 'alive' && row.suspected ? 'suspect' : lasting;
     if (status === row.status) return false;
+    const was = row.status;
     row.status = status;
     row.sinceMs = this.#clock.nowMs();
     row.sinceWallMs = this.#clock.wallMs();
     this.#changed();
     const { name } = row.facts.record.statement;
-    const why = evidence === undefined ? {} : { evidence };
-    this.#log.log('info', `${name} is ${status}`, { peer: peerId, ...why });
-    this.emit(status, peerId, evidence);
+    const cause = causeOf(status);
+    const evidence = this.sentence(cause);
+    row.evidence = evidence;
+    this.#log.log('info', `${name} is ${status}`, { peer: peerId, evidence });
+    this.emit(status, peerId, cause, was);
+    const returns = status === 'alive' ? row.returns.note(this.#clock.nowMs()) : undefined;
+    if (returns !== undefined)
+      this.emit('flapping', peerId, { kind: 'flapping', seenBy: [], via: 'own', returns });
     return true;
   }
 
@@ -182,7 +217,7 @@ export class Roster {
     const lasting = statusOf(row.facts);
     const { storeId, bootCount, bootId, name, incarnation, stopping } = record;
     const { addresses, labels, version, features, execEnabled } = record;
-    const { status, sinceMs, sinceWallMs, load } = row;
+    const { status, sinceMs, sinceWallMs, evidence, load } = row;
     return {
       peerId,
       storeId,
@@ -196,6 +231,7 @@ export class Roster {
       stopping,
       sinceMs,
       sinceWallMs,
+      ...(evidence === undefined ? {} : { evidence }),
       addresses,
       labels,
       version,

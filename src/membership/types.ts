@@ -6,7 +6,9 @@ import type { Clock } from '../ports/clock.ts';
 import type { Identity, PeerId } from '../ports/identity.ts';
 import type { Address, Network } from '../ports/network.ts';
 import type { Store } from '../ports/store.ts';
+import type { Cause } from './cause.ts';
 import type { BootSpan } from './store-check.ts';
+import type { Traffic } from './traffic.ts';
 
 export interface Load {
   readonly slots: number;
@@ -48,6 +50,8 @@ export interface Member {
   /** Boot time of this peer's clock when the status was entered. */
   readonly sinceMs: number;
   readonly sinceWallMs: number;
+  /** Why the status was entered, as a sentence; absent: it is the one that this peer knew first. */
+  readonly evidence?: string;
   readonly addresses: readonly Address[];
   readonly labels: Readonly<Record<string, string>>;
   readonly version: string;
@@ -63,6 +67,7 @@ export interface Member {
  * joined: seen for the first time. boot: the same peer with a higher boot (every attempt of the
  * lower one has ended) or another store; comes before `alive` of the same change. updated:
  * something else in its own record. condemned: others took this very peer for dead, and it has refuted that.
+ * revoked: its admission. flapping: it came back too often lately.
  * heard: after a silence, whatever its status was meanwhile; comes before what it said is handled.
  */
 export interface MemberEvent {
@@ -73,6 +78,8 @@ export interface MemberEvent {
     | 'dead'
     | 'left'
     | 'removed'
+    | 'revoked'
+    | 'flapping'
     | 'updated'
     | 'boot'
     | 'linked'
@@ -80,6 +87,10 @@ export interface MemberEvent {
     | 'condemned'
     | 'heard';
   readonly member: Member;
+  /** The status before, where another one was entered. */
+  readonly was?: MemberStatus;
+  readonly cause?: Cause;
+  /** The cause as a sentence. */
   readonly evidence?: string;
 }
 export type MemberListener = (event: MemberEvent) => void;
@@ -118,6 +129,8 @@ export interface MembershipDeps {
   readonly store: StoreIdentity;
   readonly config: MembershipConfig;
   readonly log: Logger;
+  /** What `network` counts, if it does. */
+  readonly traffic?: Traffic;
   /** Of the software, for display. */
   readonly version?: string;
   readonly features?: readonly string[];

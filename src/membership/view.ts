@@ -164,10 +164,11 @@ export class View {
     changes: Map<PeerId, MemberChange>,
   ): void {
     const removal = this.#removals.get(joined.record.statement.storeId);
-    const isBarred = !this.access.isAllowed(peerId);
-    const after = { ...joined, removal, isBarred };
+    const barred = this.access.barOf(peerId);
+    const bar = barred && { kind: barred.kind, by: barred.by.signed.by };
+    const after = { ...joined, removal, bar };
     const isSame = before?.record === after.record && before.verdict === after.verdict;
-    if (isSame && before.removal === removal && before.isBarred === isBarred) return;
+    if (isSame && before.removal === removal && before.bar?.kind === bar?.kind) return;
     this.#members.set(peerId, after);
     this.#index(after.record);
     if (after.verdict) this.#index(after.verdict);

@@ -19,6 +19,8 @@ export interface PeerOptions {
    * more, or one again.
    */
   readonly onRenew: (why: string | undefined) => void;
+  /** All of the store was read, after each pass through it. */
+  readonly onStoreRead?: () => void;
 }
 
 export interface StartError {

@@ -9,6 +9,7 @@ import { startExec } from '../executors/exec.ts';
 import type { Execution, RunHandlers, RunRequest } from '../executors/executor.ts';
 import { WorkerRegistry } from '../executors/worker.ts';
 import { Membership } from '../membership/membership.ts';
+import { metered, Traffic } from '../membership/traffic.ts';
 import type { Load, MemberEvent } from '../membership/types.ts';
 import type { Timer } from '../ports/clock.ts';
 import type { Ports } from '../ports/index.ts';
@@ -113,6 +114,7 @@ export class Peer {
     this.#upkeep = this.#upkeepOf(store);
     this.away = this.#awayOf(absences);
     store.onDamaged = (key) => this.#upkeep.damaged(key);
+    store.onScrubbed = options.onStoreRead;
     this.workers = new WorkerRegistry({
       clock,
       random,
@@ -185,15 +187,17 @@ export class Peer {
   static async create(ports: Ports, options: PeerOptions): Promise<Result<Peer, LoadError>> {
     const identity = await StoreIdentity.load(ports.store, ports.random);
     if (!identity.ok) return identity;
-    const { clock, network, random, identityStore } = ports;
-    const { peerId: self } = ports.identity;
-    const messenger = new Messenger({ network, clock, random, log: options.log, self });
+    const { identity: own, clock, random, identityStore } = ports;
+    const traffic = new Traffic();
+    const network = metered(ports.network, traffic);
+    const messenger = new Messenger({ network, clock, random, log: options.log, self: own.peerId });
     let peer: Peer | undefined;
     const membership = await Membership.load({
       clock,
       random,
-      identity: ports.identity,
+      identity: own,
       network,
+      traffic,
       identityStore,
       store: identity.value,
       config: options.config,
@@ -207,13 +211,8 @@ export class Peer {
       onExpelled: () => peer?.standingChanged(),
     });
     if (!membership.ok) return err({ code: 'failed', detail: membership.error });
-    peer = new Peer({
-      ports,
-      options,
-      membership: membership.value,
-      identity: identity.value,
-      messenger,
-    });
+    const loaded = { membership: membership.value, identity: identity.value };
+    peer = new Peer({ ports, options, messenger, ...loaded });
     for (const part of [peer.replica, peer.tasks]) part.load();
     await peer.#sync.load();
     return ok(peer);

@@ -56,6 +56,8 @@ export class CheckedStore implements Store {
   #scrubbed = ' ';
   /** Called once for each damaged key, from inside a read: may set a timer, no more. */
   onDamaged: ((key: string) => void) | undefined;
+  /** Called when a scrub has come to the end of the store. */
+  onScrubbed: (() => void) | undefined;
 
   constructor(store: Store) {
     this.#store = store;
@@ -123,7 +125,9 @@ export class CheckedStore implements Store {
       }
       const last = page.at(-1);
       this.#scrubbed = last === undefined || page.length < SCRUB_PAGE ? ' ' : `${last.key}\x00`;
-      if (this.#scrubbed === ' ') return;
+      if (this.#scrubbed !== ' ') continue;
+      this.onScrubbed?.();
+      return;
     }
   }
 

@@ -9,7 +9,7 @@
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { StoreOp } from '../ports/store.ts';
-import type { CheckedStore } from './checked-store.ts';
+import { type CheckedStore, DAMAGED_MAX } from './checked-store.ts';
 import type { StoreDirectory } from './directory.ts';
 import { joinRecords } from './record.ts';
 import type { Replica } from './replica.ts';
@@ -21,6 +21,8 @@ const ROUND_IDS_MAX = 1_024;
 const LINES_MAX = 20;
 /** A member in sight that has not answered by then is not waited for. */
 export const ANSWERS_WITHIN_MS = 10_000;
+/** Entries of the Merkle trees held against the records in one round. */
+const INDEX_PAGE = 5_000;
 /** Read in one round: a gigabyte takes twenty minutes, and a round some ten milliseconds. */
 const SCRUB_BYTES = 4 * 1_024 * 1_024;
 
@@ -52,6 +54,10 @@ export class Repair {
   readonly #deps: RepairDeps;
   /** Lost here, and not shown before all have answered: since when. */
   readonly #hidden = new Map<string, number>();
+  /** Of which something is under no key any more: the damage was in the key. */
+  readonly #missing = new Set<string>();
+  /** Where the comparison with the Merkle trees goes on. */
+  #indexMark = '';
   /** Found since the last round. */
   #found: string[] = [];
   /** Told to the log already. */
@@ -86,25 +92,52 @@ export class Repair {
   /** A piece of the store is read for its own sake. */
   scrub(): void {
     this.#deps.store.scrub(SCRUB_BYTES);
+    this.#findMissing();
+  }
+
+  /**
+   * A bit that turned in a key leaves a value under a key that nobody asks for, and nothing under its own. Partners see
+   * equal sums, which are made of other entries: so each entry is held against what it stands for.
+   */
+  #findMissing(): void {
+    const { store, replica, log } = this.#deps;
+    const page = replica.shared.page(this.#indexMark, INDEX_PAGE);
+    this.#indexMark = page.mark;
+    for (const { id, dropAtMs } of page.entries) {
+      const isMarked = dropAtMs !== Number.POSITIVE_INFINITY || store.get(`u/${id}`) !== undefined;
+      const isHere = isMarked && store.get(`r/${id}`) !== undefined;
+      if (isHere || replica.isChanging(id) || this.#missing.has(id)) continue;
+      if (this.#missing.size >= DAMAGED_MAX) return;
+      this.#missing.add(id);
+      this.found(`r/${id}`);
+      if (this.#missing.size <= LINES_MAX) log.log('error', 'a key is damaged', { record: id });
+    }
   }
 
   /** One round, when there is something to do; answers how many records are whole again. */
   async round(): Promise<number> {
     const { store } = this.#deps;
     const keys = store.damaged();
-    if ((keys.length === 0 && this.#hidden.size === 0) || this.#running) return 0;
+    const isWhole = keys.length === 0 && this.#hidden.size === 0 && this.#missing.size === 0;
+    if (isWhole || this.#running) return 0;
     this.#running = true;
     try {
       if (this.#tell(keys)) this.#recount();
       // Before anything is fetched: a copy that is whole again, and old, shows nothing of what it was.
       await this.#deps.visibility().keepHidden(this.#found.splice(0));
       await this.#removeOthers(keys.filter((key) => recordOf(key) === undefined));
-      const ids = new Set([...this.#hidden.keys(), ...keys.flatMap((key) => recordOf(key) ?? [])]);
+      const damaged = keys.flatMap((key) => recordOf(key) ?? []);
+      const ids = new Set([...this.#hidden.keys(), ...this.#missing, ...damaged]);
       const lost = [...ids].slice(0, ROUND_IDS_MAX);
       for (const id of lost) await this.#rewrite(id);
       for (let i = 0; i < lost.length; i += ASK_IDS_MAX)
         await this.#fetch(lost.slice(i, i + ASK_IDS_MAX));
-      const still = new Set(store.damaged().flatMap((key) => recordOf(key) ?? []));
+      for (const id of this.#missing)
+        if (store.get(`r/${id}`) !== undefined) this.#missing.delete(id);
+      const still = new Set([
+        ...this.#missing,
+        ...store.damaged().flatMap((key) => recordOf(key) ?? []),
+      ]);
       const healed = lost.filter((id) => !still.has(id)).length;
       this.#repaired += healed;
       return healed;

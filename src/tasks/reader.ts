@@ -150,7 +150,13 @@ export class Reader {
     const local = { found, stone, aside: this.#setAside(id) };
     const home = found === undefined ? homeOfId(id) : homeOf(found.record);
     const first = await this.#ask(id, blobs, home, local);
-    if (first.found !== undefined || first.stone !== undefined) return first;
+    if (first.found !== undefined) {
+      // Homes grow: the owner, who alone knows why a task waits, may be a store that the id does not name.
+      const grown = homeOf(first.found.record).filter((store) => !home.includes(store));
+      const isOver = taskOf(first.found.record).final !== undefined;
+      return isOver || grown.length === 0 ? first : this.#ask(id, blobs, grown, first);
+    }
+    if (first.stone !== undefined) return first;
     const others = presentPeers(view).map((peer) => peer.storeId);
     return this.#ask(id, blobs, others, first);
   }

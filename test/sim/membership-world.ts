@@ -1,10 +1,12 @@
 /** Peers that consist of membership alone, on simulated ports: what the membership tests run on. */
+import { expect } from 'vitest';
 import { configSchema } from '../../src/api/config.ts';
 import { SeededRandom } from '../../src/base/random.ts';
 import { RecordingLogger } from '../../src/base/telemetry.ts';
 import { Membership } from '../../src/membership/membership.ts';
 import type { MemberEvent } from '../../src/membership/types.ts';
 import type { Clock } from '../../src/ports/clock.ts';
+import type { Network } from '../../src/ports/network.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import { SimDisk } from '../../src/sim/disk.ts';
 import { Freezer } from '../../src/sim/freezer.ts';
@@ -87,6 +89,7 @@ export class Host {
   freezer: Freezer;
   clock: Clock;
   #membership: Membership | undefined;
+  #network: Network | undefined;
   #run = 0;
 
   constructor(world: World, index: number, options: HostOptions) {
@@ -124,12 +127,14 @@ export class Host {
     this.clock = this.freezer.clock();
     const { dialFrom, peers = [], advertise = [] } = this.options;
     const config = configSchema.parse({ name: this.name, dial_from: dialFrom, peers });
+    const network = this.world.hub.createNetwork(this.identity, this.clock);
+    this.#network = this.freezer.network(network);
     const loaded = await this.world.until(
       Membership.load({
         clock: this.clock,
         random: new SeededRandom(`${this.name} ${this.#run} ${this.world.seed}`),
         identity: this.identity,
-        network: this.freezer.network(this.world.hub.createNetwork(this.identity, this.clock)),
+        network: this.#network,
         identityStore: this.disk.openStore(),
         store: {
           storeId: this.storeId,
@@ -162,6 +167,11 @@ export class Host {
     const joined = await this.world.until(this.membership.join(invited.value.token));
     if (!joined.ok) throw new Error(joined.error.message);
     return joined.value;
+  }
+
+  /** A frame of control, as its membership would send one. */
+  send(to: Host, bytes: Uint8Array): void {
+    expect(this.#network?.send(to.peerId, 'control', bytes)).toBe('sent');
   }
 
   /** kill -9. */

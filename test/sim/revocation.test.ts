@@ -41,7 +41,10 @@ describe('a revoked peer', () => {
     expect(out.standing).toEqual(['revoked by h2']);
     expect(await revoke(world, a, out)).toBe('already by h2');
     const removed = rest[3]?.events.find(({ type }) => type === 'removed');
-    expect(removed).toMatchObject({ member: { name: 'h5' }, evidence: 'revoked by h2' });
+    expect(removed).toMatchObject({
+      member: { name: 'h5' },
+      evidence: 'revoked by h2: it may not come in again',
+    });
     // Neither by itself nor after a restart nor with a token.
     await world.clock.runFor(30_000);
     await out.stop();

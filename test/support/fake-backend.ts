@@ -16,6 +16,7 @@ import { errorReply } from '../../src/control/jsonrpc.ts';
 import { checkAgainst } from '../../src/control/params.ts';
 import { HostClock } from '../../src/host/clock.ts';
 import type { Clock } from '../../src/ports/clock.ts';
+import { FakeObserve } from './fake-observe.ts';
 import { FAKE_PEER, FAKE_STORE, type FakeOutcome, FakeTask } from './fake-task.ts';
 import { FakeWorkers } from './fake-workers.ts';
 
@@ -42,6 +43,7 @@ export class FakeBackend {
   readonly tasks = new Map<string, FakeTask>();
   readonly workers: FakeWorkers;
   readonly events: EventHub;
+  readonly observe: FakeObserve;
   /** The one that a ControlServer is given. */
   readonly methods: ControlBackend;
   /** Answers of the next calls of task.submit, before the fake itself decides: for tests of retries. */
@@ -64,6 +66,7 @@ export class FakeBackend {
     this.#script = options.script ?? echo;
     this.events = new EventHub(options.boot ?? 'boot-1', this.clock);
     this.workers = new FakeWorkers(this);
+    this.observe = new FakeObserve(this.clock);
     this.methods = this.#methods();
   }
 
@@ -156,6 +159,7 @@ export class FakeBackend {
       ...this.#readMethods(),
       ...this.#meshMethods(),
       ...this.workers.methods(),
+      ...this.observe.methods(),
       about: () => ({ mesh_id: 'fake-mesh', peer_id: FAKE_PEER }),
     };
   }
@@ -280,11 +284,10 @@ export class FakeBackend {
         }),
       'members.list': async () =>
         ok({ members: [member, ...this.#otherMembers(member)], view_hash: 'fake' }),
-      'ring.owner': async () =>
-        ok({ preference: [{ peer_id: FAKE_PEER, store_id: FAKE_STORE, name: 'fake' }] }),
       'events.subscribe': async (params, session) => this.events.subscribe(session, params),
       'events.unsubscribe': async ({ subscription }, session) => {
-        this.events.unsubscribe(session, subscription);
+        if (!this.events.unsubscribe(session, subscription))
+          this.observe.unsubscribe(session, subscription);
         return ok({});
       },
       'access.invite': async ({ ttl_ms }) =>

@@ -85,4 +85,14 @@ describe('a store with checksums', () => {
     for (let i = 0; i < 200 && store.damaged().length === 0; i++) store.scrub(100);
     expect(store.damaged()).toEqual([key]);
   });
+
+  it('says when it has read all of it, and not sooner', async () => {
+    const { store } = await open(200);
+    let passes = 0;
+    store.onScrubbed = () => (passes += 1);
+    store.scrub(100);
+    expect(passes).toBe(0);
+    store.scrub(1_000_000);
+    expect(passes).toBe(1);
+  });
 });

@@ -119,6 +119,7 @@ describe('the configuration', () => {
 
   it.each([
     [{ copies: 2, copies_required: 3 }, "'copies_required' (3) is more than 'copies' (2)"],
+    [{ tombstone_ttl: '0s' }, "'tombstone_ttl' must be at least 1m"],
     [{ heartbeat_pause: '900ms' }, "'heartbeat_pause' must be at least twice"],
     [{ silence_patience: '2s' }, "'silence_patience' must be longer"],
     [{ heartbeat_interval: '0ms' }, "'heartbeat_interval' must be at least 10ms"],

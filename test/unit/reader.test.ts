@@ -66,6 +66,19 @@ describe('reading a task', () => {
     expect(await stores.run(at('c').reader.find(newRecord([]).id, false))).toBeUndefined();
   });
 
+  it('asks those too whom its home took in later: one of them may own it', async () => {
+    const { tasks, stores, at } = await world('a', 'b', 'c');
+    const [a, b] = [tasks.host('a'), tasks.host('b')];
+    const record = newRecord([a.storeId]);
+    const grown = withFacts(record, factOf(a.storeId, 1, { t: 'home', store: b.storeId, at: 1 }));
+    const noted = factOf(b.storeId, 1, { t: 'cancel', reason: '', by: '', at: 1 });
+    const copy = { blob: undefined, fresh: false, standIn: false };
+    await stores.run(a.sharing.accept({ ...copy, record: grown }));
+    await stores.run(b.sharing.accept({ ...copy, record: withFacts(grown, noted) }));
+    const found = await stores.run(at('c').reader.find(record.id, false));
+    expect(found?.record.facts).toHaveLength(2);
+  });
+
   it('brings stale copies up to what it read, once, whoever reads', async () => {
     for (const reading of ['c', 'b']) {
       const { tasks, clock, stores, at } = await world('a', 'b', 'c');

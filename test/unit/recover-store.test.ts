@@ -4,7 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { HostClock } from '../../src/host/clock.ts';
-import { fellOver, flawOf, markOpening, setAside, settled } from '../../src/host/recover-store.ts';
+import {
+  fellOver,
+  flawOf,
+  lostIdentity,
+  markOpening,
+  setAside,
+  settled,
+} from '../../src/host/recover-store.ts';
 import { openStore } from '../../src/host/store.ts';
 
 let directory: string;
@@ -58,6 +65,26 @@ test('what has a good head and still ends the process is found by another one, a
   expect(await fellOver(directory)).toBe(true);
   await settled(directory);
   expect(await fellOver(directory)).toBe(false);
+});
+
+test('a page that is in no order any more can be walked, and is found all the same', async () => {
+  const bytes = await makeStore();
+  await markOpening(directory);
+  for (let at = bytes.indexOf('k/1'); at >= 0; at = bytes.indexOf('k/1', at + 1)) bytes[at] = 0x7a;
+  await put(bytes);
+  expect(await fellOver(directory)).toBe(true);
+});
+
+test('a store without the identity it was made under is told from a new directory', async () => {
+  const dataDir = join(directory, '..');
+  expect(await lostIdentity(dataDir)).toBeUndefined();
+  await makeStore();
+  expect(await lostIdentity(dataDir)).toBe('identity/key');
+  await mkdir(join(dataDir, 'identity', 'book'), { recursive: true });
+  await writeFile(join(dataDir, 'identity', 'key'), 'key');
+  expect(await lostIdentity(dataDir)).toBe('identity/book/data.mdb');
+  await writeFile(join(dataDir, 'identity', 'book', 'data.mdb'), 'book');
+  expect(await lostIdentity(dataDir)).toBeUndefined();
 });
 
 test('a directory is set aside under the first name that is free', async () => {

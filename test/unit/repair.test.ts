@@ -120,3 +120,27 @@ test('a member in sight that does not answer is not waited for without end', asy
   await world.run(repair.round());
   expect(shown).toHaveLength(2);
 });
+
+test('a record whose key is damaged is missed, and fetched again', async () => {
+  const world = await StoreWorld.of('a', 'b');
+  const [a, b] = [world.host('a'), world.host('b')];
+  const { repair } = repairOf(world, a);
+  for (const record of [finalRecord(a, b), newRecord([a.storeId, b.storeId].sort())]) {
+    const { id } = record;
+    await take(world, a, record);
+    expect(await world.run(a.sharing.shareWith(id, b.storeId))).toBe(true);
+    // Nothing lies under the key any more, and what the trees know of the record is as it was.
+    await world.run(a.store.append([{ del: `r/${id}` }]));
+    repair.scrub();
+    expect(await world.run(repair.round())).toBe(1);
+    expect(a.store.get(`r/${id}`)).toBeDefined();
+    expect(a.replica.get(id)).toEqual(record);
+    expect(await world.run(repair.round())).toBe(0);
+  }
+  // The mark of what is unfinished: without it a start would not run the task.
+  const [unfinished] = [...a.replica.unfinished()];
+  await world.run(a.store.append([{ del: `u/${unfinished?.id}` }]));
+  repair.scrub();
+  expect(await world.run(repair.round())).toBe(1);
+  expect(a.store.get(`u/${unfinished?.id}`)).toBeDefined();
+});
