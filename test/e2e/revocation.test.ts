@@ -61,6 +61,8 @@ test(
       stderr: expect.stringContaining('was revoked by test1'),
     });
     expect((await covey(network, 4, 'tasks')).code).toBe(0);
+    const doctor = await covey(network, 4, 'doctor');
+    expect(doctor.stdout).toContain('this peer is no member of its mesh: revoked by test1');
     expect((await covey(network, 4, 'invite')).stderr).toContain('was revoked by test1');
     // Not by a restart, not by a token, not by an entry.
     await network.kill(4);
