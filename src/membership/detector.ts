@@ -126,7 +126,7 @@ export class Detector {
     if (wasSilent || watch.hearingSinceMs === undefined) watch.hearingSinceMs = now;
     watch.heardMs = now;
     if (wasSilent) this.#core.roster.emit('heard', peerId);
-    if (watch.opinion.opinion !== 'fine') this.#evaluate(peerId);
+    if (watch.opinion.opinion !== 'fine') this.#evaluate(peerId, 'heard', now);
   }
 
   handle(
@@ -134,11 +134,13 @@ export class Detector {
     message: Extract<ControlMessage, { type: 'heartbeat' | 'pulse' | 'opinion' | 'accused' }>,
   ): void {
     switch (message.type) {
-      case 'heartbeat':
-        this.#checkPause(false);
-        this.#watch(from).window.beat(this.#nowMs);
+      case 'heartbeat': {
+        const now = this.#nowMs;
+        this.#checkPause(now, false);
+        this.#watch(from).window.beat(now);
         if (message.load) this.#core.roster.load(from, message.load);
         return;
+      }
       case 'pulse':
         return;
       case 'opinion':
@@ -164,16 +166,18 @@ export class Detector {
     this.#evaluate(peerId);
   }
 
-  hears(peerId: PeerId): boolean {
+  hears(peerId: PeerId, now = this.#nowMs): boolean {
     const watch = this.#watches.get(peerId);
     if (!watch || watch.heardMs === undefined || !this.#links.isUp(peerId)) return false;
-    return this.#nowMs - watch.heardMs < this.#core.deps.config.heartbeat_pause;
+    return now - watch.heardMs < this.#core.deps.config.heartbeat_pause;
   }
 
   /** For how long its link has been up and never silent beyond `heartbeat_pause`, in ms; −1: it is not heard now. */
   hearingForMs(peerId: PeerId): number {
     const since = this.#watches.get(peerId)?.hearingSinceMs;
-    return since !== undefined && this.hears(peerId) ? this.#nowMs - since : -1;
+    if (since === undefined) return -1;
+    const now = this.#nowMs;
+    return this.hears(peerId, now) ? now - since : -1;
   }
 
   /**
@@ -238,17 +242,18 @@ export class Detector {
   }
 
   tick(): void {
-    this.#checkPause(true);
-    this.#core.roster.tick();
-    for (const peerId of this.rings.observedBy(this.#core.peerId)) this.#evaluate(peerId);
+    const now = this.#nowMs;
+    this.#checkPause(now, true);
+    for (const peerId of this.rings.observedBy(this.#core.peerId))
+      this.#evaluate(peerId, 'heard', now);
     for (const [peerId, watch] of this.#watches) this.#settlePending(peerId, watch);
   }
 
-  #checkPause(isTick: boolean): void {
-    if (!this.health.notice(this.#nowMs, isTick)) return;
+  #checkPause(now: number, isTick: boolean): void {
+    if (!this.health.notice(now, isTick)) return;
     this.#core.deps.log.log('warn', 'this process was stopped for a while', {});
     for (const watch of this.#watches.values()) {
-      watch.expectSinceMs = this.#nowMs;
+      watch.expectSinceMs = now;
       watch.window.reset();
       watch.opinions.clear();
       watch.refusedSinceMs = undefined;
@@ -262,8 +267,8 @@ export class Detector {
     if (!this.health.standing(this.#nowMs).pausedLately) this.#core.accept([verdict], 'news');
   }
 
-  #observation(peerId: PeerId, watch: Watch): Observation {
-    const silenceMs = this.#silenceMs(watch);
+  #observation(peerId: PeerId, watch: Watch, now: number): Observation {
+    const silenceMs = silenceOf(watch, now);
     const refusedSince = watch.refusedSinceMs;
     return {
       silenceMs,
@@ -271,19 +276,15 @@ export class Detector {
       linked: this.#links.isUp(peerId),
       endedAbruptly: watch.endedAbruptly,
       saidGoodbye: watch.saidGoodbye,
-      refusedForMs: refusedSince === undefined ? undefined : this.#nowMs - refusedSince,
+      refusedForMs: refusedSince === undefined ? undefined : now - refusedSince,
     };
-  }
-
-  #silenceMs(watch: Watch): number {
-    return this.#nowMs - Math.max(watch.heardMs ?? Number.NEGATIVE_INFINITY, watch.expectSinceMs);
   }
 
   phiOf(peerId: PeerId): number {
     const watch = this.#watches.get(peerId);
     const facts = this.#core.view.get(peerId);
     if (!watch || !facts || peerId === this.#core.peerId) return 0;
-    return statusOf(facts).status === 'alive' ? watch.window.phi(this.#silenceMs(watch)) : 0;
+    return statusOf(facts).status === 'alive' ? watch.window.phi(silenceOf(watch, this.#nowMs)) : 0;
   }
 
   /** What this peer makes of a member, for people. */
@@ -301,8 +302,8 @@ export class Detector {
   // Judging
 
   /** `back`: why it would be fine again. */
-  #evaluate(peerId: PeerId, back: 'heard' | 'refuted' = 'heard'): void {
-    this.#checkPause(false);
+  #evaluate(peerId: PeerId, back: 'heard' | 'refuted' = 'heard', now = this.#nowMs): void {
+    this.#checkPause(now, false);
     const facts = this.#core.view.get(peerId);
     if (!facts || peerId === this.#core.peerId || statusOf(facts).status !== 'alive') return;
     const watch = this.#watch(peerId);
@@ -312,8 +313,8 @@ export class Detector {
       heartbeatPauseMs: heartbeat_pause,
       silencePatienceMs: silence_patience,
     };
-    const seen = this.#observation(peerId, watch);
-    const opinion = opinionOf(seen, config, this.health.standing(this.#nowMs));
+    const seen = this.#observation(peerId, watch, now);
+    const opinion = opinionOf(seen, config, this.health.standing(now));
     const before = watch.opinion.opinion;
     watch.opinion = opinion;
     this.#core.roster.suspect(peerId, opinion.opinion !== 'fine', () =>
@@ -381,3 +382,6 @@ export class Detector {
     this.#hooks.announce(verdict);
   }
 }
+
+const silenceOf = (watch: Watch, now: number): number =>
+  now - Math.max(watch.heardMs ?? Number.NEGATIVE_INFINITY, watch.expectSinceMs);

@@ -223,7 +223,7 @@ export class Membership {
   }
 
   /** All that are known, this peer and the dead and left ones included, sorted by PeerId. */
-  members(): Member[] {
+  members(): readonly Member[] {
     return this.#core.roster.list();
   }
 

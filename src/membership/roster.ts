@@ -45,7 +45,7 @@ export class Roster {
   readonly #rows = new Map<PeerId, Row>();
   readonly #byStore = new Map<string, PeerId>();
   readonly #listeners = new Set<MemberListener>();
-  #cached: Member[] | undefined;
+  #cached: readonly Member[] | undefined;
   /** Raised by every change: views of members that were made before are made anew. */
   #turn = 0;
 
@@ -173,16 +173,13 @@ export class Roster {
     return true;
   }
 
+  /** Heartbeats say it twice a second, and mostly the same: only what is new makes that one member's view anew. */
   load(peerId: PeerId, load: Load): void {
     const row = this.#rows.get(peerId);
-    if (!row) return;
+    if (!row || isSameLoad(row.load, load)) return;
     row.load = load;
-    this.#changed();
-  }
-
-  /** Phi has moved on. */
-  tick(): void {
-    this.#changed();
+    row.shown = undefined;
+    this.#cached = undefined;
   }
 
   statusOf(peerId: PeerId): MemberStatus | undefined {
@@ -199,7 +196,8 @@ export class Roster {
     return peerId === undefined ? undefined : this.get(peerId);
   }
 
-  list(): Member[] {
+  /** The same list as long as nothing has changed. */
+  list(): readonly Member[] {
     this.#cached ??= [...this.#rows]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([peerId, row]) => this.#member(peerId, row));
@@ -218,6 +216,7 @@ export class Roster {
     const { storeId, bootCount, bootId, name, incarnation, stopping } = record;
     const { addresses, labels, version, features, execEnabled } = record;
     const { status, sinceMs, sinceWallMs, evidence, load } = row;
+    const phiOf = this.#phiOf;
     return {
       peerId,
       storeId,
@@ -238,9 +237,28 @@ export class Roster {
       features,
       execEnabled,
       load,
-      phi: this.#phiOf(peerId),
+      // It rises with every moment of silence: reckoned when somebody looks.
+      get phi() {
+        return phiOf(peerId);
+      },
     };
   }
+}
+
+function isSameLoad(a: Load, b: Load): boolean {
+  const names = Object.keys(a.workers);
+  return (
+    a.slots === b.slots &&
+    a.slotsFree === b.slotsFree &&
+    a.active === b.active &&
+    a.waiting === b.waiting &&
+    a.setAside === b.setAside &&
+    names.length === Object.keys(b.workers).length &&
+    names.every((name) => {
+      const [ours, theirs] = [a.workers[name], b.workers[name]];
+      return ours?.total === theirs?.total && ours?.free === theirs?.free;
+    })
+  );
 }
 
 /** For the one place where a promise has nobody to answer to. */

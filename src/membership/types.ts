@@ -59,7 +59,7 @@ export interface Member {
   readonly execEnabled: boolean;
   /** As the last heartbeat said. */
   readonly load: Load;
-  /** Capped at 100; 0 for oneself and where this peer does not observe. */
+  /** Of the moment at which it is read. Capped at 100; 0 for oneself and where this peer does not observe. */
   readonly phi: number;
 }
 

@@ -157,8 +157,18 @@ export function withFact(record: RecordState, fact: Fact): RecordState {
   return { ...record, facts: newest(record.kind, facts, record.facts) };
 }
 
+const homes = new WeakMap<RecordState, readonly StoreId[]>();
+
 /** All stores that hold the record by right: the first home and those added since. */
-export function homeOf(record: RecordState): StoreId[] {
+export function homeOf(record: RecordState): readonly StoreId[] {
+  const known = homes.get(record);
+  if (known !== undefined) return known;
+  const home = readHome(record);
+  homes.set(record, home);
+  return home;
+}
+
+function readHome(record: RecordState): readonly StoreId[] {
   const home = new Set(record.firstHome);
   for (const fact of record.facts) {
     if (fact.value.t === 'home' && typeof fact.value.store === 'string') home.add(fact.value.store);
@@ -178,6 +188,17 @@ export function factHash(fact: Fact): string {
   return hash;
 }
 
+/** A header is never changed, and all versions of a record share it. */
+const headerDigests = new WeakMap<Uint8Array, string>();
+
+function headerDigest(header: Uint8Array): string {
+  const known = headerDigests.get(header);
+  if (known !== undefined) return known;
+  const digest = digestOf(header);
+  headerDigests.set(header, digest);
+  return digest;
+}
+
 /**
  * Equal for equal content, whatever the order in which it was learned. Values of facts are part of it: a dot should
  * have one value, but where it has two (a disk that gave back something else, a dot used twice), partners must see
@@ -192,7 +213,7 @@ export function contentHash(record: RecordState): string {
       record.id,
       record.kind,
       record.stamp,
-      digestOf(record.header),
+      headerDigest(record.header),
       record.blobDigest,
       record.firstHome,
       record.facts.map((fact) => [fact.store, fact.seq, factHash(fact)]),

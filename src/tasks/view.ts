@@ -236,7 +236,7 @@ export function viewOf(record: RecordState, nowWallMs: number, extras: ViewExtra
     ...(standing.runAtWallMs === undefined ? {} : { run_at: toRfc3339(standing.runAtWallMs) }),
     failures: failureCount(task),
     losses: lossWeight(task),
-    home: homeOf(record),
+    home: [...homeOf(record)],
     ...(extras.setAsideBy === undefined
       ? {}
       : { reason: 'set_aside', set_aside_by: [...extras.setAsideBy] }),

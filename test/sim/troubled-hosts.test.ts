@@ -146,7 +146,7 @@ describe('full disks', () => {
   });
 
   it('a loss that cannot be written is tried again at leisure', async () => {
-    const appends = await inWorld({ seed: 'l2', peers: 3, slots: 8 }, async (world) => {
+    const appends = await inWorld({ seed: 'l3', peers: 3, slots: 8 }, async (world) => {
       for (let i = 0; i < 24; i++) world.submit(i % 3, command(100_000), ABOUT);
       await world.runUntil(() => world.runs.length === 24, 5_000);
       const { storeId } = world.peer(0).replica;
