@@ -12,6 +12,8 @@ import { SimDisk } from '../../src/sim/disk.ts';
 import { Freezer } from '../../src/sim/freezer.ts';
 import { createSimIdentity } from '../../src/sim/identity.ts';
 import { SimNetworkHub } from '../../src/sim/network-hub.ts';
+import { decodeValue } from '../../src/wire/codec.ts';
+import { isWireMap } from '../../src/wire/envelope.ts';
 
 export interface HostOptions {
   readonly host?: string;
@@ -79,6 +81,8 @@ export class Host {
   readonly disk: SimDisk;
   readonly log = new RecordingLogger();
   readonly refusals: string[] = [];
+  /** Where another daemon with its key was seen to live, before which it has to give way. */
+  readonly twins: string[] = [];
   /** What it heard of its own standing: `revoked by h1`; empty: a member again. */
   readonly standing: string[] = [];
   events: MemberEvent[] = [];
@@ -148,6 +152,7 @@ export class Host {
         log: this.log,
         frame: () => undefined,
         onRefusedStore: (why) => this.refusals.push(why),
+        onTwin: (address) => this.twins.push(address),
         onExpelled: (expelled) =>
           this.standing.push(expelled === undefined ? '' : `${expelled.kind} by ${expelled.by}`),
       }),
@@ -167,6 +172,13 @@ export class Host {
     const joined = await this.world.until(this.membership.join(invited.value.token));
     if (!joined.ok) throw new Error(joined.error.message);
     return joined.value;
+  }
+
+  /** The start of its identity that it has written down. */
+  get epoch(): number {
+    const value = decodeValue(this.disk.read().get('membership/epoch') ?? new Uint8Array());
+    const epoch = value.ok && isWireMap(value.value) ? value.value.epoch : undefined;
+    return typeof epoch === 'number' ? epoch : 0;
   }
 
   /** A frame of control, as its membership would send one. */
