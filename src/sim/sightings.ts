@@ -143,6 +143,7 @@ export class Sightings {
           listen,
         ),
       dial: (...args) => network.dial(...args),
+      resolve: (...args) => network.resolve(...args),
       probe: (...args) => network.probe(...args),
       admitCall: (peerId, bytes, timeoutMs) => {
         this.#admit(bytes);

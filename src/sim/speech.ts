@@ -50,6 +50,7 @@ export function speaking(speech: Speech | undefined, network: Network): Network 
         listen,
       ),
     dial: (...args) => network.dial(...args),
+    resolve: (...args) => network.resolve(...args),
     probe: (...args) => network.probe(...args),
     admitCall: (peerId, bytes, timeoutMs) => network.admitCall(peerId, admit(bytes), timeoutMs),
     admit: (peerId) => network.admit(peerId),

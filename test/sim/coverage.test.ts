@@ -74,6 +74,7 @@ describe('a program at the control socket of a simulated daemon', () => {
     ['long_command', 'PAYLOAD_TOO_LARGE'],
     ['token', 'TOKEN_INVALID'],
     ['forget_itself', 'NOT_REMOVABLE'],
+    ['forget_itself', 'NOT_REVOCABLE'],
     ['many_subscriptions', 'SUBSCRIPTIONS_MAX'],
     ['large_batch', 'BATCH_TOO_LARGE'],
     ['long_line', 'LINE_TOO_LONG'],
@@ -123,12 +124,16 @@ describe('who comes from outside', () => {
     expect(codes).toEqual(expect.arrayContaining(['LOOPBACK_ONLY', 'NO_ADDRESS', 'TOKEN_EXPIRED']));
   });
 
-  it('a stranger is not let in, nor one that was revoked', async () => {
+  it('a stranger is not let in, nor one that was revoked, nor whom that one has admitted', async () => {
     const world = await story(2, async (two) => {
       await two.until(intrude(two, new SimRandom('stranger'), 0, 1), 30_000);
       expect(await two.runUntil(() => two.isWhole(), 30_000)).toBe(true);
     });
-    expect(world.sightings.reached().codes).toMatchObject({ NOT_ALLOWED: 1, REVOKED: 1 });
+    expect(world.sightings.reached().codes).toMatchObject({
+      NOT_ALLOWED: 1,
+      REVOKED: 1,
+      ADMISSION_VOID: 1,
+    });
   });
 });
 
