@@ -11,6 +11,9 @@ export function pendingOf(world: World): string[] {
   if (!world.isWhole()) lines.push('not every peer sees every other alive and linked');
   const hashes = new Set(world.hosts.map(({ peer }) => peer?.membership.viewHash()));
   if (hashes.size > 1) lines.push('the views differ');
+  // What waits for such a disk is in no replica yet, and may be a task that runs.
+  for (const { name, disk } of world.hosts)
+    if (disk.isStalled) lines.push(`the disk of ${name} stands still`);
   for (const run of world.runs) {
     if (run.endedMs === undefined)
       lines.push(`run ${run.runId} of ${run.taskId} on ${run.host} goes on`);
