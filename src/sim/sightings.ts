@@ -7,12 +7,13 @@ import { ERROR_CODES, type ErrorCode, isErrorCode } from '../base/errors.ts';
 import { decodeAdmit } from '../membership/hello.ts';
 import type { Peer } from '../peer/peer.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Network } from '../ports/network.ts';
+import type { Network, NetworkHandlers } from '../ports/network.ts';
 import { clockOf, factsBeyond, type RecordState } from '../records/record.ts';
 import { edgeName, isStateEdge, STATE_EDGES, type TaskEdge } from '../tasks/states.ts';
 import { type Task, taskOf } from '../tasks/task.ts';
 import { standingOf } from '../tasks/view.ts';
 import { decodeEnvelope } from '../wire/envelope.ts';
+import { passDown, passUp } from './pass-on.ts';
 
 /** The first bytes of a refusal: a CBOR array of four, and its kind. */
 const REFUSAL = [0x84, 0x03] as const;
@@ -121,39 +122,26 @@ export class Sightings {
   /** The same network; refusals that go out through it are noted. */
   heed(network: Network): Network {
     return {
-      start: (handlers, listen) =>
-        network.start(
-          {
-            opened: (link) => handlers.opened(link),
-            closed: (peerId, error) => handlers.closed(peerId, error),
-            frame: (from, frameClass, bytes) => handlers.frame(from, frameClass, bytes),
-            news: (bytes) => handlers.news(bytes),
-            admitRequest: (from, bytes) => {
-              const answer = handlers.admitRequest(from, bytes);
-              answer.then(
-                (frame) => this.#admit(frame),
-                () => undefined,
-              );
-              return answer;
-            },
-          },
-          listen,
-        ),
-      dial: (...args) => network.dial(...args),
-      probe: (...args) => network.probe(...args),
+      ...passDown(network),
+      start: (handlers, listen) => {
+        const admitRequest: NetworkHandlers['admitRequest'] = (from, bytes) => {
+          const answer = handlers.admitRequest(from, bytes);
+          answer.then(
+            (frame) => this.#admit(frame),
+            () => undefined,
+          );
+          return answer;
+        };
+        return network.start({ ...passUp(handlers), admitRequest }, listen);
+      },
       admitCall: (peerId, bytes, timeoutMs) => {
         this.#admit(bytes);
         return network.admitCall(peerId, bytes, timeoutMs);
       },
-      admit: (peerId) => network.admit(peerId),
       send: (to, frameClass, bytes) => {
         if (bytes[0] === REFUSAL[0] && bytes[1] === REFUSAL[1]) this.#refusal(bytes);
         return network.send(to, frameClass, bytes);
       },
-      disconnect: (peerId) => network.disconnect(peerId),
-      publish: (bytes) => network.publish(bytes),
-      links: () => network.links(),
-      stop: () => network.stop(),
     };
   }
 

@@ -3,10 +3,11 @@
  * says has members that this version does not know. The peer behind it is the one that ships.
  */
 import { type Random, randomBelow } from '../base/random.ts';
-import type { Network } from '../ports/network.ts';
+import type { Network, NetworkHandlers } from '../ports/network.ts';
 import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap } from '../wire/envelope.ts';
 import { type VersionRange, WIRE_VERSION_MAX, WIRE_VERSION_MIN } from '../wire/versions.ts';
+import { passDown, passUp } from './pass-on.ts';
 
 export interface Speech {
   readonly versions: VersionRange;
@@ -35,29 +36,16 @@ export function speaking(speech: Speech | undefined, network: Network): Network 
   if (speech === undefined) return network;
   const admit = (bytes: Uint8Array): Uint8Array => helloOf(speech, bytes);
   return {
-    start: (handlers, listen) =>
-      network.start(
-        {
-          opened: (link) => handlers.opened(link),
-          closed: (peerId, error) => handlers.closed(peerId, error),
-          frame: (from, frameClass, bytes) => handlers.frame(from, frameClass, bytes),
-          news: (bytes) => handlers.news(bytes),
-          admitRequest: async (from, bytes) => {
-            const answer = await handlers.admitRequest(from, bytes);
-            return answer === undefined ? undefined : admit(answer);
-          },
-        },
-        listen,
-      ),
-    dial: (...args) => network.dial(...args),
-    probe: (...args) => network.probe(...args),
+    ...passDown(network),
+    start: (handlers, listen) => {
+      const admitRequest: NetworkHandlers['admitRequest'] = async (from, bytes) => {
+        const answer = await handlers.admitRequest(from, bytes);
+        return answer === undefined ? undefined : admit(answer);
+      };
+      return network.start({ ...passUp(handlers), admitRequest }, listen);
+    },
     admitCall: (peerId, bytes, timeoutMs) => network.admitCall(peerId, admit(bytes), timeoutMs),
-    admit: (peerId) => network.admit(peerId),
     send: (to, frameClass, bytes) => network.send(to, frameClass, envelopeOf(bytes)),
-    disconnect: (peerId) => network.disconnect(peerId),
-    publish: (bytes) => network.publish(bytes),
-    links: () => network.links(),
-    stop: () => network.stop(),
   };
 }
 
