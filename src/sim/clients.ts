@@ -123,8 +123,9 @@ export class Clients {
   }
 
   /** A task of a given kind. False: no daemon runs that could take it. */
-  submitOdd(what: Oddity): boolean {
-    const i = pick(this.#programs, this.#up());
+  submitOdd(what: Oddity, at?: number): boolean {
+    const up = this.#up();
+    const i = at === undefined ? pick(this.#programs, up) : up.find((other) => other === at);
     if (i === undefined) return false;
     const { input, about } = this.#drawOdd(what);
     this.#deps.world.submit(i, input, about);
@@ -234,13 +235,13 @@ export class Clients {
   }
 
   /** A local program at the control socket of some daemon. */
-  ask(name: RequestName = drawRequest(this.#programs)): void {
+  ask(name: RequestName = drawRequest(this.#programs), at?: number): void {
     const { world } = this.#deps;
     const random = this.#programs;
     const { hosts } = world;
     const served = [...hosts.keys()].filter((host) => hosts[host]?.peer !== undefined);
-    const i = pick(random, served);
-    if (i === undefined) return;
+    const i = at ?? pick(random, served);
+    if (i === undefined || !served.includes(i)) return;
     const unknownId = this.#unknownId();
     const client = this.#connect(i);
     this.#deps.count('requests');

@@ -26,7 +26,7 @@ const MINUTE_MS = 60_000;
 const TASKS_MIN = 72;
 const TASKS_MAX = 100;
 /** One of so many stories is a long one of a small mesh: there what takes most of an hour comes to its end. */
-const LONG_ONE_IN = 60;
+const LONG_ONE_IN = 40;
 const LONG_MS = REJECTED_MS + 5 * MINUTE_MS;
 /** Of local programs, besides. */
 const REQUESTS_MIN = 10;

@@ -11,10 +11,12 @@ export interface Trouble {
   readonly random: Random;
   /** Does something so much later in the story; what is left when the faults end is done then. */
   readonly later: (delayMs: number, act: () => void) => void;
-  /** A client submits a task of this kind. False: there is no daemon that could take it. */
-  readonly submit: (what: Oddity) => boolean;
-  /** A local program somewhere asks this. */
-  readonly ask: (what: RequestName) => void;
+  /** A client submits a task of this kind, anywhere or there. False: there is no daemon that could take it. */
+  readonly submit: (what: Oddity, at?: number) => boolean;
+  /** A local program asks this, anywhere or there. */
+  readonly ask: (what: RequestName, at?: number) => void;
+  /** As `submit`, where local programs are at work: what shows a fault to those who run into it. */
+  readonly provoke: (what: Oddity, at?: number) => void;
 }
 
 export interface Fault {
@@ -96,8 +98,16 @@ export function cutOff(
   const { world, later } = trouble;
   if (directions.length === 0) return false;
   world.wires.block(directions);
+  askInto(trouble);
   later(pauseMs(trouble) * 2, () => world.heal());
   return true;
+}
+
+/** So soon after somebody fell silent nobody knows it yet: whoever needs him waits, and is told that he waited in vain. */
+const SILENT_MS = [10, 1_000, 3_000];
+
+export function askInto({ later, provoke }: Pick<Trouble, 'later' | 'provoke'>): void {
+  for (const delayMs of SILENT_MS) later(delayMs, () => provoke('keyed'));
 }
 
 export const bothWays = (a: number, b: number): (readonly [number, number])[] => [

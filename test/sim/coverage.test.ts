@@ -10,6 +10,7 @@ import { Newcomer } from '../../src/sim/newcomer.ts';
 import { drawOptions } from '../../src/sim/options.ts';
 import { REQUESTS, type RequestName } from '../../src/sim/programs.ts';
 import { SimRandom } from '../../src/sim/random.ts';
+import { exitOfBatch, runSim, SIM_EXIT } from '../../src/sim/runs.ts';
 import { REACHABLE } from '../../src/sim/sightings.ts';
 import { SocketClient } from '../../src/sim/socket-client.ts';
 import { World } from '../../src/sim/world.ts';
@@ -158,21 +159,76 @@ describe('coverage', () => {
       virtualMs: 3_600_000,
       counts: { crash: 2 },
       finals: { completed: 1 },
-      reached: { codes: { BUSY: 1 }, states: { active: 3 }, edges: { 'new → active': 1 } },
+      reached: {
+        codes: { BUSY: 1 },
+        states: { active: 3 },
+        edges: { 'new → active': 1 },
+        members: { 'dead(crash)': 1 },
+        member_edges: { 'suspect → dead': 2 },
+      },
     } as const;
     coverage.add(result);
     const missing = coverage.missing();
     const all = FAULT_NAMES.length + Object.values(REACHABLE).flat().length;
-    expect(missing).toHaveLength(all - 4);
+    expect(missing).toHaveLength(all - 6);
     expect(missing).toEqual(
       expect.arrayContaining([
         'fault stop',
         'code REVOKED',
         'state completed',
         'edge new → delayed',
+        'member dead(silence)',
+        'member edge dead → removed',
       ]),
     );
     expect(coverage.toJson()).toMatchObject({ virtual_hours: 1, codes: { BUSY: 1, INTERNAL: 0 } });
+    // A full batch may not miss anything, and a smaller one may.
+    expect(exitOfBatch(SIM_EXIT.held, coverage)).toBe(SIM_EXIT.held);
+    expect(exitOfBatch(SIM_EXIT.held, coverage, 2)).toBe(SIM_EXIT.held);
+    expect(exitOfBatch(SIM_EXIT.held, coverage, 1)).toBe(12);
+    expect(exitOfBatch(SIM_EXIT.safety, coverage, 1)).toBe(12);
+  });
+
+  it('of a full batch of real worlds decides about its exit code', async () => {
+    const request = {
+      seeds: ['one', 'two'],
+      peers: 1,
+      minutes: undefined,
+      faults: [],
+      mode: undefined,
+      overrides: { tasks: 1, storyMs: 1_000, requests: 0 },
+    };
+    const lines: string[] = [];
+    const say = (line: string) => void lines.push(line);
+    const output = { say, trace: undefined, json: false, log: false, twice: false, shrink: false };
+    expect(await runSim(request, output, 3)).toBe(SIM_EXIT.held);
+    expect(await runSim(request, output, 2)).toBe(SIM_EXIT.crash);
+    expect(lines.at(-1)).toMatch(/^coverage: 2 seeds, .*not reached: fault crash/);
+  });
+
+  it('reaches everything only with every count', () => {
+    const coverage = new Coverage();
+    const every = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, 1]));
+    coverage.add({
+      options: drawOptions('all'),
+      outcome: 'held',
+      violations: [],
+      pending: [],
+      hash: '',
+      events: 0,
+      virtualMs: 1,
+      counts: every(FAULT_NAMES),
+      finals: {},
+      reached: {
+        codes: every(REACHABLE.codes),
+        states: every(REACHABLE.states),
+        edges: every(REACHABLE.edges),
+        members: every(REACHABLE.members),
+        member_edges: every(REACHABLE.member_edges),
+      },
+    });
+    expect(coverage.missing()).toEqual([]);
+    expect(exitOfBatch(SIM_EXIT.held, coverage, 1)).toBe(SIM_EXIT.held);
   });
 });
 
