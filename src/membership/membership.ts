@@ -17,7 +17,7 @@ import { Gate } from './gate.ts';
 import { decodeAdmit, encodeAdmit } from './hello.ts';
 import { STRANGER_RETRY_MS, STRANGERS_MAX, TICK_MS } from './limits.ts';
 import { type LinkEnd, Links } from './links.ts';
-import { isGone } from './member.ts';
+import { statusOf } from './member.ts';
 import { decodeMessage } from './messages.ts';
 import { OwnRecord } from './own-record.ts';
 import { type Removed, removeMember } from './removal.ts';
@@ -287,7 +287,9 @@ export class Membership {
     if (end.wasUp) this.#core.roster.emit('unlinked', peerId);
     const facts = this.#core.view.get(peerId);
     if (this.#phase !== 'running' || !facts) return;
-    if (isGone(facts)) return;
+    const { status } = statusOf(facts);
+    if (status === 'left') return;
+    if (status === 'removed') return this.#dialer.rest(peerId);
     if (end.wasUp && end.farewell !== 'refused') {
       this.#dialer.kick(peerId, end.farewell === undefined && !end.byUs);
     } else this.#dialer.resume(peerId);

@@ -20,8 +20,9 @@ export interface HandoffDeps {
 const needed = (others: readonly StoreId[], required: number): number =>
   Math.max(1, Math.min(required, others.length));
 
-/** Its peer left, or shows another store: it does not come back. */
-const isGone = (status: StoreStatus): boolean => status === 'unknown' || status === 'left';
+/** Its peer left, or shows another store, or an operator removed it: it does not come back. */
+const isGone = (status: StoreStatus): boolean =>
+  status === 'unknown' || status === 'left' || status === 'removed';
 
 export class Handoff {
   readonly #deps: HandoffDeps;

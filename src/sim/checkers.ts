@@ -6,9 +6,9 @@
  * starts again without a cause. In all others a task may run on both sides and then says so.
  */
 import { faultsOfSecondStart, type StartFault, type StartSeen } from '../base/second-start.ts';
-import { homeOf } from '../records/record.ts';
+import { homeOf, joinRecords } from '../records/record.ts';
 import { type Attempt, attemptByRun, type Task, taskOf } from '../tasks/task.ts';
-import { judgeCopies, short } from './copies.ts';
+import { judgeCopies, judgeLaterFacts, short } from './copies.ts';
 import type { Evidence, OutsideRun, Submitted, Violation } from './evidence.ts';
 import { CREATION, endName, finalName, PAYLOAD, startName } from './losses.ts';
 
@@ -32,8 +32,11 @@ function tasksOf(evidence: Evidence): Map<string, Task> {
   for (const [id, copies] of evidence.replicas) {
     const copy =
       copies.find(({ record, storeId }) => homeOf(record).includes(storeId)) ?? copies[0];
-    if (copy !== undefined) tasks.set(id, taskOf(copy.record));
+    const dropped = evidence.dropped.get(id);
+    const known = copy && dropped ? joinRecords(copy.record, dropped) : copy?.record;
+    if (known !== undefined) tasks.set(id, taskOf(known));
   }
+  for (const [id, record] of evidence.dropped) if (!tasks.has(id)) tasks.set(id, taskOf(record));
   return tasks;
 }
 
@@ -48,6 +51,8 @@ const keepsAcknowledged: Checker = (evidence) => {
   const tasks = tasksOf(evidence);
   return acknowledged(evidence).flatMap(({ id, number }) => {
     const task = tasks.get(id);
+    // The others had lost it, to a fault, while this one was away.
+    if (evidence.aside.has(id) && evidence.destroyed.has(id)) return [];
     if (task === undefined)
       return [
         {
@@ -61,7 +66,7 @@ const keepsAcknowledged: Checker = (evidence) => {
   });
 };
 
-const copiesAgree: Checker = (evidence) => judgeCopies(evidence);
+const copiesAgree: Checker = (evidence) => [...judgeCopies(evidence), ...judgeLaterFacts(evidence)];
 
 /** A final that was shown stays, or its change is a counted conflict; a shown final is never taken back. */
 const finalsStay: Checker = (evidence, { strict }) => {

@@ -8,6 +8,7 @@
 import { randomBelow, randomFloat } from '../base/random.ts';
 import { RESERVE_BYTES_MAX } from '../ports/room.ts';
 import { AMPLE } from './disk.ts';
+import { AWAY_FAULTS } from './faults-away.ts';
 import { HOST_FAULTS } from './faults-host.ts';
 import { MESH_FAULTS } from './faults-mesh.ts';
 import { between } from './options.ts';
@@ -295,6 +296,7 @@ export const FAULTS = {
   },
   ...HOST_FAULTS,
   ...MESH_FAULTS,
+  ...AWAY_FAULTS,
 } as const satisfies Readonly<Record<string, Fault>>;
 
 export type FaultName = keyof typeof FAULTS;

@@ -266,7 +266,7 @@ export class SimHost {
     const peer = this.#peer;
     if (this.#state !== 'up' || this.#boot !== boot || peer === undefined) return;
     this.#deps.trace.add(`${this.name} renew`, [boot, why]);
-    this.#deps.steps.refused(this.name, why);
+    this.#deps.steps.refused(this.name, why, peer.identity.storeId);
     this.#state = 'stopping';
     await peer.abandon();
     this.#end();

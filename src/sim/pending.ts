@@ -25,7 +25,9 @@ export function pendingOf(world: World): string[] {
   lines.push(...unanswered(world));
   // The rest reads every record: only when nothing else is left.
   if (lines.length > 0) return lines;
-  const about = { replicas: world.replicas(), stores: world.stores(), lost: world.losses.lost };
+  const { lost } = world.losses;
+  const endWallMs = world.clock.wallMs();
+  const about = { replicas: world.replicas(), stores: world.stores(), lost, endWallMs };
   return judgeCopies(about).map(({ detail }) => detail);
 }
 
@@ -35,6 +37,7 @@ function unanswered(world: World): string[] {
   // Nobody can tell the end of what so many disks have lost.
   const isSure = (id: string) =>
     !world.losses.isBeyond(id) &&
+    world.steps.notes.dropped(id) === undefined &&
     world.submits.some((item) => item.id === id && item.outcome === 'acknowledged');
   const submits = world.asking
     .filter(({ answered, host, boot }) => !answered && boots.get(host) === boot)

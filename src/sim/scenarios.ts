@@ -288,6 +288,7 @@ export class Scenario {
         random: this.#random,
         later: (delayMs: number, act: () => void) => this.#later(delayMs, act),
         submit: (what: Oddity, at?: number) => this.#clients.submitOdd(what, at),
+        ttlMs: this.options.ttlMs,
         ask: (what: RequestName, at?: number) => this.#clients.ask(what, at),
         provoke: (what: Oddity, at?: number) => {
           if (this.options.requests > 0) this.#clients.submitOdd(what, at);

@@ -5,9 +5,10 @@
  *
  * What was told is compared with what lies on the disks at that moment, not with what any peer believes.
  */
-import { type Fact, factHash, homeOf, type RecordState } from '../records/record.ts';
+import { type Fact, factHash, homeOf, type RecordState, type StoreId } from '../records/record.ts';
 import { attemptByRun, currentAttempt, type Task, taskOf } from '../tasks/task.ts';
 import type { StepViolation } from './evidence.ts';
+import { Notes } from './notes.ts';
 
 /** W of a world whose hosts are all configured alike. */
 const COPIES_REQUIRED = 2;
@@ -62,6 +63,7 @@ const OBSERVERS = 8;
 
 export class Steps {
   readonly violations: StepViolation[] = [];
+  readonly notes = new Notes();
   readonly #ground: Ground;
   readonly #values = new Map<string, string>();
   /** When a peer last saw fewer members than W. */
@@ -132,7 +134,9 @@ export class Steps {
   }
 
   /** A peer is told that its store went back in time. */
-  refused(host: string, why: string): void {
+  refused(host: string, why: string, storeId: StoreId): void {
+    // By an operator, whatever became of its disk.
+    if (this.notes.forgotten.has(storeId)) return;
     if (this.#ground.isIntact()) this.violate('refused_for_nothing', `${host}: ${why}`);
   }
 
@@ -209,7 +213,11 @@ export class Steps {
   /** A peer forgot a record. A stand-in does so when W of the home have it. */
   gone(actor: Actor, record: RecordState): void {
     actor.shown.delete(record.id);
-    if (record.kind !== 'task' || this.#disk(actor.host)?.isBuried(record.id) === true) return;
+    if (record.kind !== 'task') return;
+    if (this.#disk(actor.host)?.isBuried(record.id) === true) {
+      if (taskOf(record).final !== undefined) this.notes.drop(record, this.#ground.nowMs());
+      return;
+    }
     const copies = this.#copies(record.id, () => true);
     if (
       copies < Math.min(COPIES_REQUIRED, homeOf(record).length) &&
@@ -239,6 +247,8 @@ export class Steps {
   /** A command or a worker's handler was started. */
   started(host: string, id: string, runId: string): void {
     this.#judgeBoot(host, id, runId);
+    if (this.notes.missedItsEnd(host, id))
+      this.violate('ran_forgotten', `${host} was away for too long, and runs ${short(id)} again`);
     const endedMs = this.#ends.get(runId) ?? Number.POSITIVE_INFINITY;
     const detail = `${host} started run ${runId} of ${short(id)} long after it was given up`;
     if (this.#ground.nowMs() - endedMs > ORDER_MS_MAX) this.violate('started_too_late', detail);

@@ -15,6 +15,8 @@ export interface Trouble {
   readonly submit: (what: Oddity, at?: number) => boolean;
   /** A local program asks this, anywhere or there. */
   readonly ask: (what: RequestName, at?: number) => void;
+  /** Of tombstones and absences in this world; 0: as configured by default, longer than any story. */
+  readonly ttlMs: number;
   /** As `submit`, where local programs are at work: what shows a fault to those who run into it. */
   readonly provoke: (what: Oddity, at?: number) => void;
 }
@@ -94,12 +96,13 @@ export function pairOf({ world, random }: Trouble): [number, number] | undefined
 export function cutOff(
   trouble: Trouble,
   directions: readonly (readonly [number, number])[],
+  forMs = pauseMs(trouble) * 2,
 ): boolean {
   const { world, later } = trouble;
   if (directions.length === 0) return false;
   world.wires.block(directions);
   askInto(trouble);
-  later(pauseMs(trouble) * 2, () => world.heal());
+  later(forMs, () => world.heal());
   return true;
 }
 

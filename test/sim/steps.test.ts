@@ -194,7 +194,7 @@ describe('the rules of steps', () => {
     steps.convicted('h2', 'h3');
     expect(rules()).toEqual([]);
     steps.convicted('h1', 'h3');
-    steps.refused('h1', 'rolled back');
+    steps.refused('h1', 'rolled back', 'a store');
     expect(rules()).toEqual(['accused_after_pause', 'refused_for_nothing']);
   });
 });
