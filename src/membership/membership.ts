@@ -289,8 +289,8 @@ export class Membership {
     if (this.#phase !== 'running' || !facts) return;
     const { status } = statusOf(facts);
     if (status === 'left') return;
-    if (status === 'removed') return this.#dialer.rest(peerId);
-    if (end.wasUp && end.farewell !== 'refused') {
+    if (status === 'removed') this.#dialer.rest(peerId);
+    else if (end.wasUp && end.farewell !== 'refused') {
       this.#dialer.kick(peerId, end.farewell === undefined && !end.byUs);
     } else this.#dialer.resume(peerId);
   }

@@ -87,7 +87,7 @@ const finalsStay: Checker = (evidence, { strict }) => {
     if (final === undefined) {
       const before = byHost.get(key);
       // Such a store does not know what it had shown, before others tell it. One that finds a copy damaged does.
-      const isReplaced = evidence.replaced.get(id)?.has(storeOf.get(host) ?? '') === true;
+      const isReplaced = evidence.replaced.get(id)?.has(host) === true;
       if (before !== undefined && isHome(host, id) && !isReplaced) {
         const detail = `${host} showed ${short(id)} as ${before} and at ${atMs} as not final`;
         violations.push({ rule: 'final_taken_back', detail });

@@ -114,7 +114,7 @@ export interface Evidence {
   /** Steps that broke a rule when they were made. */
   readonly steps: readonly StepViolation[];
   readonly cuts: readonly Cut[];
-  /** By record: stores whose disk got an older version of it from a fault, or none. */
+  /** By record: hosts whose disk got an older version of it from a fault, or none. */
   readonly replaced: ReadonlyMap<string, ReadonlySet<string>>;
   /** By record: what of it lay on the struck disk alone, by the names of losses.ts. */
   readonly lost: ReadonlyMap<string, ReadonlySet<string>>;

@@ -26,9 +26,10 @@ function changeVersion(trouble: Trouble, i: number): void {
 
 /** Facts of a type, and with members, that the version of now does not know. */
 const LATER_FACTS = 4;
+const WRITE_MS_MAX = 1_000;
 
 /** As a daemon of a later version does, of a task in whose home it is; the others carry it. */
-function writeLater({ world, random }: Trouble, i: number): void {
+function writeLater({ world, random, later }: Trouble, i: number): void {
   const host = world.host(i);
   const { peer, speech } = host;
   if (peer === undefined || speech === undefined || !isUnderstood(speech)) return;
@@ -36,6 +37,8 @@ function writeLater({ world, random }: Trouble, i: number): void {
   const held = host.records().filter((record) => homeOf(record).includes(storeId));
   const id = pick(random, held)?.id;
   if (id === undefined) return;
+  // The story does not end before that is written.
+  later(WRITE_MS_MAX, () => undefined);
   const at = world.clock.wallMs();
   const said = {
     at,

@@ -138,9 +138,8 @@ export class SimHost {
     return readRecord(`r/${id}`, this.disk.read().get(`r/${id}`));
   }
 
-  isBuried(id: string): boolean {
-    return this.disk.read().get(`t/${id}`) !== undefined;
-  }
+  readonly isBuried = (id: string): boolean => this.disk.read().get(`t/${id}`) !== undefined;
+  readonly isAside = (id: string): boolean => this.disk.read().get(`q/${id}`) !== undefined;
 
   get log(): readonly string[] {
     return this.#log.lines;

@@ -40,8 +40,8 @@ function namesOf(record: RecordState | undefined): Set<string> {
 export class Losses {
   /** By record: stores whose copy was destroyed, or an older one put in its place. */
   readonly destroyed = new Map<string, Set<StoreId>>();
-  /** Those among them whose disk got other contents: such a store does not know what it had shown. */
-  readonly replaced = new Map<string, Set<StoreId>>();
+  /** By record: hosts whose disk got other contents: such a daemon does not know what the one before had shown. */
+  readonly replaced = new Map<string, Set<string>>();
   /** Some disk got other contents, be it with the same records. */
   anyReplaced = false;
   /** By record: what lay there alone. */
@@ -66,8 +66,8 @@ export class Losses {
     id: string,
     copy: { readonly before: RecordState | undefined; readonly after: RecordState | undefined },
   ): void {
-    const stores = this.replaced.get(id) ?? new Set<StoreId>();
-    this.replaced.set(id, stores.add(at.store));
+    const hosts = this.replaced.get(id) ?? new Set<string>();
+    this.replaced.set(id, hosts.add(at.host));
     this.struck(at, id, copy);
   }
 

@@ -16,11 +16,11 @@ export const MEMBER_WAYS: readonly string[] = Object.entries(MEMBER_EDGES).flatM
 
 type Seen = Pick<Member, 'status' | 'storeId' | 'bootId' | 'incarnation'>;
 
-/** Whether it has signed something since. */
+/** Whether it has signed something since. A peer whose identity was put back begins its incarnations anew. */
 const hasSpoken = (before: Seen, now: Seen): boolean =>
   before.bootId !== now.bootId ||
   before.storeId !== now.storeId ||
-  before.incarnation < now.incarnation;
+  before.incarnation !== now.incarnation;
 
 export interface MemberNotes {
   readonly state: (state: string) => void;
@@ -41,8 +41,9 @@ export function watchMembers(
   const look = (member: Member, isNew: boolean): void => {
     const { peerId, status, deadBy } = member;
     const before = isNew ? undefined : last.get(peerId);
-    last.set(peerId, member);
+    // Not for every record of it: which one gave it the status that it has is what counts.
     if (before?.status === status) return;
+    last.set(peerId, member);
     notes.state(status === 'dead' ? `dead(${deadBy})` : status);
     const from: MemberEdge[0] = before?.status ?? 'new';
     const isBack = before !== undefined && IS_OVER.has(before.status) && hasSpoken(before, member);

@@ -43,6 +43,8 @@ export interface Disk {
   durable(id: string): RecordState | undefined;
   /** A tombstone of it lies on its disk. */
   isBuried(id: string): boolean;
+  /** Set aside, after a long absence. */
+  isAside(id: string): boolean;
 }
 
 /** One incarnation of a host's peer. */
@@ -219,6 +221,12 @@ export class Steps {
       return;
     }
     const copies = this.#copies(record.id, () => true);
+    if (this.#disk(actor.host)?.isAside(record.id) === true) {
+      const isKnown = copies > 0 || this.notes.dropped(record.id) !== undefined;
+      const detail = `${actor.host} set ${short(record.id)} aside, which is not over and which it alone has`;
+      if (!isKnown && this.#ground.isIntact(record.id)) this.violate('aside_for_nothing', detail);
+      return;
+    }
     if (
       copies < Math.min(COPIES_REQUIRED, homeOf(record).length) &&
       this.#ground.isIntact(record.id)
