@@ -227,6 +227,8 @@ export class Steps {
       if (!isKnown && this.#ground.isIntact(record.id)) this.violate('aside_for_nothing', detail);
       return;
     }
+    // Its end had been everywhere, and was forgotten.
+    if (this.notes.dropped(record.id) !== undefined) return;
     if (
       copies < Math.min(COPIES_REQUIRED, homeOf(record).length) &&
       this.#ground.isIntact(record.id)
