@@ -31,6 +31,8 @@ const HASTE_MS_MAX = 400;
 const LOOK_MS = 20;
 /** The latest are the ones that are not over yet. */
 const REPEATED_MAX = 4;
+/** What is read again at a daemon that has just come back. */
+const REREAD_MAX = 12;
 /** A client reads a task, or lists all, within so long after a submit. */
 const READ_AFTER_MS_MAX = 10_000;
 
@@ -222,6 +224,8 @@ export class Clients {
   #repeat(i: number): void {
     const again = pick(this.#rare, this.#reserved.slice(-REPEATED_MAX));
     if (again !== undefined) this.#deps.world.submitAgain(i, again.request, again.submitted);
+    for (const { id, outcome } of this.#deps.world.submits.slice(-REREAD_MAX))
+      if (id !== undefined && outcome === 'acknowledged') this.reads.get(i, id);
   }
 
   #readSome(): void {

@@ -19,7 +19,7 @@ const BACK_MS_MIN = 100;
 const BACK_MS_MAX = 8_000;
 /** Of `tombstone_ttl`: by their own running time, which a crash makes shorter, the others must have seen it pass. */
 const AWAY_SHARE_MIN = 1.3;
-const AWAY_SHARE_MAX = 2;
+const AWAY_SHARE_MAX = 2.5;
 
 const WAYS = ['crash', 'leave', 'cut'] as const;
 

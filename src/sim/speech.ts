@@ -66,12 +66,15 @@ function helloOf({ versions, features }: Speech, bytes: Uint8Array): Uint8Array 
   });
 }
 
-/** One more member in the body, and one more element after it. */
+/** One more member in the body, and in a new record in it, and one more element after it. */
 function envelopeOf(bytes: Uint8Array): Uint8Array {
   const envelope = decoded(bytes);
   if (!Array.isArray(envelope)) return bytes;
   const [kind, id, type, body] = envelope as readonly WireValue[];
   if (kind === undefined || id === undefined || type === undefined || !isWireMap(body))
     return bytes;
-  return encodeValue([kind, id, type, { ...body, ...UNKNOWN }, UNKNOWN]);
+  // A creation gets a field of its own, which all who do not know it keep, and give back.
+  const { record, fresh } = body;
+  const later = fresh === true && isWireMap(record) ? { record: { ...record, ...UNKNOWN } } : {};
+  return encodeValue([kind, id, type, { ...body, ...later, ...UNKNOWN }, UNKNOWN]);
 }

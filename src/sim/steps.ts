@@ -239,7 +239,7 @@ export class Steps {
   }
 
   /** A peer shows how a task ended. */
-  told({ host }: Actor, id: string): void {
+  told({ host }: Pick<Actor, 'host'>, id: string): void {
     const copies = () => this.#copies(id, ({ final }) => final !== undefined);
     this.#demand(id, copies, 'told_early', `${host} shows the end of ${short(id)}`);
   }
