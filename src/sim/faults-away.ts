@@ -1,5 +1,7 @@
 /** Faults of absence: an operator gives a store up that comes back after all, and a store that stays away for too long. */
 import { randomBelow, randomFloat } from '../base/random.ts';
+import type { RecordState } from '../records/record.ts';
+import { taskOf } from '../tasks/task.ts';
 import { between, pick } from './options.ts';
 import {
   cutOff,
@@ -10,6 +12,7 @@ import {
   type Trouble,
   withOne,
 } from './trouble.ts';
+import type { World } from './world.ts';
 
 /** An operator looks so often, and gives up so late: a silent peer is convicted after 16 s at most. */
 const LOOK_MS = 250;
@@ -57,6 +60,18 @@ function forgetWhenOut(trouble: Trouble, i: number, comeBack: () => void): void 
   later(LOOK_MS, look);
 }
 
+function noteWhatIsMissed(world: World, i: number): void {
+  const host = world.host(i);
+  const isOpen = (record: RecordState | undefined): boolean =>
+    record !== undefined && taskOf(record).final === undefined;
+  const others = world.hosts.filter((other) => other !== host);
+  const open = host.records().filter(isOpen);
+  const ids = open.map(({ id }) => id);
+  world.steps.notes.comesBack(host.name, ids, (id) =>
+    others.some((other) => isOpen(other.durable(id))),
+  );
+}
+
 export const AWAY_FAULTS = {
   forget: {
     what: 'an operator removes the store of a peer that crashed, left or is merely out of reach, and it comes back',
@@ -80,17 +95,26 @@ export const AWAY_FAULTS = {
     what: 'a host is down or cut off for longer than the others remember what is over (where they forget soon)',
     strike: withOne((trouble, i) => {
       const { world, random, later, ttlMs } = trouble;
-      if (ttlMs === 0 || world.hosts.length < 3) return false;
+      const { notes } = world.steps;
+      // Where most were away for so long nobody is left who could tell what is over: all is set aside, as it must be.
+      if (ttlMs === 0 || 2 * (notes.away.size + 1) >= world.hosts.length) return false;
+      const { name } = world.host(i);
+      if (notes.away.has(name)) return false;
+      notes.away.add(name);
       const share = AWAY_SHARE_MIN + (AWAY_SHARE_MAX - AWAY_SHARE_MIN) * randomFloat(random);
       const how = randomBelow(random, 4);
       if (how === 0) {
         const around = directionsWhere(trouble, (from, to) => from === i || to === i);
+        later(share * ttlMs, () => void notes.away.delete(name));
         return cutOff(trouble, around, share * ttlMs);
       }
       if (how === 1) void world.stop(i);
       else world.crash(i);
-      world.steps.notes.goesAway(world.host(i).name, world.clock.nowMs());
-      later(share * ttlMs, () => restart(trouble, i));
+      later(share * ttlMs, () => {
+        notes.away.delete(name);
+        if (world.host(i).state === 'down') noteWhatIsMissed(world, i);
+        restart(trouble, i);
+      });
       return true;
     }),
   },

@@ -24,6 +24,7 @@ import {
   pairOf,
   pauseMs,
   restart,
+  silenceMs,
   type Trouble,
   withOne,
 } from './trouble.ts';
@@ -128,7 +129,7 @@ export const FAULTS = {
       const { world, later } = trouble;
       world.host(i).freeze();
       askInto(trouble);
-      later(pauseMs(trouble), () => world.host(i).thaw());
+      later(silenceMs(trouble) ?? pauseMs(trouble), () => world.host(i).thaw());
       return true;
     }),
   },

@@ -18,44 +18,40 @@ export interface LaterFact {
   readonly hash: string;
 }
 
-interface Dropped {
-  readonly record: RecordState;
-  /** By the first store. */
-  readonly atMs: number;
-}
-
 export class Notes {
   /** By the operator's word; each stays so for good. */
   readonly forgotten = new Set<StoreId>();
   readonly laterFacts: LaterFact[] = [];
-  readonly #dropped = new Map<string, Dropped>();
-  /** By host: when its daemon went down for longer than its neighbours remember what is over. */
-  readonly #awaySinceMs = new Map<string, number>();
+  /** Hosts that are away for too long just now. */
+  readonly away = new Set<string>();
+  readonly #dropped = new Map<string, RecordState>();
+  /** By host: what it held unfinished when it came back, and everybody else had let go. */
+  readonly #missed = new Map<string, ReadonlySet<string>>();
 
   /** A store lets a record go that is over. */
-  drop(record: RecordState, atMs: number): void {
+  drop(record: RecordState): void {
     const known = this.#dropped.get(record.id);
-    const joined = known === undefined ? record : joinRecords(known.record, record);
-    this.#dropped.set(record.id, { record: joined, atMs: known?.atMs ?? atMs });
+    this.#dropped.set(record.id, known === undefined ? record : joinRecords(known, record));
   }
 
   /** All that was known of it to those that let it go. */
   dropped(id: string): RecordState | undefined {
-    return this.#dropped.get(id)?.record;
+    return this.#dropped.get(id);
   }
 
   get allDropped(): ReadonlyMap<string, RecordState> {
-    return new Map([...this.#dropped].map(([id, { record }]) => [id, record]));
+    return this.#dropped;
   }
 
-  goesAway(host: string, atMs: number): void {
-    this.#awaySinceMs.set(host, atMs);
+  /** A host comes back after it was away for too long; `isHeld`: another one has that task unfinished. */
+  comesBack(host: string, unfinished: readonly string[], isHeld: (id: string) => boolean): void {
+    const missed = unfinished.filter((id) => this.#dropped.has(id) && !isHeld(id));
+    this.#missed.set(host, new Set(missed));
   }
 
-  /** It was away when the task was over and let go, and nobody may have told it so: it must not run it now. */
+  /** It was away when the task was over and let go, and nobody can tell it so: it must not run it now. */
   missedItsEnd(host: string, id: string): boolean {
-    const sinceMs = this.#awaySinceMs.get(host) ?? Number.POSITIVE_INFINITY;
-    return (this.#dropped.get(id)?.atMs ?? Number.NEGATIVE_INFINITY) > sinceMs;
+    return this.#missed.get(host)?.has(id) === true;
   }
 
   wroteLater(id: string, fact: Fact): void {

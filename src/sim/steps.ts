@@ -217,7 +217,7 @@ export class Steps {
     actor.shown.delete(record.id);
     if (record.kind !== 'task') return;
     if (this.#disk(actor.host)?.isBuried(record.id) === true) {
-      if (taskOf(record).final !== undefined) this.notes.drop(record, this.#ground.nowMs());
+      if (taskOf(record).final !== undefined) this.notes.drop(record);
       return;
     }
     const copies = this.#copies(record.id, () => true);
@@ -282,7 +282,8 @@ export class Steps {
   }
 
   #demand(id: string, countCopies: () => number, rule: string, what: string): void {
-    if (!this.#isSteady(id)) return;
+    // What some have let go, tombstones and all, others may still show.
+    if (!this.#isSteady(id) || this.notes.dropped(id) !== undefined) return;
     const copies = countCopies();
     if (copies < COPIES_REQUIRED)
       this.violate(rule, `${what}, which so many disks have: ${copies}`);

@@ -96,7 +96,7 @@ export function pairOf({ world, random }: Trouble): [number, number] | undefined
 export function cutOff(
   trouble: Trouble,
   directions: readonly (readonly [number, number])[],
-  forMs = pauseMs(trouble) * 2,
+  forMs = silenceMs(trouble) ?? pauseMs(trouble) * 2,
 ): boolean {
   const { world, later } = trouble;
   if (directions.length === 0) return false;
@@ -107,7 +107,16 @@ export function cutOff(
 }
 
 /** So soon after somebody fell silent nobody knows it yet: whoever needs him waits, and is told that he waited in vain. */
-const SILENT_MS = [10, 1_000, 3_000];
+const SILENT_MS = [10, 500, 1_000, 1_500, 2_000, 3_000];
+/** Two calls that time out, one after the other, and not yet a conviction by one that is alone. */
+const IN_VAIN_MS_MIN = 10_500;
+const IN_VAIN_MS_MAX = 13_500;
+
+/** Where there are but two hosts nobody else can answer: one of three silences is as long as that takes to show. */
+export function silenceMs({ world, random }: Trouble): number | undefined {
+  if (world.hosts.length !== 2 || randomBelow(random, 3) > 0) return undefined;
+  return between(random, IN_VAIN_MS_MIN, IN_VAIN_MS_MAX);
+}
 
 export function askInto({ later, provoke }: Pick<Trouble, 'later' | 'provoke'>): void {
   for (const delayMs of SILENT_MS) later(delayMs, () => provoke('keyed'));

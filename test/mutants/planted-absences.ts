@@ -31,11 +31,11 @@ export const ABSENCE_MUTANTS: readonly Mutant[] = [
       'a damaged record is fetched from the first partner that has it, and nobody else is asked',
     modes: ['storm'],
     world: {
-      chosen: ['bit_flip', 'partition_one', 'partition_halves', 'partition_pair'],
-      faults: 30,
-      peers: 5,
+      chosen: ['bit_flip', 'restart_old_data'],
+      faults: 60,
+      peers: 4,
       tasks: 60,
-      storyMs: 30_000,
+      storyMs: 40_000,
       taskMsMax: 500,
     },
     edits: [
