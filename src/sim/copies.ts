@@ -42,15 +42,17 @@ function tooFew(
 
 /** Every home store has a copy, all copies are the same bytes, and show the same accepted result. */
 export function judgeCopies(
-  evidence: Pick<Evidence, 'replicas' | 'stores' | 'lost' | 'endWallMs'>,
+  evidence: Pick<Evidence, 'replicas' | 'stores' | 'lost' | 'dropped' | 'endWallMs'>,
 ): Violation[] {
   // A store that has just lost all it had holds nothing, and is to hold as much as the others.
   const stores = new Set(evidence.stores);
-  // What is being forgotten goes from one store after the other.
+  // What is being forgotten goes from one store after the other, from one with a fast clock long before.
   const dropAt = ({ record }: Replicated): number =>
     taskOf(record).dropAt ?? Number.POSITIVE_INFINITY;
-  const kept = [...evidence.replicas].filter(([, copies]) =>
-    copies.every((copy) => dropAt(copy) > evidence.endWallMs + SWEEP_MS),
+  const kept = [...evidence.replicas].filter(
+    ([id, copies]) =>
+      !evidence.dropped.has(id) &&
+      copies.every((copy) => dropAt(copy) > evidence.endWallMs + SWEEP_MS),
   );
   return kept.flatMap(([id, copies]) => [
     // Half a task is no copy: one whose payload is on no disk any more stays where it is.

@@ -26,8 +26,9 @@ export function pendingOf(world: World): string[] {
   // The rest reads every record: only when nothing else is left.
   if (lines.length > 0) return lines;
   const { lost } = world.losses;
+  const dropped = world.steps.notes.allDropped;
   const endWallMs = world.clock.wallMs();
-  const about = { replicas: world.replicas(), stores: world.stores(), lost, endWallMs };
+  const about = { replicas: world.replicas(), stores: world.stores(), lost, dropped, endWallMs };
   return judgeCopies(about).map(({ detail }) => detail);
 }
 
