@@ -11,7 +11,7 @@ import { ok } from '../base/result.ts';
 import { parseTaskId } from '../base/task-id.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Membership } from '../membership/membership.ts';
-import type { AwayNotice } from '../membership/types.ts';
+import type { AwayNotice, Member } from '../membership/types.ts';
 import { type Clock, sleep, type Timer } from '../ports/clock.ts';
 import type { Absences } from '../records/absence.ts';
 import { homeOf, type RecordState, type StoreId } from '../records/record.ts';
@@ -84,11 +84,14 @@ export class Away {
 
   start(): void {
     const { absences, membership } = this.#deps;
-    absences.start(() =>
+    const stores = (which: (member: Member) => boolean) => () =>
       membership
         .members()
-        .filter(({ peerId }) => membership.linked(peerId))
-        .map(({ storeId }) => storeId),
+        .filter(which)
+        .map(({ storeId }) => storeId);
+    absences.start(
+      stores(({ peerId }) => membership.linked(peerId)),
+      stores(({ status }) => status === 'dead' || status === 'left'),
     );
     this.#lookLater(ASIDE_HOLD_MS);
   }

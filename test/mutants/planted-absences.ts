@@ -1,4 +1,4 @@
-/** Planted bugs in what is remembered over a restart, a damage, a removal and a long absence. */
+/** Planted bugs in what is remembered over a restart, a removal and a long absence. */
 import type { Mutant } from './mutant.ts';
 
 export const ABSENCE_MUTANTS: readonly Mutant[] = [
@@ -22,28 +22,6 @@ export const ABSENCE_MUTANTS: readonly Mutant[] = [
         file: 'tasks/visibility.ts',
         find: '    return [{ put: PREFIX + after.id, value: MARK }];',
         replace: '    return [];',
-      },
-    ],
-  },
-  {
-    name: 'repair_takes_the_first',
-    breaks:
-      'a damaged record is fetched from the first partner that has it, and nobody else is asked',
-    modes: ['storm'],
-    world: {
-      chosen: ['bit_flip', 'restart_old_data'],
-      faults: 60,
-      peers: 4,
-      tasks: 60,
-      storyMs: 40_000,
-      taskMsMax: 500,
-    },
-    edits: [
-      {
-        file: 'records/repair.ts',
-        find: '      else for (const copy of answer.value) join(copies, copy);',
-        replace:
-          '      else {\n        for (const copy of answer.value) join(copies, copy);\n        if (answer.value.length > 0) break;\n      }',
       },
     ],
   },
