@@ -255,7 +255,8 @@ export class Clients {
       random,
       id: pick(random, this.acknowledged())?.id ?? unknownId,
       unknownId,
-      isWhole: world.isWhole(),
+      // Where ids are forgotten within the hour in which they may be used, another request may get one.
+      isWhole: world.isWhole() && this.#deps.options.ttlMs === 0,
       connect: () => this.#connect(i),
     };
     void REQUESTS[name].run(visit).then(() => client.end());
