@@ -13,7 +13,7 @@ import type { Evidence, MemberStatus } from './types.ts';
 export const MEMBER_EDGES = {
   new: ['alive', 'dead', 'left', 'removed'],
   alive: ['suspect', 'dead', 'left', 'removed'],
-  suspect: ['alive', 'dead', 'left', 'removed'],
+  suspect: ['alive', 'dead', 'removed'],
   dead: ['alive', 'removed'],
   left: ['alive', 'removed'],
   removed: ['alive'],

@@ -46,7 +46,8 @@ export function watchMembers(
     last.set(peerId, member);
     notes.state(status === 'dead' ? `dead(${deadBy})` : status);
     const from: MemberEdge[0] = before?.status ?? 'new';
-    const isBack = before !== undefined && IS_OVER.has(before.status) && hasSpoken(before, member);
+    const isBack =
+      before !== undefined && NOT_ALIVE.has(before.status) && hasSpoken(before, member);
     if (isBack && status !== 'alive') step(from, 'alive');
     step(isBack && status !== 'alive' ? 'alive' : from, status);
   };
@@ -54,4 +55,4 @@ export function watchMembers(
   membership.onEvent(({ type, member }) => look(member, type === 'joined'));
 }
 
-const IS_OVER: ReadonlySet<MemberStatus> = new Set(['dead', 'left', 'removed']);
+const NOT_ALIVE: ReadonlySet<MemberStatus> = new Set(['suspect', 'dead', 'left', 'removed']);

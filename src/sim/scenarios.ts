@@ -56,6 +56,9 @@ const AMBUSH_MS_MAX = 5;
 const CUT_MS_MIN = 6_000;
 const CUT_MS_MAX = 12_500;
 
+/** What is drawn too seldom among the other requests, each in one of so many worlds. */
+const LARGE: readonly RequestName[] = ['many_requests', 'many_connections', 'long_line'];
+const LARGE_ONE_IN = 30;
 /** Some client may cancel one of them, or a fault destroy it. */
 const REJECTED_AT_MS = [0, 5_000, 30_000];
 
@@ -160,6 +163,10 @@ export class Scenario {
     if (mode === 'storm' && storyMs > REJECTED_MS)
       for (const atMs of REJECTED_AT_MS)
         this.#deeds.push({ atMs, act: () => this.#clients.submitRejected() });
+    const large = new SeededRandom(`large ${this.options.seed}`);
+    const name = LARGE[randomBelow(large, LARGE_ONE_IN)];
+    if (requests > 0 && name !== undefined)
+      this.#deeds.push({ atMs: randomBelow(large, storyMs), act: () => this.#clients.ask(name) });
     for (let i = 0; i < requests; i++)
       this.#deeds.push({
         atMs: randomBelow(this.#programs, storyMs),
