@@ -120,7 +120,9 @@ describe('who comes from outside', () => {
       expect(await two.runUntil(() => two.isWhole(), 60_000)).toBe(true);
     });
     const codes = Object.keys(world.sightings.reached().codes);
-    expect(world.hosts).toHaveLength(10);
+    // One more, who tries the token of another one.
+    expect(world.hosts).toHaveLength(11);
+    expect(codes).toContain('TOKEN_USED');
     expect(codes).toEqual(expect.arrayContaining(['LOOPBACK_ONLY', 'NO_ADDRESS', 'TOKEN_EXPIRED']));
   });
 
