@@ -19,7 +19,7 @@ import { firstRecord, founderEntry } from './first-facts.ts';
 import { Gate } from './gate.ts';
 import { LOOK_INTERVAL_MS, TICK_MS } from './limits.ts';
 import { type LinkEnd, Links } from './links.ts';
-import { isGone } from './member.ts';
+import { statusOf } from './member.ts';
 import { decodeMessage } from './messages.ts';
 import { OwnRecord } from './own-record.ts';
 import { type Removed, removeMember } from './removal.ts';
@@ -357,8 +357,10 @@ export class Membership {
     if (end.wasUp) this.#core.roster.emit('unlinked', peerId);
     const facts = this.#core.view.get(peerId);
     if (this.#phase !== 'running' || !facts) return;
-    if (isGone(facts)) return;
-    if (end.wasUp && end.farewell !== 'refused') {
+    const { status } = statusOf(facts);
+    if (status === 'left') return;
+    if (status === 'removed') this.#dialer.rest(peerId);
+    else if (end.wasUp && end.farewell !== 'refused') {
       this.#dialer.kick(peerId, end.farewell === undefined && !end.byUs);
     } else this.#dialer.resume(peerId);
   }

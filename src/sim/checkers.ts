@@ -11,11 +11,11 @@ import {
   type StartFault,
   type StartSeen,
 } from '../base/second-start.ts';
-import { fingerprintOf, parseTaskId } from '../base/task-id.ts';
-import { homeOf } from '../records/record.ts';
+import { homeOf, joinRecords } from '../records/record.ts';
 import { type Attempt, attemptByRun, type Task, taskOf } from '../tasks/task.ts';
-import { judgeCopies, short } from './copies.ts';
+import { judgeCopies, judgeLaterFacts, short } from './copies.ts';
 import type { Evidence, OutsideRun, Submitted, Violation } from './evidence.ts';
+import { judgeFinals } from './finals.ts';
 import { CREATION, endName, finalName, PAYLOAD, startName } from './losses.ts';
 
 export interface CheckOptions {
@@ -38,8 +38,11 @@ function tasksOf(evidence: Evidence): Map<string, Task> {
   for (const [id, copies] of evidence.replicas) {
     const copy =
       copies.find(({ record, storeId }) => homeOf(record).includes(storeId)) ?? copies[0];
-    if (copy !== undefined) tasks.set(id, taskOf(copy.record));
+    const dropped = evidence.dropped.get(id);
+    const known = copy && dropped ? joinRecords(copy.record, dropped) : copy?.record;
+    if (known !== undefined) tasks.set(id, taskOf(known));
   }
+  for (const [id, record] of evidence.dropped) if (!tasks.has(id)) tasks.set(id, taskOf(record));
   return tasks;
 }
 
@@ -54,6 +57,8 @@ const keepsAcknowledged: Checker = (evidence) => {
   const tasks = tasksOf(evidence);
   return acknowledged(evidence).flatMap(({ id, number }) => {
     const task = tasks.get(id);
+    // The others had lost it, to a fault, while this one was away.
+    if (evidence.aside.has(id) && evidence.destroyed.has(id)) return [];
     if (task === undefined)
       return [
         {
@@ -67,47 +72,10 @@ const keepsAcknowledged: Checker = (evidence) => {
   });
 };
 
-const copiesAgree: Checker = (evidence) => judgeCopies(evidence);
+const copiesAgree: Checker = (evidence) => [...judgeCopies(evidence), ...judgeLaterFacts(evidence)];
 
-/** A final that was shown stays, or its change is a counted conflict; a shown final is never taken back. */
-const finalsStay: Checker = (evidence, { strict }) => {
-  const tasks = tasksOf(evidence);
-  const storeOf = new Map(
-    [...evidence.replicas.values()].flat().map(({ host, storeId }) => [host, storeId]),
-  );
-  /**
-   * Others may have held a stand-in copy, given it up, and be sent an old one by a peer that was away. The id names the
-   * home, not the record: who knew nobody of it when the request came again took the next best, perhaps in the name of
-   * the store that its own was copied from.
-   */
-  const isHome = (host: string, id: string): boolean =>
-    parseTaskId(id)?.fingerprints.includes(fingerprintOf(storeOf.get(host) ?? '')) === true;
-  const violations: Violation[] = [];
-  const first = new Map<string, string>();
-  const byHost = new Map<string, string>();
-  for (const { id, host, final, atMs } of evidence.told) {
-    const key = `${host} ${id}`;
-    if (final === undefined) {
-      const before = byHost.get(key);
-      // Such a store does not know what it had shown, before others tell it. One that finds a copy damaged does.
-      const isReplaced = evidence.replaced.get(id)?.has(storeOf.get(host) ?? '') === true;
-      if (before !== undefined && isHome(host, id) && !isReplaced) {
-        const detail = `${host} showed ${short(id)} as ${before} and at ${atMs} as not final`;
-        violations.push({ rule: 'final_taken_back', detail });
-      }
-      continue;
-    }
-    const text = `${final.state} ${final.runId} ${final.digest}`;
-    byHost.set(key, text);
-    const before = first.get(id);
-    if (before === undefined) first.set(id, text);
-    else if (before !== text && (strict || (tasks.get(id)?.conflicts ?? 0) === 0)) {
-      const detail = `${short(id)} was shown as ${before}, then by ${host} at ${atMs} as ${text}`;
-      violations.push({ rule: 'final_changed', detail });
-    }
-  }
-  return violations;
-};
+const finalsStay: Checker = (evidence, { strict }) =>
+  judgeFinals(evidence, tasksOf(evidence), strict);
 
 /** When each task was first shown as final by anybody. */
 function finalTimes(evidence: Evidence): Map<string, number> {

@@ -138,9 +138,8 @@ export class SimHost {
     return readRecord(`r/${id}`, this.disk.read().get(`r/${id}`));
   }
 
-  isBuried(id: string): boolean {
-    return this.disk.read().get(`t/${id}`) !== undefined;
-  }
+  readonly isBuried = (id: string): boolean => this.disk.read().get(`t/${id}`) !== undefined;
+  readonly isAside = (id: string): boolean => this.disk.read().get(`q/${id}`) !== undefined;
 
   get log(): readonly string[] {
     return this.#log.lines;
@@ -266,7 +265,7 @@ export class SimHost {
     const peer = this.#peer;
     if (this.#state !== 'up' || this.#boot !== boot || peer === undefined) return;
     this.#deps.trace.add(`${this.name} renew`, [boot, why ?? 'standing']);
-    if (why !== undefined) this.#deps.steps.refused(this.name, why);
+    if (why !== undefined) this.#deps.steps.refused(this.name, why, peer.identity.storeId);
     this.#state = 'stopping';
     await peer.abandon();
     this.#end();
