@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { enableCompileCache } from 'node:module';
 
 const { Command, CommanderError, Option } = await import('commander');
+const { LogTap } = await import('./base/log-tap.ts');
 const { CONFIG_FORMS } = await import('./api/config.ts');
 const { mergeConfig, readConfigFile, splitPair, toFlag } = await import('./host/config.ts');
 const { StreamLogger } = await import('./host/logger.ts');
@@ -108,11 +109,12 @@ if (uid === 0 && config.exec && !config.allow_root) {
 }
 const dataDir = resolve(config.data_dir ?? defaultDataDir(process.env, uid));
 const socket = resolve(config.socket ?? defaultSocketPath(process.env, uid, dataDir));
-const log = new StreamLogger({
+const stream = new StreamLogger({
   level: config.log_level,
   format: config.log_format,
   write: (line) => process.stderr.write(line),
 });
+const log = new LogTap(stream, config.log_level, () => Date.now());
 // A reader of the log that went away must not end the daemon.
 process.stderr.on('error', () => undefined);
 process.stdout.on('error', () => undefined);

@@ -2,12 +2,14 @@
 import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from './api/config.ts';
+import type { LogTap } from './base/log-tap.ts';
 import { err, ok, type Result } from './base/result.ts';
 import type { Logger } from './base/telemetry.ts';
 import { isWildcard } from './base/wildcard.ts';
 import { createBackend } from './control/methods.ts';
 import { ControlServer } from './control/server.ts';
 import { HostClock } from './host/clock.ts';
+import { descriptorUse } from './host/descriptor-limit.ts';
 import { lockDataDirectory } from './host/directory-lock.ts';
 import { loadOrCreateIdentity } from './host/identity.ts';
 import { reachableHosts } from './host/interfaces.ts';
@@ -32,7 +34,7 @@ export interface DaemonOptions {
   readonly config: Config;
   readonly dataDir: string;
   readonly socket: string;
-  readonly log: Logger;
+  readonly log: LogTap;
 }
 
 export interface Ready {
@@ -234,7 +236,8 @@ interface Life {
 
 interface LifeHooks {
   readonly fatal: (why: string) => void;
-  readonly refused: (why: string) => void;
+  /** With a reason: its store gets another id first. */
+  readonly renew: (why: string | undefined) => void;
   readonly leave: (timeoutMs: number | undefined) => Promise<string[]>;
 }
 
@@ -263,7 +266,7 @@ async function createPeer(
         slots: config.exec ? (config.slots ?? availableParallelism()) : 0,
         socket,
         onFatal: hooks.fatal,
-        onRefused: hooks.refused,
+        onRenew: hooks.renew,
         onStoreRead: () => void settle(),
       });
     });
@@ -297,6 +300,8 @@ async function begin(
       pid: process.pid,
       socket,
       leave: hooks.leave,
+      tap: log,
+      descriptors: descriptorUse,
     }),
     clock,
     log,
@@ -327,8 +332,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Result<Daemon
   let peer: Peer;
   /** The life that is being begun, or the one that goes on. */
   let current: Promise<Result<Life, string>>;
-  /** The store gets another id: nothing of this life may be relied on, and the next one begins. */
-  const renew = async (before: Life, why: string): Promise<Result<Life, string>> => {
+  /** The store gets another id, or this is no member any more: nothing of this life may be relied on. */
+  const renew = async (before: Life, why: string | undefined): Promise<Result<Life, string>> => {
     const { server, release } = before.parts;
     await server.close();
     await before.peer.abandon();
@@ -337,7 +342,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Result<Daemon
   };
   const hooks: LifeHooks = {
     fatal,
-    refused: (why) => {
+    renew: (why) => {
       const before = current;
       current = before.then((life) => (life.ok && !ending.isUnder ? renew(life.value, why) : life));
       void current.then((life) => {

@@ -28,6 +28,8 @@ export const LABELS_MAX = 32;
 export const ATTEMPTS_MAX = 100;
 export const LOSSES_MAX = 100;
 export const SUBSCRIPTIONS_MAX = 64;
+/** Records of the log that a new monitor can be sent first: what Serf keeps. */
+export const MONITOR_BACKLOG_MAX = 512;
 export const WORKER_TYPES_MAX = 256;
 export const WORKER_CONCURRENCY_MAX = 1_024;
 /** A wait that lasts longer is asked again: no request is open for ever. */

@@ -17,6 +17,10 @@ export const memberSchema = z.object({
   incarnation: z.int(),
   boot_count: z.int(),
   since: z.string(),
+  evidence: z
+    .string()
+    .optional()
+    .meta({ description: 'why the status was entered: what was seen, and by whom' }),
   addresses: z.array(z.string()),
   labels: z.record(z.string(), z.string()),
   version: z.string(),

@@ -38,19 +38,29 @@ function daysFromCivil(year: number, month: number, day: number): number {
 }
 
 const pad = (value: number, width: number): string => String(value).padStart(width, '0');
+const TWO_DIGITS = Array.from({ length: 100 }, (_, value) => pad(value, 2));
+const two = (value: number): string => TWO_DIGITS[value] ?? String(value);
+
+/** The day that was asked for last: most times of one answer are of one day. */
+let known = { days: 0, text: '1970-01-01' };
+
+function dayText(days: number): string {
+  if (known.days !== days) {
+    const { year, month, day } = civilFromDays(days);
+    known = { days, text: `${pad(year, 4)}-${two(month)}-${two(day)}` };
+  }
+  return known.text;
+}
 
 /** `2026-11-21T10:00:00.000Z`. */
 export function toRfc3339(ms: number): string {
   const whole = Math.floor(ms);
   const days = Math.floor(whole / DAY_MS);
   const rest = whole - days * DAY_MS;
-  const { year, month, day } = civilFromDays(days);
-  const time = [
-    Math.floor(rest / 3_600_000),
-    Math.floor(rest / 60_000) % 60,
-    Math.floor(rest / 1_000) % 60,
-  ];
-  return `${pad(year, 4)}-${pad(month, 2)}-${pad(day, 2)}T${time.map((part) => pad(part, 2)).join(':')}.${pad(rest % 1_000, 3)}Z`;
+  const hours = two(Math.floor(rest / 3_600_000));
+  const minutes = two(Math.floor(rest / 60_000) % 60);
+  const seconds = two(Math.floor(rest / 1_000) % 60);
+  return `${dayText(days)}T${hours}:${minutes}:${seconds}.${pad(rest % 1_000, 3)}Z`;
 }
 
 /** Undefined when the text is not a full RFC 3339 time. */

@@ -4,27 +4,28 @@ import type { Cli } from './context.ts';
 import { EXIT } from './exit-codes.ts';
 import { jsonFlag, quietFlag } from './flags.ts';
 import { labelsText } from './get.ts';
+import { watchMembers } from './members-watch.ts';
 import { type Cell, table } from './output.ts';
 import type { Verb } from './verb.ts';
 
 type List = MethodResult<'members.list'>;
 
-/** phi moves between changes of the view; a person watches it. */
-const REFRESH_MS = 1_000;
-const CLEAR_SCREEN = '\u001b[H\u001b[J';
-
 export const verb: Verb = {
   configure(command) {
-    command.option('-w, --watch', 'go on: redrawn on a terminal, elsewhere printed at each change');
+    command.option('-w, --watch', 'go on: redrawn on a terminal, elsewhere one line a change');
     command.option('-a, --all', 'those that were removed too');
-    quietFlag(jsonFlag(command));
+    quietFlag(jsonFlag(command)).addHelpText(
+      'after',
+      '\nWith -w --json: each member first, {"type":"present","member":{…}}, then each change with its cause, what was seen and by whom.',
+    );
   },
   async run(cli, command) {
     const { watch, all } = command.opts<{ readonly watch?: boolean; readonly all?: boolean }>();
-    if (watch === true) return watchMembers(cli, all === true);
+    const isAll = all === true;
+    if (watch === true) return watchMembers(cli, (list) => render(cli, shown(list, isAll)));
     const answer = await cli.call('members.list', {});
     if (!answer.ok) return cli.fail(answer.error);
-    await cli.print(render(cli, shown(answer.value, all === true)));
+    await cli.print(render(cli, shown(answer.value, isAll)));
     return EXIT.ok;
   },
 };
@@ -97,34 +98,4 @@ function loadText({ load }: MemberView): string {
     .map(([type, { total, free }]) => ` ${type} ${total - free}/${total}`)
     .join('');
   return `${load.slots - load.slots_free}/${load.slots}${workers}`;
-}
-
-async function watchMembers(cli: Cli, all: boolean): Promise<number> {
-  const interrupted = new Promise<void>((resolve) => {
-    cli.io.onInterrupt(() => resolve());
-  });
-  let ended = false;
-  let last = '';
-  const loop = async (): Promise<number> => {
-    while (!ended && !cli.io.stdout.broken) {
-      const answer = await cli.mesh.call('members.list', {});
-      if (!answer.ok) return cli.fail(answer.error);
-      const redraws = cli.io.stdout.isTerminal && cli.options.json !== true;
-      const state = answer.value.members
-        .map(
-          (member) => `${member.peer_id} ${member.status} ${member.incarnation} ${member.stopping}`,
-        )
-        .join();
-      const isNews = state + answer.value.view_hash !== last;
-      last = state + answer.value.view_hash;
-      const text = render(cli, shown(answer.value, all));
-      if (redraws) await cli.print(CLEAR_SCREEN + text);
-      else if (isNews) await cli.print(text);
-      await cli.mesh.sleep(REFRESH_MS);
-    }
-    return EXIT.ok;
-  };
-  const exit = await Promise.race([loop(), interrupted.then(() => EXIT.ok)]);
-  ended = true;
-  return exit;
 }

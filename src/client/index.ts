@@ -8,7 +8,7 @@
  * Every submit runs under an id that was reserved before, so a repetition after a lost answer makes no second task.
  */
 import { BULK_MAX } from '../api/limits.ts';
-import type { MethodInput, MethodName, MethodResult } from '../api/methods.ts';
+import type { MemberView, MethodInput, MethodName, MethodResult } from '../api/methods.ts';
 import type { SubmitInput } from '../api/task.ts';
 import type { Result } from '../base/result.ts';
 import { CoveyClientError } from './errors.ts';
@@ -60,6 +60,8 @@ export interface ConnectionEvent {
   readonly of: 'client' | 'worker';
   readonly socket: string;
 }
+
+export type Diagnosis = Camel<MethodResult<'system.doctor'>>;
 
 export interface LogOptions {
   readonly stream?: 'stdout' | 'stderr' | 'both';
@@ -183,6 +185,18 @@ export class Covey {
     const { stream = 'both', tailBytes } = options;
     const params = { id, stream, ...(tailBytes === undefined ? {} : { tail_bytes: tailBytes }) };
     return camelKeys(await this.#call('task.logs', params));
+  }
+
+  /** As the daemon sees them, the dead and those that left included. */
+  async members(): Promise<Camel<MemberView>[]> {
+    return camelKeys((await this.#call('members.list', {})).members);
+  }
+
+  /** What is wrong with the mesh, as far as the daemon and those it can ask within `timeoutMs` know. */
+  async doctor(options: { readonly timeoutMs?: number } = {}): Promise<Diagnosis> {
+    const { timeoutMs } = options;
+    const params = timeoutMs === undefined ? {} : { timeout_ms: timeoutMs };
+    return camelKeys(await this.#call('system.doctor', params));
   }
 
   /** Works on tasks of one type, or of several, until `stop`; resolves when the daemon knows of it. */

@@ -6,7 +6,11 @@ type CamelName<Name> = Name extends `${infer Head}_${infer Tail}`
   : Name;
 
 /** Members that hold what users sent: their keys are theirs. */
-const USERS_OWN = ['payload', 'result', 'progress', 'labels', 'env', 'data', 'stdin'] as const;
+const USERS_OWN = [
+  ...(['payload', 'result', 'progress', 'labels', 'env', 'data', 'stdin'] as const),
+  // By their types, which users name.
+  'workers',
+] as const;
 type UsersOwn = (typeof USERS_OWN)[number];
 const usersOwn: ReadonlySet<string> = new Set(USERS_OWN);
 

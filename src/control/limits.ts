@@ -14,6 +14,20 @@ export const SLOW_READER_BYTES = 32 * MIB;
 export const SLOW_READER_MS = 30 * SECOND_MS;
 /** Unread answers above this end the connection at once: 1,024 answers of 16 MiB would end the daemon instead. */
 export const UNREAD_BYTES_MAX = 256 * MIB;
+/** Monitors of the log, all clients together: each record is kept and sent once for each. */
+export const MONITORS_MAX = 16;
+/** Records of one monitor that wait for its client: some seconds of a noisy log. */
+export const MONITOR_WAITING_MAX = 1_024;
+/** Records a second, and at once, of one monitor: no person reads more, and a storm of them is not made worse. */
+export const MONITOR_RATE = 500;
+/** What was not taken is told so late at most: a gap for each record would be a storm of its own. */
+export const GAP_MS = 100;
+/** Members that one `system.doctor` asks. */
+export const DOCTOR_ASKS_MAX = 128;
+/** One that observes another has not heard it for so long, where a link is said to be broken. */
+export const DOCTOR_SILENCE_MS = 4_000;
+/** Unfinished records whose homes are looked at for it: some milliseconds. */
+export const DOCTOR_RECORDS_MAX = 10_000;
 /** What BUSY advises: some round trips of a busy daemon. */
 export const BUSY_RETRY_AFTER_MS = 100;
 /** How long a closing connection may take to read its last answers. */

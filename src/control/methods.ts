@@ -1,13 +1,16 @@
 /** The control surface of a peer: every method but the two that the server answers by itself. */
 import type { MemberView, MethodName, MethodResult } from '../api/methods.ts';
 import { coveyError } from '../base/errors.ts';
+import { LogTap } from '../base/log-tap.ts';
 import { err, ok } from '../base/result.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
-import { isWildcard } from '../base/wildcard.ts';
-import { hostOf } from '../membership/roster.ts';
+import { silentLogger } from '../base/telemetry.ts';
 import type { Member } from '../membership/types.ts';
 import type { Peer } from '../peer/peer.ts';
 import type { ControlBackend, Handler } from './backend.ts';
+import type { Descriptors } from './checkup.ts';
+import { Doctor } from './doctor.ts';
+import { type AccessMethods, accessMethods } from './methods-access.ts';
 import { LogFollowers } from './methods-logs.ts';
 import {
   cancelTask,
@@ -20,6 +23,8 @@ import {
   waitTasks,
 } from './methods-task.ts';
 import { WorkerMethodsImpl } from './methods-worker.ts';
+import { Monitors } from './monitor.ts';
+import { observeMethods } from './observe.ts';
 import { PeerEvents } from './peer-events.ts';
 
 type TaskMethods = Pick<
@@ -37,15 +42,7 @@ type TaskMethods = Pick<
 >;
 type MeshMethods = Pick<
   ControlBackend,
-  | 'about'
-  | 'system.status'
-  | 'members.list'
-  | 'members.forget'
-  | 'ring.owner'
-  | 'access.invite'
-  | 'access.list'
-  | 'mesh.join'
-  | 'mesh.leave'
+  'about' | 'system.status' | 'members.list' | 'members.forget' | 'mesh.join' | 'mesh.leave'
 >;
 
 export interface BackendOptions {
@@ -54,6 +51,10 @@ export interface BackendOptions {
   readonly socket: string;
   /** Leaves the mesh and ends the daemon; answers the ids that lie only here. */
   readonly leave: (timeoutMs: number | undefined) => Promise<string[]>;
+  /** The log that `system.monitor` shows; none: it shows nothing. */
+  readonly tap?: LogTap;
+  /** Of this process, for `system.doctor`; none: it is not known. */
+  readonly descriptors?: () => Promise<Descriptors | undefined>;
 }
 
 export function createBackend(peer: Peer, options: BackendOptions): ControlBackend {
@@ -61,18 +62,47 @@ export function createBackend(peer: Peer, options: BackendOptions): ControlBacke
   serveBecause(peer);
   const followers = new LogFollowers(peer);
   const workers = new WorkerMethodsImpl(peer);
+  const tap = options.tap ?? new LogTap(silentLogger, 'error', () => peer.ports.clock.wallMs());
+  const monitors = new Monitors(tap, peer.ports.clock);
+  const doctor = new Doctor(peer, options.descriptors);
   return refusedWhenClosed(peer, {
     ...workers.methods,
     ...meshMethods(peer, options),
     ...taskMethods(peer),
+    ...observeMethods(peer),
+    'system.doctor': async ({ timeout_ms: timeoutMs }) => ok(await doctor.examine(timeoutMs)),
+    'system.monitor': async (params, session) => monitors.subscribe(session, params),
     'task.logs': (params, session) => followers.logs(params, session),
     'events.subscribe': (params, session) => events.subscribe(session, params),
     'events.unsubscribe': async ({ subscription }, session) => {
-      if (!events.unsubscribe(session, subscription)) followers.unsubscribe(subscription, session);
+      const isDone =
+        events.unsubscribe(session, subscription) || monitors.unsubscribe(session, subscription);
+      if (!isDone) followers.unsubscribe(subscription, session);
       return ok({});
     },
   });
 }
+
+/** What a peer that is no member of its mesh still answers. `task.wait` is not among it: nothing ends there. */
+const OUTSIDE: ReadonlySet<string> = new Set<MethodName>([
+  'system.status',
+  'system.doctor',
+  'system.monitor',
+  'members.list',
+  'members.stats',
+  'ring.show',
+  'ring.owner',
+  'access.list',
+  'task.get',
+  'task.find',
+  'task.list',
+  'task.logs',
+  'task.explain',
+  'events.subscribe',
+  'events.unsubscribe',
+  'mesh.join',
+  'mesh.leave',
+]);
 
 /** What they answer comes out of the stores. */
 const READS: ReadonlySet<string> = new Set<MethodName>([
@@ -98,6 +128,8 @@ function refusedWhenClosed(peer: Peer, backend: ControlBackend): ControlBackend 
     const handler = method as unknown as Handler<MethodName>;
     const guard: Handler<MethodName> = async (params, session) => {
       if (peer.isClosed) return err(coveyError('STOPPING'));
+      const outside = peer.membership.expelledError();
+      if (outside !== undefined && !OUTSIDE.has(name)) return err(outside);
       const answer = await handler(params, session);
       const isUntrue = READS.has(name) || (!answer.ok && answer.error.code === 'NOT_FOUND');
       return peer.isClosed && isUntrue ? err(coveyError('STOPPING')) : answer;
@@ -122,7 +154,7 @@ function taskMethods(peer: Peer): TaskMethods {
   };
 }
 
-function meshMethods(peer: Peer, options: BackendOptions): MeshMethods {
+function meshMethods(peer: Peer, options: BackendOptions): MeshMethods & AccessMethods {
   return {
     about: () => ({ mesh_id: peer.membership.meshId, peer_id: peer.ports.identity.peerId }),
     'system.status': async () => ok(statusOf(peer, options)),
@@ -137,35 +169,7 @@ function meshMethods(peer: Peer, options: BackendOptions): MeshMethods {
       const { name, storeId } = removed.value;
       return ok({ peer_id: peerId, name, store_id: storeId });
     },
-    'ring.owner': async ({ key }) => {
-      const stores = peer.sight.directory.preference(key, peer.options.config.copies);
-      const sights = peer.sight.peers();
-      return ok({
-        preference: stores.map((store) => {
-          const sight = sights.find((item) => item.storeId === store);
-          return { store_id: store, peer_id: sight?.peerId ?? '', name: sight?.name ?? '' };
-        }),
-      });
-    },
-    'access.invite': async ({ ttl_ms: ttlMs }) => {
-      // A token that names a wildcard would send its bearer to himself.
-      const { addresses } = peer.membership.self();
-      const bind = addresses.find((address) => isWildcard(hostOf(address)));
-      if (bind !== undefined) return err(coveyError('NO_ADDRESS', { bind }));
-      const invited = await peer.membership.invite(ttlMs);
-      if (!invited.ok) return invited;
-      return ok({ token: invited.value.token, expires_at: toRfc3339(invited.value.expiresAtMs) });
-    },
-    'access.list': async () =>
-      ok({
-        entries: peer.membership.accessList().map((entry) => ({
-          peer_id: entry.peerId,
-          name: entry.name,
-          admitted_by: entry.admittedBy,
-          admitted_at: toRfc3339(entry.admittedAtMs),
-          revoked: entry.revoked,
-        })),
-      }),
+    ...accessMethods(peer),
     'mesh.join': async ({ token }) => {
       const joined = await peer.membership.join(token);
       if (!joined.ok) return joined;
@@ -180,6 +184,7 @@ function meshMethods(peer: Peer, options: BackendOptions): MeshMethods {
 
 function statusOf(peer: Peer, options: BackendOptions): MethodResult<'system.status'> {
   const self = peer.membership.self();
+  const { expelled } = peer.membership;
   const { damaged, repaired, former } = peer.storeHealth();
   return {
     version: options.version,
@@ -195,6 +200,9 @@ function statusOf(peer: Peer, options: BackendOptions): MethodResult<'system.sta
     tasks: peer.counts(),
     conflicts: peer.conflicts,
     slots: peer.load().slots,
+    ...(expelled === undefined
+      ? {}
+      : { expelled: { kind: expelled.kind, by: expelled.by, at: toRfc3339(expelled.atMs) } }),
     store: {
       damaged,
       repaired,
@@ -221,6 +229,7 @@ function memberView(peer: Peer, member: Member): MemberView {
     incarnation: member.incarnation,
     boot_count: member.bootCount,
     since: toRfc3339(member.sinceWallMs),
+    ...(member.evidence === undefined ? {} : { evidence: member.evidence }),
     addresses: [...member.addresses],
     labels: { ...member.labels },
     version: member.version,

@@ -2,7 +2,7 @@
  * What the subscribers of this daemon hear: changes of members, of the tasks whose records lie here, and the ends of
  * those that they follow elsewhere.
  */
-import type { MethodParams, MethodResult } from '../api/methods.ts';
+import type { MemberEventData, MethodParams, MethodResult } from '../api/methods.ts';
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { err, type Result } from '../base/result.ts';
 import { canonicalTaskId } from '../base/task-id.ts';
@@ -78,12 +78,27 @@ export class PeerEvents {
   }
 
   #publishMembers(): void {
-    this.#peer.membership.onEvent(({ type, member, evidence }) => {
-      if (INTERNAL.has(type)) return;
-      const { name, incarnation } = member;
-      const data = { name, incarnation, ...(evidence === undefined ? {} : { evidence }) };
-      this.#publish({ topic: 'member', type, id: member.peerId, data });
+    this.#peer.membership.onEvent((event) => {
+      if (INTERNAL.has(event.type)) return;
+      const data = { ...this.#memberData(event) };
+      this.#publish({ topic: 'member', type: event.type, id: event.member.peerId, data });
     });
+  }
+
+  #memberData({ member, was, evidence, cause }: MemberEvent): MemberEventData {
+    const { name, incarnation } = member;
+    const nameOf = (id: string): string => this.#peer.membership.member(id)?.name ?? id.slice(-8);
+    const told = cause && {
+      kind: cause.kind,
+      seen_by: cause.seenBy.map((id) => ({ peer_id: id, name: nameOf(id) })),
+      via: cause.via,
+      ...(cause.silenceMs === undefined ? {} : { silence_ms: cause.silenceMs }),
+      ...(cause.phi === undefined ? {} : { phi: Math.round(10 * cause.phi) / 10 }),
+      ...(cause.bootCount === undefined ? {} : { boot_count: cause.bootCount }),
+      ...(cause.returns === undefined ? {} : { returns: cause.returns }),
+    };
+    const why = { ...(evidence === undefined ? {} : { evidence }), ...(told && { cause: told }) };
+    return { name, incarnation, ...(was === undefined ? {} : { was }), ...why };
   }
 
   #publishTasks(): void {

@@ -118,7 +118,7 @@ export async function setAside(directory: string, what: string): Promise<Result<
 /** Before the store is opened; `settled` once all of it could be read. */
 export async function markOpening(directory: string): Promise<void> {
   // A disk without room must not keep the daemon from starting; then a start that fails is tried again as it is.
-  await writeFile(join(directory, MARK_FILE), '').catch(() => undefined);
+  await writeFile(join(directory, MARK_FILE), '', { mode: 0o600 }).catch(() => undefined);
 }
 
 export async function settled(directory: string): Promise<void> {

@@ -3,6 +3,8 @@
  * observers convict; one that is alone needs more. Phi alone never convicts: a slow host is not a
  * dead one.
  */
+import type { PeerId } from '../ports/identity.ts';
+import type { Cause } from './cause.ts';
 import { LONE_CRASH_MS, LONE_SILENCE_MS_MAX } from './limits.ts';
 import type { Evidence } from './types.ts';
 
@@ -96,4 +98,16 @@ export function judge(
   const gone = seen.saidGoodbye && refusedForMs >= silencePatienceMs;
   if (seen.silenceMs >= enough || gone) return { convict: true, evidence, because };
   return { convict: false, because: 'alone: its silence is not long enough' };
+}
+
+/** What is told of an opinion that was entered. `back`: why the member is fine again. */
+export function causeOfOpinion(
+  opinion: Opinion,
+  { silenceMs, phi }: Observation,
+  self: PeerId,
+  back: 'heard' | 'refuted',
+): Cause {
+  if (opinion.opinion === 'fine') return { kind: back, seenBy: [self], via: 'own' };
+  const kind = opinion.opinion === 'suspect' ? 'phi' : opinion.evidence;
+  return { kind, seenBy: [self], via: 'own', silenceMs: Math.round(silenceMs), phi };
 }

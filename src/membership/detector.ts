@@ -4,15 +4,17 @@
  */
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
-import { judge, type Observation, type Others, opinionOf } from './conviction.ts';
+import { causeOfOpinion, judge, type Observation, type Others, opinionOf } from './conviction.ts';
 import type { Core } from './core.ts';
 import { type Fact, signFact, type Turn, type Verdict } from './fact.ts';
 import { Health } from './health.ts';
-import { ACCUSED_NOTICE_MS, OPINION_TTL_MS, PROBE_TIMEOUT_MS } from './limits.ts';
+import { ACCUSED_NOTICE_MS, OPINION_TTL_MS } from './limits.ts';
 import type { LinkEnd, Links } from './links.ts';
 import { compareTurns, type MemberFacts, statusOf } from './member.ts';
 import type { ControlMessage } from './messages.ts';
 import { ObserverRings } from './observers.ts';
+import { Reach, type Unreached } from './reach.ts';
+import type { Observed } from './stats.ts';
 import type { Load } from './types.ts';
 import type { MemberChange } from './view.ts';
 import { FINE, forgetBoot, newWatch, type Watch } from './watch.ts';
@@ -26,7 +28,8 @@ export class Detector {
   readonly #core: Core;
   readonly #links: Links;
   readonly #hooks: DetectorHooks;
-  readonly #health: Health;
+  readonly health: Health;
+  readonly #reach: Reach;
   readonly #watches = new Map<PeerId, Watch>();
   #rings: ObserverRings | undefined;
   #beats = 0;
@@ -36,8 +39,9 @@ export class Detector {
     this.#core = core;
     this.#links = links;
     this.#hooks = hooks;
+    this.#reach = new Reach(core, links);
     const { heartbeat_pause, heartbeat_interval } = core.deps.config;
-    this.#health = new Health(heartbeat_pause + heartbeat_interval, core.deps.clock.nowMs());
+    this.health = new Health(heartbeat_pause + heartbeat_interval, core.deps.clock.nowMs());
   }
 
   get #nowMs(): number {
@@ -60,7 +64,7 @@ export class Detector {
    * From now on silence counts: what was learned before the start is no reason to expect anybody.
    */
   resume(): void {
-    this.#health.restart(this.#nowMs);
+    this.health.restart(this.#nowMs);
     for (const [peerId] of this.#core.view.entries())
       this.#watch(peerId).expectSinceMs = this.#nowMs;
   }
@@ -92,7 +96,7 @@ export class Detector {
     watch.refusedSinceMs = undefined;
     watch.window.skipNext();
     this.heard(peerId);
-    void this.#probeAddresses(peerId);
+    void this.#reach.probe(peerId, this.#watch(peerId));
   }
 
   linkDown(peerId: PeerId, end: LinkEnd): void {
@@ -113,22 +117,6 @@ export class Detector {
     this.#evaluate(peerId);
   }
 
-  /**
-   * Does it listen where it says? Only what we reached ourselves can later be evidence by refusing.
-   */
-  async #probeAddresses(peerId: PeerId): Promise<void> {
-    const record = this.#core.view.get(peerId)?.record.statement;
-    if (!record) return;
-    const { reached } = this.#watch(peerId);
-    for (const address of record.addresses) {
-      if (reached.has(address)) continue;
-      const result = await this.#core.deps.network.probe(address, PROBE_TIMEOUT_MS);
-      const now = this.#core.view.get(peerId)?.record.statement;
-      if (now?.epoch !== record.epoch || !this.#links.isUp(peerId)) return;
-      if (result === 'accepted') reached.add(address);
-    }
-  }
-
   // What comes in
 
   heard(peerId: PeerId): void {
@@ -138,7 +126,7 @@ export class Detector {
     if (wasSilent || watch.hearingSinceMs === undefined) watch.hearingSinceMs = now;
     watch.heardMs = now;
     if (wasSilent) this.#core.roster.emit('heard', peerId);
-    if (watch.opinion.opinion !== 'fine') this.#evaluate(peerId);
+    if (watch.opinion.opinion !== 'fine') this.#evaluate(peerId, 'heard', now);
   }
 
   handle(
@@ -146,11 +134,13 @@ export class Detector {
     message: Extract<ControlMessage, { type: 'heartbeat' | 'pulse' | 'opinion' | 'accused' }>,
   ): void {
     switch (message.type) {
-      case 'heartbeat':
-        this.#checkPause(false);
-        this.#watch(from).window.beat(this.#nowMs);
+      case 'heartbeat': {
+        const now = this.#nowMs;
+        this.#checkPause(now, false);
+        this.#watch(from).window.beat(now);
         if (message.load) this.#core.roster.load(from, message.load);
         return;
+      }
       case 'pulse':
         return;
       case 'opinion':
@@ -176,16 +166,18 @@ export class Detector {
     this.#evaluate(peerId);
   }
 
-  hears(peerId: PeerId): boolean {
+  hears(peerId: PeerId, now = this.#nowMs): boolean {
     const watch = this.#watches.get(peerId);
     if (!watch || watch.heardMs === undefined || !this.#links.isUp(peerId)) return false;
-    return this.#nowMs - watch.heardMs < this.#core.deps.config.heartbeat_pause;
+    return now - watch.heardMs < this.#core.deps.config.heartbeat_pause;
   }
 
   /** For how long its link has been up and never silent beyond `heartbeat_pause`, in ms; −1: it is not heard now. */
   hearingForMs(peerId: PeerId): number {
     const since = this.#watches.get(peerId)?.hearingSinceMs;
-    return since !== undefined && this.hears(peerId) ? this.#nowMs - since : -1;
+    if (since === undefined) return -1;
+    const now = this.#nowMs;
+    return this.hears(peerId, now) ? now - since : -1;
   }
 
   /**
@@ -223,8 +215,9 @@ export class Detector {
     if (refuted) watch.expectSinceMs = this.#nowMs;
     if (status === 'alive') {
       if (restarted || revived) this.#hooks.kick(peerId, true);
-      if (restarted && this.#links.isUp(peerId)) void this.#probeAddresses(peerId);
-      this.#evaluate(peerId);
+      if (restarted && this.#links.isUp(peerId))
+        void this.#reach.probe(peerId, this.#watch(peerId));
+      this.#evaluate(peerId, refuted ? 'refuted' : 'heard');
       return;
     }
     watch.opinion = FINE;
@@ -249,17 +242,18 @@ export class Detector {
   }
 
   tick(): void {
-    this.#checkPause(true);
-    this.#core.roster.tick();
-    for (const peerId of this.rings.observedBy(this.#core.peerId)) this.#evaluate(peerId);
+    const now = this.#nowMs;
+    this.#checkPause(now, true);
+    for (const peerId of this.rings.observedBy(this.#core.peerId))
+      this.#evaluate(peerId, 'heard', now);
     for (const [peerId, watch] of this.#watches) this.#settlePending(peerId, watch);
   }
 
-  #checkPause(isTick: boolean): void {
-    if (!this.#health.notice(this.#nowMs, isTick)) return;
+  #checkPause(now: number, isTick: boolean): void {
+    if (!this.health.notice(now, isTick)) return;
     this.#core.deps.log.log('warn', 'this process was stopped for a while', {});
     for (const watch of this.#watches.values()) {
-      watch.expectSinceMs = this.#nowMs;
+      watch.expectSinceMs = now;
       watch.window.reset();
       watch.opinions.clear();
       watch.refusedSinceMs = undefined;
@@ -270,11 +264,11 @@ export class Detector {
     if (!watch.pending || this.hears(peerId)) return;
     const verdict = watch.pending;
     watch.pending = undefined;
-    if (!this.#health.standing(this.#nowMs).pausedLately) this.#core.accept([verdict], 'news');
+    if (!this.health.standing(this.#nowMs).pausedLately) this.#core.accept([verdict], 'news');
   }
 
-  #observation(peerId: PeerId, watch: Watch): Observation {
-    const silenceMs = this.#silenceMs(watch);
+  #observation(peerId: PeerId, watch: Watch, now: number): Observation {
+    const silenceMs = silenceOf(watch, now);
     const refusedSince = watch.refusedSinceMs;
     return {
       silenceMs,
@@ -282,25 +276,34 @@ export class Detector {
       linked: this.#links.isUp(peerId),
       endedAbruptly: watch.endedAbruptly,
       saidGoodbye: watch.saidGoodbye,
-      refusedForMs: refusedSince === undefined ? undefined : this.#nowMs - refusedSince,
+      refusedForMs: refusedSince === undefined ? undefined : now - refusedSince,
     };
-  }
-
-  #silenceMs(watch: Watch): number {
-    return this.#nowMs - Math.max(watch.heardMs ?? Number.NEGATIVE_INFINITY, watch.expectSinceMs);
   }
 
   phiOf(peerId: PeerId): number {
     const watch = this.#watches.get(peerId);
     const facts = this.#core.view.get(peerId);
     if (!watch || !facts || peerId === this.#core.peerId) return 0;
-    return statusOf(facts).status === 'alive' ? watch.window.phi(this.#silenceMs(watch)) : 0;
+    return statusOf(facts).status === 'alive' ? watch.window.phi(silenceOf(watch, this.#nowMs)) : 0;
+  }
+
+  /** What this peer makes of a member, for people. */
+  impressionOf(peerId: PeerId): Pick<Observed, 'opinion' | 'heardMsAgo'> {
+    const watch = this.#watch(peerId);
+    const heardMs = watch.heardMs;
+    const heardMsAgo = heardMs === undefined ? undefined : this.#nowMs - heardMs;
+    return { opinion: watch.opinion.opinion, heardMsAgo };
+  }
+
+  unreached(): Promise<Unreached[]> {
+    return this.#reach.recheck(this.#watches);
   }
 
   // Judging
 
-  #evaluate(peerId: PeerId): void {
-    this.#checkPause(false);
+  /** `back`: why it would be fine again. */
+  #evaluate(peerId: PeerId, back: 'heard' | 'refuted' = 'heard', now = this.#nowMs): void {
+    this.#checkPause(now, false);
     const facts = this.#core.view.get(peerId);
     if (!facts || peerId === this.#core.peerId || statusOf(facts).status !== 'alive') return;
     const watch = this.#watch(peerId);
@@ -310,21 +313,24 @@ export class Detector {
       heartbeatPauseMs: heartbeat_pause,
       silencePatienceMs: silence_patience,
     };
-    const seen = this.#observation(peerId, watch);
-    const opinion = opinionOf(seen, config, this.#health.standing(this.#nowMs));
+    const seen = this.#observation(peerId, watch, now);
+    const opinion = opinionOf(seen, config, this.health.standing(now));
     const before = watch.opinion.opinion;
     watch.opinion = opinion;
-    const because = opinion.opinion === 'fine' ? 'heard again' : opinion.because;
-    this.#core.roster.suspect(peerId, opinion.opinion !== 'fine', because);
+    this.#core.roster.suspect(peerId, opinion.opinion !== 'fine', () =>
+      causeOfOpinion(opinion, seen, this.#core.peerId, back),
+    );
     if (opinion.opinion === 'fine') return;
     if (before !== opinion.opinion) this.#tell(peerId, watch);
-    const judgement = judge(opinion, seen, this.#othersOn(peerId, watch), config);
-    if (judgement.convict) this.#convict(peerId, facts, judgement.evidence, judgement.because);
+    const others = this.#othersOn(peerId, watch);
+    const judgement = judge(opinion, seen, others, config);
+    if (judgement.convict) this.#convict(peerId, facts, judgement.evidence, seen, others.accusers);
   }
 
   /** The other observers of a peer that we can reach, and what they said lately. */
-  #othersOn(peerId: PeerId, watch: Watch): Others {
-    const others = { reachable: 0, accusing: 0, objecting: 0 };
+  #othersOn(peerId: PeerId, watch: Watch): Others & { readonly accusers: PeerId[] } {
+    const accusers: PeerId[] = [];
+    const others = { reachable: 0, accusing: 0, objecting: 0, accusers };
     for (const observer of this.rings.observersOf(peerId)) {
       const isReachable = this.#links.isUp(observer) && this.#isFine(observer);
       if (observer === this.#core.peerId || !isReachable) continue;
@@ -334,8 +340,9 @@ export class Detector {
       if (!said || !facts || this.#nowMs - said.atMs > OPINION_TTL_MS) continue;
       if (compareTurns(said.turn, facts.record.statement) !== 0) continue;
       if (said.says === 'hears') others.objecting += 1;
-      else if (said.says !== 'suspect') others.accusing += 1;
+      else if (said.says !== 'suspect') accusers.push(observer);
     }
+    others.accusing = accusers.length;
     return others;
   }
 
@@ -363,12 +370,18 @@ export class Detector {
     peerId: PeerId,
     facts: MemberFacts,
     evidence: Verdict['evidence'],
-    because: string,
+    seen: Observation,
+    seenBy: readonly PeerId[],
   ): void {
     const { epoch, incarnation } = facts.record.statement;
-    const statement: Verdict = { kind: 'verdict', peerId, epoch, incarnation, evidence };
+    const silenceMs = Math.max(0, Math.round(seen.silenceMs));
+    const told = { seenBy, silenceMs };
+    const statement: Verdict = { kind: 'verdict', peerId, epoch, incarnation, evidence, ...told };
     const verdict = signFact(this.#core.deps.identity, this.#core.view.meshId, statement);
-    this.#core.accept([verdict], because);
+    this.#core.accept([verdict], 'own');
     this.#hooks.announce(verdict);
   }
 }
+
+const silenceOf = (watch: Watch, now: number): number =>
+  now - Math.max(watch.heardMs ?? Number.NEGATIVE_INFINITY, watch.expectSinceMs);

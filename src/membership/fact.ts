@@ -16,7 +16,7 @@ import type { Address } from '../ports/network.ts';
 import type { Shortage } from '../ports/room.ts';
 import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
-import { ADDRESSES_MAX, RECORD_BYTES_MAX } from './limits.ts';
+import { ADDRESSES_MAX, RECORD_BYTES_MAX, SEEN_BY_MAX } from './limits.ts';
 import { readInt, readText, readTextMap, readTexts } from './read.ts';
 import type { Evidence } from './types.ts';
 
@@ -57,6 +57,10 @@ export interface Verdict extends Turn {
   readonly kind: 'verdict';
   readonly peerId: PeerId;
   readonly evidence: Evidence;
+  /** The observers beside the author whose word it needed; for people. */
+  readonly seenBy?: readonly PeerId[];
+  /** How long its author had not heard the member; for people. */
+  readonly silenceMs?: number;
 }
 
 export interface Entry {
@@ -126,6 +130,8 @@ function toMap(statement: Statement, meshId: string): WireMap {
         epoch: statement.epoch,
         incarnation: statement.incarnation,
         evidence: statement.evidence,
+        ...(statement.seenBy === undefined ? {} : { seen_by: statement.seenBy }),
+        ...(statement.silenceMs === undefined ? {} : { silence_ms: statement.silenceMs }),
       };
     case 'entry':
       return { ...head, name: statement.name, admitted_at_ms: statement.admittedAtMs };
@@ -196,7 +202,7 @@ function readStatement(map: WireMap, by: PeerId): Result<Statement, string> {
       const turn = readTurn(map);
       const evidence = map.evidence;
       if (!turn || (evidence !== 'crash' && evidence !== 'silence')) return err('not a verdict');
-      return ok({ kind: 'verdict', peerId, ...turn, evidence });
+      return ok({ kind: 'verdict', peerId, ...turn, evidence, ...readTestimony(map) });
     }
     case 'entry': {
       const admittedAtMs = readInt(map.admitted_at_ms);
@@ -219,6 +225,13 @@ function readStatement(map: WireMap, by: PeerId): Result<Statement, string> {
     default:
       return err('a fact of an unknown kind');
   }
+}
+
+/** What is not as it should be is left out, never refused: peers that do not read it take the verdict as well. */
+function readTestimony(map: WireMap): Pick<Verdict, 'seenBy' | 'silenceMs'> {
+  const seenBy = readTexts(map.seen_by, SEEN_BY_MAX);
+  const silenceMs = readInt(map.silence_ms);
+  return { ...(seenBy && { seenBy }), ...(silenceMs === undefined ? {} : { silenceMs }) };
 }
 
 function readTurn(map: WireMap): Turn | undefined {

@@ -85,7 +85,7 @@ export class FormerStores {
     const removal = signFact(deps.identity, view.meshId, statement);
     const saved = await book.saveFacts([removal]);
     if (!saved.ok || view !== this.#core.view) return false;
-    this.#core.accept([removal]);
+    this.#core.accept([removal], 'own');
     this.#deps.announce(removal);
     deps.log.log('info', 'the former store of this peer was removed from all homes', { storeId });
     return true;

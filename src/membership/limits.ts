@@ -33,6 +33,10 @@ export const LONE_SILENCE_MS_MAX = 16_000;
 export const OPINION_TTL_MS = 2_000;
 
 export const DIAL_TIMEOUT_MS = 3_000;
+/** For a resolver to answer where `peers` are. */
+export const RESOLVE_TIMEOUT_MS = 3_000;
+/** Between two looks at the places of `peers`, while nobody is linked: a DNS record lives longer. */
+export const LOOK_INTERVAL_MS = 10_000;
 export const PROBE_TIMEOUT_MS = 2_000;
 export const ADMIT_TIMEOUT_MS = 5_000;
 /** First delay between dials of a member. */
@@ -45,6 +49,13 @@ export const REDIAL_HOT_FOR_MS = 3_000;
 export const HANDSHAKE_RETRY_MS = 1_000;
 /** Told again that it is accused, at most so often. */
 export const ACCUSED_NOTICE_MS = 500;
+
+/** A second daemon with the key of a linked peer is put off for so long: longer than a heartbeat interval. */
+export const TWIN_RETRY_MS = 1_000;
+/** Intervals in which the first one was heard, so that the second one is turned away. */
+export const TWIN_SIGNS_MIN = 2;
+/** Times that somebody with our key outbid us in one boot: an old copy of `identity/` explains one or two. */
+export const OUTBID_MAX = 3;
 
 /** Peers that are not on the allow-list and are being answered at once. */
 export const STRANGERS_MAX = 4;
@@ -61,6 +72,10 @@ export const REMOVALS_MAX = 10_000;
 export const FORMER_MAX = 64;
 /** All members in touch for so long: takeovers are over, and each pair of stores has compared what both hold. */
 export const FORMER_AFTER_MS = 30_000;
+/** Peers revoked, remembered for good; some 300 bytes each. */
+export const REVOCATIONS_MAX = 10_000;
+/** Admissions that a revocation lists as standing, 53 bytes each: it fits into news. More are signed anew. */
+export const KEEPS_MAX = 200;
 export const ADDRESSES_MAX = 8;
 /** A label's value is 128 characters, which may be four bytes each. */
 export const TEXT_BYTES_MAX = 512;
@@ -69,6 +84,12 @@ export const DELTA_FACTS_MAX = 512;
 /** 32 labels at their limits; one too large for news travels by anti-entropy alone. */
 export const RECORD_BYTES_MAX = 24 * 1_024;
 export const BOOT_IDS_MAX = 64;
+/** Addresses that are probed again for one question of `covey doctor`. */
+export const RECHECKS_MAX = 32;
+/** Refusals that are remembered for an operator, one a peer and side. */
+export const REFUSALS_KEPT_MAX = 32;
+/** Observers named in a verdict: more than there may be. */
+export const SEEN_BY_MAX = 64;
 /** How long a stopping peer waits for its goodbyes to be written. */
 export const GOODBYE_MS = 1_000;
 /** What was seen of members' stores is written at most so late. */

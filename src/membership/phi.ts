@@ -17,7 +17,12 @@ export function phiOf(silenceMs: number, meanMs: number, sigmaMs: number): numbe
 export class PhiWindow {
   readonly #expectedMs: number;
   readonly #outageMs: number;
+  /** The newest ones, in no order: the oldest is overwritten. */
   #intervals: number[] = [];
+  #next = 0;
+  /** Of their differences from the expected interval, and of the squares of these: near zero, so they stay exact. */
+  #sum = 0;
+  #squares = 0;
   #lastBeatMs: number | undefined;
   /** Phi is asked for many times between two heartbeats. */
   #known: { readonly meanMs: number; readonly sigmaMs: number } | undefined;
@@ -39,11 +44,30 @@ export class PhiWindow {
   beat(nowMs: number): void {
     const intervalMs = nowMs - (this.#lastBeatMs ?? Number.NEGATIVE_INFINITY);
     if (intervalMs < this.#outageMs) {
-      this.#intervals.push(intervalMs);
+      this.#add(intervalMs);
       this.#known = undefined;
-      if (this.#intervals.length > PHI_WINDOW_MAX) this.#intervals.shift();
     }
     this.#lastBeatMs = nowMs;
+  }
+
+  #add(intervalMs: number): void {
+    const added = intervalMs - this.#expectedMs;
+    const dropped = (this.#intervals[this.#next] ?? this.#expectedMs) - this.#expectedMs;
+    this.#intervals[this.#next] = intervalMs;
+    this.#sum += added - dropped;
+    this.#squares += added ** 2 - dropped ** 2;
+    this.#next = (this.#next + 1) % PHI_WINDOW_MAX;
+    if (this.#next === 0) this.#sumUp();
+  }
+
+  /** Once a round, so that what is lost in rounding does not add up. */
+  #sumUp(): void {
+    this.#sum = 0;
+    this.#squares = 0;
+    for (const intervalMs of this.#intervals) {
+      this.#sum += intervalMs - this.#expectedMs;
+      this.#squares += (intervalMs - this.#expectedMs) ** 2;
+    }
   }
 
   /** The next interval says nothing (new link, outage, our own pause): it is not recorded. */
@@ -53,6 +77,9 @@ export class PhiWindow {
 
   reset(): void {
     this.#intervals = [];
+    this.#next = 0;
+    this.#sum = 0;
+    this.#squares = 0;
     this.#known = undefined;
     this.#lastBeatMs = undefined;
   }
@@ -71,13 +98,13 @@ export class PhiWindow {
   #measure(): { meanMs: number; sigmaMs: number } {
     // The expected interval counts as two observations, so that one odd first interval does not
     // rule.
-    const sum = this.#intervals.reduce((total, interval) => total + interval, 2 * this.#expectedMs);
-    const mean = sum / (this.#intervals.length + 2);
-    const squares = this.#intervals.reduce((total, x) => total + (x - mean) ** 2, 0);
+    const { length } = this.#intervals;
+    const offset = this.#sum / (length + 2);
+    const squares = Math.max(0, this.#squares - 2 * offset * this.#sum + length * offset ** 2);
     const prior = 2 * (this.#expectedMs / 4) ** 2;
-    const sigma = Math.sqrt((squares + prior) / (this.#intervals.length + 2));
+    const sigma = Math.sqrt((squares + prior) / (length + 2));
     const sigmaMs = Math.min(PHI_SIGMA_MS_MAX, Math.max(PHI_SIGMA_MS_MIN, sigma));
-    return { meanMs: mean, sigmaMs };
+    return { meanMs: this.#expectedMs + offset, sigmaMs };
   }
 
   phi(silenceMs: number): number {

@@ -37,7 +37,7 @@ export async function removeMember(
   const saved = await core.book.saveFacts([removal]);
   if (!saved.ok) return err(coveyError('STORE_FULL', { peer: core.peerId }));
   // It may have come back while that was written: the removal stands, and it hears of it.
-  core.accept([removal], 'an operator removed it');
+  core.accept([removal], 'own');
   announce(removal);
   return ok({ name, storeId });
 }

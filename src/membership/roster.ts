@@ -7,7 +7,9 @@ import type { Logger } from '../base/telemetry.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
+import { type Cause, causeOfStatus, sentenceOf, type Via } from './cause.ts';
 import type { SelfRecord } from './fact.ts';
+import { Returns } from './flapping.ts';
 import { type MemberFacts, statusOf } from './member.ts';
 import {
   type Load,
@@ -27,7 +29,9 @@ interface Row {
   suspected: boolean;
   sinceMs: number;
   sinceWallMs: number;
+  evidence: string | undefined;
   load: Load;
+  readonly returns: Returns;
 }
 
 export const hostOf = (address: Address): string => {
@@ -42,7 +46,7 @@ export class Roster {
   readonly #rows = new Map<PeerId, Row>();
   readonly #byStore = new Map<string, PeerId>();
   readonly #listeners = new Set<MemberListener>();
-  #cached: Member[] | undefined;
+  #cached: readonly Member[] | undefined;
   /** Raised by every change: views of members that were made before are made anew. */
   #turn = 0;
 
@@ -61,10 +65,11 @@ export class Roster {
     this.#turn += 1;
   }
 
-  emit(type: MemberEvent['type'], peerId: PeerId, evidence?: string): void {
+  emit(type: MemberEvent['type'], peerId: PeerId, cause?: Cause, was?: MemberStatus): void {
     const member = this.get(peerId);
     if (!member) return;
-    const event = evidence === undefined ? { type, member } : { type, member, evidence };
+    const why = cause && { cause, evidence: this.sentence(cause) };
+    const event: MemberEvent = { type, member, ...why, ...(was && { was }) };
     for (const listener of this.#listeners) listener(event);
   }
 
@@ -74,8 +79,20 @@ export class Roster {
     this.#changed();
   }
 
-  /** The facts about a member changed. */
-  changed({ peerId, after }: MemberChange, evidence?: string): void {
+  sentence(cause: Cause): string {
+    return sentenceOf(cause, (peerId) => this.nameOf(peerId));
+  }
+
+  nameOf(peerId: PeerId): string {
+    return this.#rows.get(peerId)?.facts.record.statement.name ?? peerId.slice(-8);
+  }
+
+  /** The facts about a member changed. `admittedBy` is asked for a new one. */
+  changed(
+    { peerId, after }: MemberChange,
+    via: Via,
+    admittedBy: () => PeerId | undefined = () => undefined,
+  ): void {
     const row = this.#rows.get(peerId);
     this.#changed();
     const record = after.record.statement;
@@ -91,10 +108,13 @@ export class Roster {
         suspected: false,
         sinceMs,
         sinceWallMs,
+        evidence: undefined,
         load: NO_LOAD,
+        returns: new Returns(),
       };
       this.#rows.set(peerId, fresh);
-      this.emit('joined', peerId);
+      const by = admittedBy();
+      this.emit('joined', peerId, { kind: 'admitted', seenBy: by ? [by] : [], via });
       return;
     }
     const before = row.facts.record.statement;
@@ -107,9 +127,13 @@ export class Roster {
       row.load = NO_LOAD;
       this.#changed();
       if (isOther) this.#logOther(peerId, before.storeId, record);
-      this.emit('boot', peerId, isOther ? 'it came with another store' : undefined);
+      const kind = isOther ? 'other_store' : 'restarted';
+      const { bootCount } = record;
+      this.emit('boot', peerId, { kind, seenBy: [peerId], via, bootCount });
     }
-    const turned = this.#settle(peerId, row, evidence);
+    const turned = this.#settle(peerId, row, (status) =>
+      causeOfStatus(peerId, status, row.facts, via),
+    );
     if (said && !turned && !booted) this.emit('updated', peerId);
   }
 
@@ -123,40 +147,48 @@ export class Roster {
     if (this.#byStore.get(storeId) === peerId) this.#byStore.delete(storeId);
   }
 
-  suspect(peerId: PeerId, suspected: boolean, because: string): void {
+  suspect(peerId: PeerId, suspected: boolean, cause: () => Cause): void {
     const row = this.#rows.get(peerId);
     if (!row || row.suspected === suspected) return;
     row.suspected = suspected;
-    this.#settle(peerId, row, because);
+    this.#settle(peerId, row, cause);
+  }
+
+  /** Times that it came back lately. */
+  returnsOf(peerId: PeerId): number {
+    return this.#rows.get(peerId)?.returns.count(this.#clock.nowMs()) ?? 0;
   }
 
   /** Enters the status that facts and suspicion give; true when it is another than before. */
-  #settle(peerId: PeerId, row: Row, evidence: string | undefined): boolean {
+  #settle(peerId: PeerId, row: Row, causeOf: (status: MemberStatus) => Cause): boolean {
     const lasting = statusOf(row.facts).status;
     if (lasting !== 'alive') row.suspected = false;
     const status = lasting === 'alive' && row.suspected ? 'suspect' : lasting;
     if (status === row.status) return false;
+    const was = row.status;
     row.status = status;
     row.sinceMs = this.#clock.nowMs();
     row.sinceWallMs = this.#clock.wallMs();
     this.#changed();
     const { name } = row.facts.record.statement;
-    const why = evidence === undefined ? {} : { evidence };
-    this.#log.log('info', `${name} is ${status}`, { peer: peerId, ...why });
-    this.emit(status, peerId, evidence);
+    const cause = causeOf(status);
+    const evidence = this.sentence(cause);
+    row.evidence = evidence;
+    this.#log.log('info', `${name} is ${status}`, { peer: peerId, evidence });
+    this.emit(status, peerId, cause, was);
+    const returns = status === 'alive' ? row.returns.note(this.#clock.nowMs()) : undefined;
+    if (returns !== undefined)
+      this.emit('flapping', peerId, { kind: 'flapping', seenBy: [], via: 'own', returns });
     return true;
   }
 
+  /** Heartbeats say it twice a second, and mostly the same: only what is new makes that one member's view anew. */
   load(peerId: PeerId, load: Load): void {
     const row = this.#rows.get(peerId);
-    if (!row) return;
+    if (!row || isSameLoad(row.load, load)) return;
     row.load = load;
-    this.#changed();
-  }
-
-  /** Phi has moved on. */
-  tick(): void {
-    this.#changed();
+    row.shown = undefined;
+    this.#cached = undefined;
   }
 
   statusOf(peerId: PeerId): MemberStatus | undefined {
@@ -173,7 +205,8 @@ export class Roster {
     return peerId === undefined ? undefined : this.get(peerId);
   }
 
-  list(): Member[] {
+  /** The same list as long as nothing has changed. */
+  list(): readonly Member[] {
     this.#cached ??= [...this.#rows]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([peerId, row]) => this.#member(peerId, row));
@@ -191,7 +224,8 @@ export class Roster {
     const lasting = statusOf(row.facts);
     const { storeId, bootCount, bootId, name, incarnation, stopping, shortage } = record;
     const { addresses, labels, version, features, execEnabled } = record;
-    const { status, sinceMs, sinceWallMs, load } = row;
+    const { status, sinceMs, sinceWallMs, evidence, load } = row;
+    const phiOf = this.#phiOf;
     return {
       peerId,
       storeId,
@@ -206,15 +240,35 @@ export class Roster {
       ...(shortage === undefined ? {} : { shortage }),
       sinceMs,
       sinceWallMs,
+      ...(evidence === undefined ? {} : { evidence }),
       addresses,
       labels,
       version,
       features,
       execEnabled,
       load,
-      phi: this.#phiOf(peerId),
+      // It rises with every moment of silence: reckoned when somebody looks.
+      get phi() {
+        return phiOf(peerId);
+      },
     };
   }
+}
+
+function isSameLoad(a: Load, b: Load): boolean {
+  const names = Object.keys(a.workers);
+  return (
+    a.slots === b.slots &&
+    a.slotsFree === b.slotsFree &&
+    a.active === b.active &&
+    a.waiting === b.waiting &&
+    a.setAside === b.setAside &&
+    names.length === Object.keys(b.workers).length &&
+    names.every((name) => {
+      const [ours, theirs] = [a.workers[name], b.workers[name]];
+      return ours?.total === theirs?.total && ours?.free === theirs?.free;
+    })
+  );
 }
 
 /** For the one place where a promise has nobody to answer to. */

@@ -28,13 +28,16 @@ export class Sync {
    * delivers nothing yet. The few are as many as a peer has observers, so the cost does not grow
    * with the mesh.
    */
-  announce(fact: Fact): void {
-    const facts = [toWire(fact)];
+  announce(news: readonly Fact[]): void {
+    const facts = news.map(toWire);
     const { network, random, config } = this.#core.deps;
     const bytes = encodeEnvelope({ kind: 'message', type: 'news', body: { facts } });
-    if (bytes.length <= NEWS_BYTES_MAX) network.publish(bytes);
+    if (bytes.length <= NEWS_BYTES_MAX) {
+      this.#core.telemetry.news.published += 1;
+      network.publish(bytes);
+    }
     for (const peerId of pickDistinct(random, this.#links.upPeers(), config.observers)) {
-      this.#links.send(peerId, { type: 'delta', facts, want: [] });
+      this.#delta(peerId, news, []);
     }
   }
 
@@ -42,11 +45,14 @@ export class Sync {
     const envelope = decodeEnvelope(bytes);
     if (!envelope.ok || envelope.value.kind !== 'message' || envelope.value.type !== 'news') return;
     const values = readList(envelope.value.body.facts, DELTA_FACTS_MAX);
-    if (values) this.#core.accept(this.#core.read(values), 'news');
+    if (!values) return;
+    this.#core.telemetry.news.received += 1;
+    this.#core.accept(this.#core.read(values), 'news');
   }
 
   /** With one peer: is there anything to exchange? */
   compareWith(peerId: PeerId): void {
+    this.#core.telemetry.rounds.started += 1;
     this.#links.send(peerId, { type: 'view', hash: this.#core.view.hash() });
   }
 
@@ -59,18 +65,22 @@ export class Sync {
     from: PeerId,
     message: Extract<ControlMessage, { type: 'view' | 'digest' | 'delta' }>,
   ): void {
-    const { view } = this.#core;
+    const { view, telemetry } = this.#core;
     if (message.type === 'view') {
+      telemetry.rounds.asked += 1;
       if (message.hash === view.hash()) return;
+      telemetry.rounds.askedDifferent += 1;
       this.#links.send(from, { type: 'digest', lines: view.digest() });
       return;
     }
     if (message.type === 'digest') {
+      telemetry.rounds.startedDifferent += 1;
       const { send, want } = view.compare(message.lines);
       if (send.length > 0 || want.length > 0) this.#delta(from, send, want);
       return;
     }
-    this.#core.accept(this.#core.read(message.facts), 'anti-entropy');
+    telemetry.facts.received += message.facts.length;
+    this.#core.accept(this.#core.read(message.facts), 'anti_entropy');
     const wanted = message.want.map((key) => this.#core.view.fact(key));
     const facts = wanted.filter((fact) => fact !== undefined);
     if (facts.length > 0) this.#delta(from, facts, []);
@@ -78,6 +88,7 @@ export class Sync {
 
   /** Entries go first: without them the records of new members are not accepted. */
   #delta(to: PeerId, facts: readonly Fact[], want: readonly string[]): void {
+    this.#core.telemetry.facts.sent += facts.length;
     const ordered = [...facts].sort((a, b) => rank(a) - rank(b));
     for (let at = 0; at === 0 || at < ordered.length; at += DELTA_FACTS_MAX) {
       const page = ordered.slice(at, at + DELTA_FACTS_MAX).map(toWire);
@@ -86,5 +97,5 @@ export class Sync {
   }
 }
 
-const RANKS = ['entry', 'revocation', 'record', 'verdict'];
+const RANKS = ['entry', 'revocation', 'record', 'verdict', 'removal'];
 const rank = (fact: Fact): number => RANKS.indexOf(fact.statement.kind);

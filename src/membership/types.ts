@@ -7,7 +7,9 @@ import type { Identity, PeerId } from '../ports/identity.ts';
 import type { Address, Network } from '../ports/network.ts';
 import type { Shortage } from '../ports/room.ts';
 import type { Store } from '../ports/store.ts';
+import type { Cause } from './cause.ts';
 import type { BootSpan } from './store-check.ts';
+import type { Traffic } from './traffic.ts';
 
 export interface Load {
   readonly slots: number;
@@ -17,6 +19,13 @@ export interface Load {
   readonly workers: Readonly<Record<string, { readonly total: number; readonly free: number }>>;
   /** Unfinished tasks that its store has set aside after a long absence; absent: none. */
   readonly setAside?: number;
+}
+
+export interface SelfChange {
+  /** Travels on the next heartbeat; no event. */
+  readonly load?: Load;
+  readonly stopping?: boolean;
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 /** To a store that was away for longer than `tombstone_ttl`, by the running time of the member that tells it. */
@@ -51,6 +60,8 @@ export interface Member {
   /** Boot time of this peer's clock when the status was entered. */
   readonly sinceMs: number;
   readonly sinceWallMs: number;
+  /** Why the status was entered, as a sentence; absent: it is the one that this peer knew first. */
+  readonly evidence?: string;
   readonly addresses: readonly Address[];
   readonly labels: Readonly<Record<string, string>>;
   readonly version: string;
@@ -58,7 +69,7 @@ export interface Member {
   readonly execEnabled: boolean;
   /** As the last heartbeat said. */
   readonly load: Load;
-  /** Capped at 100; 0 for oneself and where this peer does not observe. */
+  /** Of the moment at which it is read. Capped at 100; 0 for oneself and where this peer does not observe. */
   readonly phi: number;
 }
 
@@ -66,6 +77,7 @@ export interface Member {
  * joined: seen for the first time. boot: the same peer with a higher boot (every attempt of the
  * lower one has ended) or another store; comes before `alive` of the same change. updated:
  * something else in its own record. condemned: others took this very peer for dead, and it has refuted that.
+ * revoked: its admission. flapping: it came back too often lately.
  * heard: after a silence, whatever its status was meanwhile; comes before what it said is handled.
  */
 export interface MemberEvent {
@@ -76,6 +88,8 @@ export interface MemberEvent {
     | 'dead'
     | 'left'
     | 'removed'
+    | 'revoked'
+    | 'flapping'
     | 'updated'
     | 'boot'
     | 'linked'
@@ -83,6 +97,10 @@ export interface MemberEvent {
     | 'condemned'
     | 'heard';
   readonly member: Member;
+  /** The status before, where another one was entered. */
+  readonly was?: MemberStatus;
+  readonly cause?: Cause;
+  /** The cause as a sentence. */
   readonly evidence?: string;
 }
 export type MemberListener = (event: MemberEvent) => void;
@@ -110,7 +128,7 @@ export type MembershipConfig = Pick<
   | 'labels'
   | 'exec'
 > &
-  Partial<Pick<Config, 'name' | 'dial_from'>>;
+  Partial<Pick<Config, 'name' | 'dial_from' | 'peers'>>;
 
 export interface MembershipDeps {
   readonly clock: Clock;
@@ -121,6 +139,8 @@ export interface MembershipDeps {
   readonly store: StoreIdentity;
   readonly config: MembershipConfig;
   readonly log: Logger;
+  /** What `network` counts, if it does. */
+  readonly traffic?: Traffic;
   /** Of the software, for display. */
   readonly version?: string;
   readonly features?: readonly string[];
@@ -131,6 +151,10 @@ export interface MembershipDeps {
   onAway?(from: PeerId, notice: AwayNotice | undefined): void;
   /** A member refused this store as rolled back or cloned: mint another storeId and start again. */
   onRefusedStore?(why: string): void;
+  /** Another daemon with the key of this one lives, and this one has to give way. */
+  onTwin?(address: string): void;
+  /** This peer is not a member any more; undefined: it is one again. */
+  onExpelled?(expelled: Expelled | undefined): void;
 }
 
 export interface AccessEntry {
@@ -139,4 +163,22 @@ export interface AccessEntry {
   readonly admittedBy: PeerId;
   readonly admittedAtMs: number;
   readonly revoked: boolean;
+  /** Admitted by a peer that was revoked since, and its revoker had not seen that admission. */
+  readonly isVoid: boolean;
+  /** Who revoked it, or the one that had admitted it. */
+  readonly barredBy?: PeerId;
+  readonly barredAtMs?: number;
+}
+
+/** Why this very peer is not a member any more. */
+export interface Expelled {
+  readonly kind: 'revoked' | 'void';
+  /** Name of the member that revoked this peer, or the one that had admitted it. */
+  readonly by: string;
+  readonly atMs: number;
+}
+
+export interface Allowed {
+  readonly token: string;
+  readonly isNew: boolean;
 }

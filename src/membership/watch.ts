@@ -20,6 +20,8 @@ export interface Watch {
   expectSinceMs: number;
   /** Addresses at which this peer itself found it in this boot. */
   readonly reached: Set<Address>;
+  /** What a probe of the others said. */
+  readonly unreached: Map<Address, 'refused' | 'timeout' | 'unreachable'>;
   refusedSinceMs: number | undefined;
   endedAbruptly: boolean;
   saidGoodbye: boolean;
@@ -37,6 +39,7 @@ export const newWatch = (config: MembershipConfig, nowMs: number): Watch => ({
   hearingSinceMs: undefined,
   expectSinceMs: nowMs,
   reached: new Set(),
+  unreached: new Map(),
   refusedSinceMs: undefined,
   endedAbruptly: false,
   saidGoodbye: false,
@@ -49,6 +52,7 @@ export const newWatch = (config: MembershipConfig, nowMs: number): Watch => ({
 /** Another boot: what the last one did is no evidence against this one. */
 export function forgetBoot(watch: Watch): void {
   watch.reached.clear();
+  watch.unreached.clear();
   watch.refusedSinceMs = undefined;
   watch.endedAbruptly = false;
   watch.saidGoodbye = false;

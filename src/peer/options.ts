@@ -14,10 +14,11 @@ export interface PeerOptions {
   /** The disk failed: the daemon must stop acknowledging and exit. */
   readonly onFatal: (why: string) => void;
   /**
-   * A member refused the store as rolled back or copied. This peer has stopped; its store is to get another id
-   * (`renewStore`) and a new peer to start with it.
+   * This peer has stopped, and a new one is to start from the same ports. With a reason: a member refused the store as
+   * rolled back or copied, and it gets another id first (`renewStore`). Without: the peer is no member of its mesh any
+   * more, or one again.
    */
-  readonly onRefused: (why: string) => void;
+  readonly onRenew: (why: string | undefined) => void;
   /** All of the store was read, after each pass through it. */
   readonly onStoreRead?: () => void;
 }

@@ -9,6 +9,7 @@ import { startExec } from '../executors/exec.ts';
 import type { Execution, RunHandlers, RunRequest } from '../executors/executor.ts';
 import { WorkerRegistry } from '../executors/worker.ts';
 import { Membership } from '../membership/membership.ts';
+import { metered, Traffic } from '../membership/traffic.ts';
 import type { Load, MemberEvent } from '../membership/types.ts';
 import type { Timer } from '../ports/clock.ts';
 import type { Ports } from '../ports/index.ts';
@@ -30,8 +31,9 @@ import { type HandOverDeps, handOverCopies } from './hand-over.ts';
 import { loadOf } from './load.ts';
 import { Messenger } from './messenger.ts';
 import type { PeerOptions, StartError } from './options.ts';
+import { startOutside } from './outside.ts';
 import { requestDigestOf } from './request-digest.ts';
-import { ShortageWatch } from './shortage.ts';
+import { type ShortageWatch, shortageWatchOf } from './shortage.ts';
 import { Sight } from './sight.ts';
 import { Upkeep } from './upkeep.ts';
 import { windDown } from './wind-down.ts';
@@ -41,6 +43,9 @@ import { Witness } from './witness.ts';
 const RETURNS: ReadonlySet<MemberEvent['type']> = new Set(['alive', 'heard', 'condemned']);
 /** Changes of load are told at most this often: they travel on heartbeats. */
 const LOAD_INTERVAL_MS = 100;
+const twinText = (address: string): string =>
+  `another daemon with the key of this one runs at ${address}: one of the two data directories is a copy; ` +
+  'give the copy a new, empty one, and let it join with a new token';
 
 export class Peer {
   readonly membership: Membership;
@@ -63,7 +68,8 @@ export class Peer {
   /** Why a member refused the store before this peer had started. */
   #refusal: string | undefined;
   #loadTimer: Timer | undefined;
-  #state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
+  /** outside: no member of its mesh. It shows what it holds, and neither runs nor takes anything. */
+  #state: 'new' | 'running' | 'outside' | 'stopping' | 'stopped' = 'new';
 
   private constructor(parts: {
     ports: Ports;
@@ -109,7 +115,7 @@ export class Peer {
     this.#repair = this.#repairOf(store);
     this.#upkeep = this.#upkeepOf(store);
     this.away = this.#awayOf(absences);
-    this.#shortage = this.#shortageOf();
+    this.#shortage = shortageWatchOf(this);
     store.onDamaged = (key) => this.#upkeep.damaged(key);
     this.workers = new WorkerRegistry({
       clock,
@@ -155,17 +161,6 @@ export class Peer {
     return away;
   }
 
-  #shortageOf(): ShortageWatch {
-    const watch = new ShortageWatch({
-      clock: this.ports.clock,
-      room: () => this.replica.room,
-      tell: (shortage) => this.membership.tellShortage(shortage),
-      returned: () => this.tasks.membersChanged(),
-    });
-    this.sight.isReturning = () => watch.isReturning;
-    return watch;
-  }
-
   #keeping(store: CheckedStore) {
     const { replica, sight, options } = this;
     const { directory } = sight;
@@ -195,15 +190,17 @@ export class Peer {
   static async create(ports: Ports, options: PeerOptions): Promise<Result<Peer, LoadError>> {
     const identity = await StoreIdentity.load(ports.store, ports.random);
     if (!identity.ok) return identity;
-    const { clock, network, random, identityStore } = ports;
-    const { peerId: self } = ports.identity;
-    const messenger = new Messenger({ network, clock, random, log: options.log, self });
+    const { identity: own, clock, random, identityStore } = ports;
+    const traffic = new Traffic();
+    const network = metered(ports.network, traffic);
+    const messenger = new Messenger({ network, clock, random, log: options.log, self: own.peerId });
     let peer: Peer | undefined;
     const membership = await Membership.load({
       clock,
       random,
-      identity: ports.identity,
+      identity: own,
       network,
+      traffic,
       identityStore,
       store: identity.value,
       config: options.config,
@@ -213,15 +210,12 @@ export class Peer {
       awayNotice: (storeId) => peer?.away.noticeFor(storeId),
       onAway: (from, notice) => peer?.away.told(from, notice),
       onRefusedStore: (why) => peer?.refused(why),
+      onTwin: (address) => options.onFatal(twinText(address)),
+      onExpelled: () => peer?.standingChanged(),
     });
     if (!membership.ok) return err({ code: 'failed', detail: membership.error });
-    peer = new Peer({
-      ports,
-      options,
-      membership: membership.value,
-      identity: identity.value,
-      messenger,
-    });
+    const loaded = { membership: membership.value, identity: identity.value };
+    peer = new Peer({ ports, options, messenger, ...loaded });
     for (const part of [peer.replica, peer.tasks]) part.load();
     await peer.#sync.load();
     return ok(peer);
@@ -231,6 +225,10 @@ export class Peer {
     listen: { host: string; port: number },
     advertise: readonly string[],
   ): Promise<Result<number, StartError>> {
+    if (this.membership.expelled !== undefined) {
+      this.#state = 'outside';
+      return startOutside(this, listen, advertise);
+    }
     this.membership.onEvent((event) => this.#onMember(event));
     const listening = await this.membership.start(listen, [...advertise]);
     if (!listening.ok) return err({ code: listening.code, detail: listening.detail });
@@ -296,6 +294,8 @@ export class Peer {
 
   /** The same, then every copy is handed over. Answers the ids that lie only here: then it was a stop, not a leave. */
   async leave(timeoutMs = this.options.config.shutdown_timeout): Promise<string[]> {
+    // Nobody would take what it holds.
+    if (this.#state === 'outside') return this.#close('stop').then(() => []);
     await this.#windDown(timeoutMs);
     const onlyHere = await handOverCopies(this.#handOverDeps(), timeoutMs);
     await this.#close(onlyHere.length === 0 ? 'leave' : 'stop');
@@ -329,11 +329,19 @@ export class Peer {
   /** From here on nothing is owned, written or acknowledged: others know this store better than it does itself. */
   refused(why: string): void {
     if (this.#state === 'new') this.#refusal = why;
-    if (this.#state !== 'running') return;
+    if (this.#state === 'running') this.#giveUp(why);
+  }
+
+  /** No member any more, or one again: what was taken and runs here is the mesh's, not this peer's. */
+  standingChanged(): void {
+    if (this.#state === 'running' || this.#state === 'outside') this.#giveUp(undefined);
+  }
+
+  #giveUp(why: string | undefined): void {
     this.#state = 'stopping';
     this.replica.close();
     this.tasks.stopTaking();
-    this.options.onRefused(why);
+    this.options.onRenew(why);
   }
 
   /** Ends without handing anything over: what this peer holds and runs is not for others to rely on. */

@@ -80,3 +80,23 @@ export class ShortageWatch {
     this.#deps.tell(shortage);
   }
 }
+
+/** What the watch needs of its peer; some of it is made only after the watch. */
+export interface ShortPeer {
+  readonly ports: { readonly clock: Clock };
+  readonly replica: { readonly room: Room };
+  readonly membership: { tellShortage(shortage: Shortage | undefined): void };
+  readonly tasks: { membersChanged(): void };
+  readonly sight: { isReturning: () => boolean };
+}
+
+export function shortageWatchOf(peer: ShortPeer): ShortageWatch {
+  const watch = new ShortageWatch({
+    clock: peer.ports.clock,
+    room: () => peer.replica.room,
+    tell: (shortage) => peer.membership.tellShortage(shortage),
+    returned: () => peer.tasks.membersChanged(),
+  });
+  peer.sight.isReturning = () => watch.isReturning;
+  return watch;
+}

@@ -11,7 +11,8 @@ import { type OwnerStatus, ownerStatus } from '../tasks/ownership.ts';
 /** What this adapter needs of membership. */
 export interface MembershipSight {
   self(): Member;
-  members(): Member[];
+  /** The same list as long as nothing has changed. */
+  members(): readonly Member[];
   member(peerId: string): Member | undefined;
   memberOfStore(storeId: string): Member | undefined;
   isRemoved(storeId: string): boolean;
@@ -26,6 +27,7 @@ export class Sight implements MeshView {
   readonly #membership: MembershipSight;
   #ring: Ring | undefined;
   #ringOf = '';
+  #ringSeen: readonly Member[] | undefined;
 
   readonly #clock: Clock;
   /** Nothing is exchanged with a member before what it told of a long absence is settled (away.ts). */
@@ -66,20 +68,22 @@ export class Sight implements MeshView {
   }
 
   peers(): PeerSight[] {
-    return this.#membership.members().map((member) => this.#sightOf(member));
+    const self = this.#membership.self().peerId;
+    return this.#membership.members().map((member) => this.#sightOf(member, self));
   }
 
   peer(peerId: string): PeerSight | undefined {
     const member = this.#membership.member(peerId);
-    return member === undefined ? undefined : this.#sightOf(member);
+    return member === undefined ? undefined : this.#sightOf(member, this.#membership.self().peerId);
   }
 
   self(): PeerSight {
-    return this.#sightOf(this.#membership.self());
+    const self = this.#membership.self();
+    return this.#sightOf(self, self.peerId);
   }
 
-  #sightOf(member: Member): PeerSight {
-    const self = member.peerId === this.#membership.self().peerId;
+  #sightOf(member: Member, selfId: string): PeerSight {
+    const self = member.peerId === selfId;
     return {
       peerId: member.peerId,
       storeId: member.storeId,
@@ -98,7 +102,10 @@ export class Sight implements MeshView {
 
   /** The ring of the members neither dead nor left, built anew only when that set has changed. */
   ring(): Ring {
-    const present = this.#membership.members().filter(isPresent);
+    const members = this.#membership.members();
+    if (this.#ring !== undefined && members === this.#ringSeen) return this.#ring;
+    this.#ringSeen = members;
+    const present = members.filter(isPresent);
     const key = present
       .map((member) => `${member.storeId}@${member.host}`)
       .sort()

@@ -41,7 +41,7 @@ export function unseal(key: string, sealed: Uint8Array): Uint8Array | undefined 
   if (isPlain(key, sealed)) return sealed;
   const length = sealed.length - CHECK_BYTES;
   if (length <= 0) return undefined;
-  const value = sealed.subarray(0, length);
+  const value = new Uint8Array(sealed.buffer, sealed.byteOffset, length);
   const check = new DataView(sealed.buffer, sealed.byteOffset + length).getUint32(0);
   return check === crc32(value, crc32OfText(key)) ? value : undefined;
 }

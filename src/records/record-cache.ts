@@ -14,14 +14,13 @@ const RECORD_BYTES_MAX = 16 * 1_024;
 
 export class RecordCache {
   /** The one used longest ago first. */
-  readonly #entries = new Map<
-    string,
-    { readonly bytes: Uint8Array; readonly record: RecordState }
-  >();
+  readonly #entries = new Map<string, { bytes: Uint8Array; readonly record: RecordState }>();
 
   read(id: string, bytes: Uint8Array): RecordState | undefined {
     const known = this.#entries.get(id);
     if (known !== undefined && bytesEqual(known.bytes, bytes)) {
+      // A store in memory gives the same piece of it every time: the next look need not compare.
+      known.bytes = bytes;
       this.#entries.delete(id);
       this.#entries.set(id, known);
       return known.record;

@@ -16,6 +16,17 @@ export interface RingMember {
   readonly weight: number;
 }
 
+/**
+ * Why a store is preferred. first: at the key itself. other_zone: the next on a host and in a zone without a copy.
+ * other_host: every zone has one, the next host without. next: every host has one.
+ */
+export type PlaceReason = 'first' | 'other_zone' | 'other_host' | 'next';
+
+export interface Placed {
+  readonly member: RingMember;
+  readonly reason: PlaceReason;
+}
+
 /** More members than the ring was made for are a mistake somewhere else. */
 export const RING_MEMBERS_MAX = 10_000;
 
@@ -46,35 +57,69 @@ export class Ring {
 
   /** Up to n stores, the most preferred first; fewer only if there are fewer members. */
   preference(key: string, n: number): string[] {
+    return this.#pick(key, n).map(({ storeId }) => storeId);
+  }
+
+  /** The same, with why each stands where it does. */
+  explain(key: string, n: number): Placed[] {
+    const reasons: PlaceReason[] = [];
+    const picked = this.#pick(key, n, reasons);
+    return picked.map((member, i) => ({ member, reason: reasons[i] ?? 'next' }));
+  }
+
+  #pick(key: string, n: number, reasons?: PlaceReason[]): RingMember[] {
     const count = Math.min(n, this.members.length);
     if (count <= 0) return [];
     const walk = new Walk(this.members, this.#owner, this.#firstAtOrAfter(hash64(key)));
     const picked: RingMember[] = [];
     const hosts = new Set<string>();
     const zones = new Set<string>();
-    const pick = (wanted: (member: RingMember) => boolean, exhausted: () => boolean): void => {
+    const pick = (
+      reason: PlaceReason,
+      wanted: (member: RingMember) => boolean,
+      exhausted: () => boolean,
+    ): void => {
       for (let i = 0; picked.length < count && !exhausted(); i++) {
         const member = walk.at(i);
         if (!member) return;
         if (picked.includes(member) || !wanted(member)) continue;
+        reasons?.push(picked.length === 0 ? 'first' : reason);
         picked.push(member);
         hosts.add(member.host);
         zones.add(zoneOf(member));
       }
     };
     pick(
+      'other_zone',
       (member) => !hosts.has(member.host) && !zones.has(zoneOf(member)),
       () => zones.size === this.#zoneCount || hosts.size === this.#hostCount,
     );
     pick(
+      'other_host',
       (member) => !hosts.has(member.host),
       () => hosts.size === this.#hostCount,
     );
     pick(
+      'next',
       () => true,
       () => false,
     );
-    return picked.map(({ storeId }) => storeId);
+    return picked;
+  }
+
+  /** Of all keys, the part of which each member is the first, in the order of `members`. */
+  shares(): number[] {
+    const shares = this.members.map(() => 0);
+    const points = this.#high.length;
+    if (points === 0) return shares;
+    const at = (i: number): number => (this.#high[i] ?? 0) + (this.#low[i] ?? 0) / 2 ** 32;
+    // A key belongs to the first point at or after it: each point has the arc that ends in it.
+    for (let i = 0; i < points; i++) {
+      const arc = i === 0 ? at(0) + 2 ** 32 - at(points - 1) : at(i) - at(i - 1);
+      const owner = this.#owner[i] ?? 0;
+      shares[owner] = (shares[owner] ?? 0) + arc / 2 ** 32;
+    }
+    return shares;
   }
 
   /** Index of the first point at or after the hash; past the last point the ring begins again. */

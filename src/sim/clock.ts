@@ -3,11 +3,12 @@
  * happen.
  *
  * `step` fires the earliest timer, then waits until every promise that follows from it has run. It
- * does so by awaiting one real `setImmediate`, kept from before the simulator traps it: Node runs
+ * does so by waiting for one real `setImmediate`, kept from before the simulator traps it: Node runs
  * an immediate only when the microtask queue is empty, and a simulated world does no real I/O that
  * could slip in between, so what runs is the same in every run. A fixed number of chained
- * microtasks would be no faster (an empty turn of the event loop costs about a microsecond) and
- * would cut long promise chains in two.
+ * microtasks would cut long promise chains in two. Immediates are set many at a time: Node empties
+ * the microtask queue between two of them, and a turn of the event loop for each timer would cost more
+ * than many a timer does.
  *
  * Time moves on a grid of 1/1024 ms. Sums of such numbers are exact in a double; without the grid,
  * `start + delay` and "now" may differ in the last bit, and a caller that waits for a deadline sets
@@ -25,7 +26,8 @@ const GRID_PER_MS = 1_024;
 const WALL_START_MS = 1_767_225_600_000;
 
 const ceilToGrid = (ms: number): number => Math.ceil(ms * GRID_PER_MS) / GRID_PER_MS;
-const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+/** Immediates set at once; those left over when a run ends do nothing. */
+const TURNS_AHEAD = 64;
 
 /** How one host's clock differs from the world's. */
 export interface Skew {
@@ -55,6 +57,7 @@ export class SimClock implements Clock {
   readonly #trace: Trace | undefined;
   #nowMs = 0;
   #stepping = false;
+  readonly #turns = new Turns();
   /** Added to the wall time of every host. */
   wallOffsetMs = 0;
 
@@ -115,10 +118,8 @@ export class SimClock implements Clock {
 
   /** Fires the next timer and lets everything that follows from it run. False: no timer is set. */
   async step(): Promise<boolean> {
-    return this.#exclusively(async () => {
-      await nextTurn();
-      return this.#fireNext(Number.POSITIVE_INFINITY);
-    });
+    let fired = 0;
+    return this.#run(Number.POSITIVE_INFINITY, () => ++fired > 1);
   }
 
   /** Fires what is due within `ms` from now; afterwards it is `ms` later. */
@@ -131,37 +132,61 @@ export class SimClock implements Clock {
    * The condition is asked before the first step and after each.
    */
   async runUntil(condition: () => boolean, limitMs: number): Promise<boolean> {
-    return this.#exclusively(async () => {
-      const endMs = ceilToGrid(this.#nowMs + limitMs);
-      await nextTurn();
-      for (;;) {
-        if (condition()) return true;
-        if (!(await this.#fireNext(endMs))) break;
-      }
-      this.#nowMs = Math.max(this.#nowMs, endMs);
-      return condition();
-    });
+    const endMs = ceilToGrid(this.#nowMs + limitMs);
+    if (await this.#run(endMs, condition)) return true;
+    this.#nowMs = Math.max(this.#nowMs, endMs);
+    return condition();
   }
 
-  async #fireNext(endMs: number): Promise<boolean> {
+  /** Fires timer after timer, all promises in between, until `isDone` (true) or none is due any more (false). */
+  async #run(endMs: number, isDone: () => boolean): Promise<boolean> {
+    if (this.#stepping) throw new Error('the clock is already being stepped');
+    this.#stepping = true;
+    try {
+      return await new Promise<boolean>((resolve, reject) => {
+        const turn = (): void => {
+          try {
+            if (isDone()) resolve(true);
+            else if (this.#fireNext(endMs)) this.#turns.next(turn);
+            else resolve(false);
+          } catch (thrown) {
+            reject(thrown);
+          }
+        };
+        this.#turns.next(turn);
+      });
+    } finally {
+      this.#stepping = false;
+    }
+  }
+
+  #fireNext(endMs: number): boolean {
     const timer: QueuedTimer<Entry> | undefined = this.#queue.peek();
     if (!timer || timer.dueMs > endMs) return false;
     this.#queue.remove(timer);
     this.#nowMs = timer.dueMs;
     this.#trace?.('fire', timer.dueMs, timer.order);
     timer.value.callback();
-    await nextTurn();
     return true;
   }
+}
 
-  async #exclusively<T>(run: () => Promise<T>): Promise<T> {
-    if (this.#stepping) throw new Error('the clock is already being stepped');
-    this.#stepping = true;
-    try {
-      return await run();
-    } finally {
-      this.#stepping = false;
-    }
+/** Moments at which no promise waits to run; one caller at a time. */
+class Turns {
+  #waiting: (() => void) | undefined;
+  #ahead = 0;
+  readonly #turn = (): void => {
+    this.#ahead -= 1;
+    const run = this.#waiting;
+    this.#waiting = undefined;
+    run?.();
+  };
+
+  next(run: () => void): void {
+    this.#waiting = run;
+    if (this.#ahead > 0) return;
+    for (let i = 0; i < TURNS_AHEAD; i++) setImmediate(this.#turn);
+    this.#ahead = TURNS_AHEAD;
   }
 }
 

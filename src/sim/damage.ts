@@ -15,16 +15,13 @@ export function putBack({ host, disk, losses }: Struck, image: DiskImage): void 
   const at = { host, store: storeOn(disk) };
   losses.anyReplaced = true;
   const left = new Map(image);
-  const lost = lostBy(disk, left);
-  for (const id of lost) {
+  for (const id of lostBy(disk, left)) {
     const before = readRecord(`r/${id}`, disk.read().get(`r/${id}`));
     losses.replacedBy(at, id, { before, after: readRecord(`r/${id}`, left.get(`r/${id}`)) });
   }
   const kept = image.filter(([key]) => key.startsWith('r/'));
   losses.onReplaced?.(host, runIdsOf(kept.map(([key, value]) => readRecord(key, value))));
   disk.restore(image);
-  // A backup from before a wipe brings back a store that does not know either what its host showed as the next one.
-  for (const id of lost) losses.noteReplaced(storeOn(disk), id);
 }
 
 /** `strike` damages one value, and answers its key; none if there was nothing to damage. */

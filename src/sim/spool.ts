@@ -14,9 +14,30 @@ import {
 import type { Trace } from './clock.ts';
 
 interface Run {
-  readonly stdout: number[];
-  readonly stderr: number[];
+  readonly stdout: Output;
+  readonly stderr: Output;
   truncated: boolean;
+}
+
+/** Bytes that grow at their end: a flood of output is megabytes. */
+class Output {
+  #buffer = new Uint8Array(0);
+  length = 0;
+
+  push(bytes: Uint8Array): void {
+    const length = this.length + bytes.length;
+    if (length > this.#buffer.length) {
+      const larger = new Uint8Array(Math.max(length, 2 * this.#buffer.length));
+      larger.set(this.#buffer.subarray(0, this.length));
+      this.#buffer = larger;
+    }
+    this.#buffer.set(bytes, this.length);
+    this.length = length;
+  }
+
+  slice(from: number, to: number): Uint8Array {
+    return this.#buffer.slice(from, Math.min(to, this.length));
+  }
 }
 
 export class SimSpool implements Spool {
@@ -39,14 +60,18 @@ export class SimSpool implements Spool {
   append(runId: string, stream: OutputStream, bytes: Uint8Array): void {
     this.#trace?.('spool.append', runId, stream, bytes);
     if (!RUN_ID_PATTERN.test(runId)) throw new RangeError(`not a run id: ${JSON.stringify(runId)}`);
-    const run = this.#runs.get(runId) ?? { stdout: [], stderr: [], truncated: false };
+    const run = this.#runs.get(runId) ?? {
+      stdout: new Output(),
+      stderr: new Output(),
+      truncated: false,
+    };
     this.#runs.set(runId, run);
     const room = this.#limits.runBytesMax - run.stdout.length - run.stderr.length;
     const taken = run.truncated ? new Uint8Array() : bytes.subarray(0, Math.max(0, room));
     if (taken.length < bytes.length) run.truncated = true;
-    for (const byte of taken) run[stream].push(byte);
+    run[stream].push(taken);
     this.#totalBytes += taken.length;
-    for (const oldest of [...this.#runs.keys()]) {
+    for (const oldest of this.#runs.keys()) {
       if (this.#totalBytes <= this.#limits.totalBytesMax) return;
       if (oldest !== runId) this.#drop(oldest);
     }
@@ -63,7 +88,7 @@ export class SimSpool implements Spool {
     if (!run) return Promise.resolve(ok(undefined));
     if (this.isBroken || this.#broken.has(runId))
       return Promise.resolve(err(`${runId} cannot be read`));
-    const bytes = Uint8Array.from(run[stream].slice(offset, offset + Math.max(0, limit)));
+    const bytes = run[stream].slice(offset, offset + Math.max(0, limit));
     const { truncated } = run;
     return Promise.resolve(ok({ bytes, endBytes: run[stream].length, truncated }));
   }

@@ -37,13 +37,21 @@ const TAG = {
 } as const;
 
 const encoder = new TextEncoder();
+/** Longer texts are worth a call of the platform's encoder. */
+const LOOP_CHARS_MAX = 64;
+
+/** Of an event: written in full when it first comes, then by its number. */
+interface Name {
+  readonly text: string;
+  number: number | undefined;
+}
 
 export class TraceHash {
   readonly #hash = new Checksum();
   readonly #buffer = new Uint8Array(BUFFER_BYTES);
   readonly #view = new DataView(this.#buffer.buffer);
-  /** Names of events by the order in which they first came: written once, then by number. */
-  readonly #names = new Map<string, number>();
+  readonly #names = new Map<string, Name>();
+  #numbered = 0;
   readonly #texts = new Map<string, number>();
   #at = 0;
   #count = 0;
@@ -61,26 +69,37 @@ export class TraceHash {
 
   /** The trace function of one part of the world, whose name comes before each of its events. */
   for(part: string): Trace {
-    const names = new Map<string, string>();
+    const names = new Map<string, Name>();
     return (event, ...args) => {
       let name = names.get(event);
       if (name === undefined) {
-        name = `${part} ${event}`;
+        name = this.#nameOf(`${part} ${event}`);
         names.set(event, name);
       }
-      this.add(name, args);
+      this.#event(name, args);
     };
   }
 
   add(event: string, args: readonly unknown[]): void {
+    this.#event(this.#nameOf(event), args);
+  }
+
+  #nameOf(text: string): Name {
+    const known = this.#names.get(text);
+    if (known !== undefined) return known;
+    const name = { text, number: undefined };
+    this.#names.set(text, name);
+    return name;
+  }
+
+  #event(name: Name, args: readonly unknown[]): void {
     if (this.#digest !== undefined) throw new Error('the trace is finished');
     this.#count += 1;
-    this.#listen?.(this.#count, event, args);
-    const known = this.#names.get(event);
-    if (known === undefined) {
-      this.#names.set(event, this.#names.size);
-      this.#text(TAG.name, event);
-    } else this.#number(TAG.event, known);
+    this.#listen?.(this.#count, name.text, args);
+    if (name.number === undefined) {
+      name.number = this.#numbered++;
+      this.#text(TAG.name, name.text);
+    } else this.#number(TAG.event, name.number);
     this.#number(TAG.list, args.length);
     for (const arg of args) this.#value(arg, 0);
   }
@@ -135,6 +154,21 @@ export class TraceHash {
     }
     if (this.#at + bytesMax + PART_BYTES_MAX > BUFFER_BYTES) this.#flush();
     const start = this.#at;
+    if (text.length <= LOOP_CHARS_MAX) {
+      this.#number(tag, text.length);
+      let at = this.#at;
+      let i = 0;
+      for (; i < text.length; i++) {
+        const unit = text.charCodeAt(i);
+        if (unit > 0x7f) break;
+        this.#buffer[at++] = unit;
+      }
+      if (i === text.length) {
+        this.#at = at;
+        return;
+      }
+      this.#at = start;
+    }
     this.#number(tag, 0);
     const { written } = encoder.encodeInto(text, this.#buffer.subarray(this.#at));
     this.#view.setFloat64(start + 1, written);
@@ -178,11 +212,12 @@ export class TraceHash {
       for (const item of value) this.#value(item, depth + 1);
       return;
     }
-    const entries = Object.entries(value);
-    this.#number(TAG.map, entries.length);
-    for (const [key, item] of entries) {
+    const map = value as Readonly<Record<string, unknown>>;
+    const keys = Object.keys(map);
+    this.#number(TAG.map, keys.length);
+    for (const key of keys) {
       this.#anyText(key);
-      this.#value(item, depth + 1);
+      this.#value(map[key], depth + 1);
     }
   }
 }

@@ -92,7 +92,14 @@ const rankOf = (task: TaskSummary): number =>
 
 const isState = (value: unknown): value is TaskState =>
   typeof value === 'string' && Object.hasOwn(PROGRESS, value);
-const bytesOf = (task: TaskSummary): number => JSON.stringify(task).length;
+/** Of a summary without its command line: names in it are short. */
+const SUMMARY_BYTES_MAX = 1_024;
+/** About so many, on the safe side; the command line alone may be long. */
+const bytesOf = ({ argv }: TaskSummary): number =>
+  SUMMARY_BYTES_MAX + (argv === undefined ? 0 : JSON.stringify(argv).length);
+
+/** A record that is final is shown alike for ever: neither the time nor its owner matters any more. */
+const finals = new WeakMap<RecordState, TaskSummary>();
 
 /** One part of a list, complete down to `cut`; without `cut` nothing is older. */
 interface Part {
@@ -201,8 +208,12 @@ export class Lister {
   }
 
   #summary(record: RecordState): TaskSummary {
+    const known = finals.get(record);
+    if (known !== undefined) return known;
     const { clock, waitingReason } = this.#deps;
-    return summaryOf(record, clock.wallMs(), waitingReason(record.id));
+    const summary = summaryOf(record, clock.wallMs(), waitingReason(record.id));
+    if (taskOf(record).final !== undefined) finals.set(record, summary);
+    return summary;
   }
 
   /** What this store may tell of these very tasks; without command lines, which the asker has. */

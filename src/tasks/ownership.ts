@@ -27,8 +27,26 @@ export function ownerStatus(member: {
   return member.stopping ? 'stopping' : (member.shortage ?? 'alive');
 }
 
+/** Of the tasks that were looked at last: an owner is asked for many times while a task lives. */
+const ORDERS_MAX = 4_096;
+const orders = new Map<string, { readonly stores: string; readonly order: readonly StoreId[] }>();
+
 /** The home in the order in which its stores own the task: by hash(id, storeId), the same everywhere. */
-export function ownerOrder(id: string, stores: readonly StoreId[]): StoreId[] {
+export function ownerOrder(id: string, stores: readonly StoreId[]): readonly StoreId[] {
+  const text = stores.join();
+  const known = orders.get(id);
+  if (known?.stores === text) return known.order;
+  const order = orderOf(id, stores);
+  orders.delete(id);
+  orders.set(id, { stores: text, order });
+  for (const oldest of orders.keys()) {
+    if (orders.size <= ORDERS_MAX) break;
+    orders.delete(oldest);
+  }
+  return order;
+}
+
+function orderOf(id: string, stores: readonly StoreId[]): readonly StoreId[] {
   return [...stores]
     .map((store) => ({ store, rank: hash52(`owner:${id}:${store}`) }))
     .sort((a, b) => a.rank - b.rank || (a.store < b.store ? -1 : 1))

@@ -156,12 +156,13 @@ function errorView(task: Task, end: EndFact): { message: string; code?: string }
 }
 
 function attemptsView(task: Task): TaskView['attempts'] {
-  return task.attempts.map(({ start, owner, ends }) => {
+  return task.attempts.map(({ start, author, owner, ends }) => {
     const end = ends[0];
     const error = end === undefined ? undefined : errorView(task, end);
     return {
       attempt: start.n,
       run_id: start.run_id,
+      placed_by: author,
       owner,
       runner: start.runner,
       runner_name: start.runner_name,
@@ -236,7 +237,7 @@ export function viewOf(record: RecordState, nowWallMs: number, extras: ViewExtra
     ...(standing.runAtWallMs === undefined ? {} : { run_at: toRfc3339(standing.runAtWallMs) }),
     failures: failureCount(task),
     losses: lossWeight(task),
-    home: homeOf(record),
+    home: [...homeOf(record)],
     ...(extras.setAsideBy === undefined
       ? {}
       : { reason: 'set_aside', set_aside_by: [...extras.setAsideBy] }),

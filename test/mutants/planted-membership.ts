@@ -58,7 +58,7 @@ export const MEMBERSHIP_MUTANTS: readonly Mutant[] = [
       },
       {
         file: 'membership/detector.ts',
-        find: '      watch.expectSinceMs = this.#nowMs;\n      watch.window.reset();\n      watch.opinions.clear();',
+        find: '      watch.expectSinceMs = now;\n      watch.window.reset();\n      watch.opinions.clear();',
         replace: '      watch.opinions.clear();',
       },
     ],

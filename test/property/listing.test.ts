@@ -135,7 +135,7 @@ it('shows every task once in the order of age, however scans are cut', async () 
         scanTasks: fc.integer({ min: 1, max: 8 }),
         confirmIds: fc.integer({ min: 1, max: 8 }),
         rounds: fc.integer({ min: 1, max: 4 }),
-        answerBytes: fc.constantFrom(1, 900, LIST_LIMITS.answerBytes),
+        answerBytes: fc.constantFrom(1, 2_500, LIST_LIMITS.answerBytes),
       }),
       async (plans, state, limit, limits) => {
         const made = await worldOf(plans, limits);

@@ -83,6 +83,8 @@ describe('messages between members', () => {
       epoch: 1,
       incarnation: 0,
       evidence: 'silence',
+      seenBy: ['q'],
+      silenceMs: 7_000,
     });
     const bytes = factBytes(fact);
     expect(decodeFact(bytes, 'mesh', verify)).toEqual({ ok: true, value: fact });

@@ -192,9 +192,12 @@ describe('full disks', () => {
 
   it('a loss that cannot be written is tried again at leisure', async () => {
     const appends = await inWorld({ seed: 'l3', peers: 3, slots: 8 }, async (world) => {
-      for (let i = 0; i < 24; i++) world.submit(i % 3, command(100_000), ABOUT);
-      await world.runUntil(() => world.runs.length === 24, 5_000);
       const { storeId } = world.peer(0).replica;
+      const stores = world.hosts.map((_, i) => world.peer(i).replica.storeId);
+      const ids = world.peer(0).tasks.submitter.reserve(200).ids;
+      const mine = ids.filter((id) => ownerOrder(id, stores)[0] === storeId).slice(0, 24);
+      for (const id of mine) world.submit(0, { ...command(100_000), id }, ABOUT);
+      await world.runUntil(() => world.runs.length === 24, 10_000);
       const owned = world.runs.filter(
         ({ host, taskId }) =>
           host === 'h2' && taskAt(world, 0, { id: taskId }).attempts[0]?.owner === storeId,

@@ -3,7 +3,7 @@
  * as scripted, and hands typed tasks to workers. It forgets nothing when its server is replaced: a restarted daemon.
  */
 
-import type { MemberView } from '../../src/api/methods.ts';
+import type { MemberView, MethodResult } from '../../src/api/methods.ts';
 import { type Receipt, type SubmitParams, submitSchema } from '../../src/api/task.ts';
 import { type CoveyError, coveyError } from '../../src/base/errors.ts';
 import { toHex } from '../../src/base/hash.ts';
@@ -16,6 +16,7 @@ import { errorReply } from '../../src/control/jsonrpc.ts';
 import { checkAgainst } from '../../src/control/params.ts';
 import { HostClock } from '../../src/host/clock.ts';
 import type { Clock } from '../../src/ports/clock.ts';
+import { FakeObserve } from './fake-observe.ts';
 import { FAKE_PEER, FAKE_STORE, type FakeOutcome, FakeTask } from './fake-task.ts';
 import { FakeWorkers } from './fake-workers.ts';
 
@@ -42,6 +43,7 @@ export class FakeBackend {
   readonly tasks = new Map<string, FakeTask>();
   readonly workers: FakeWorkers;
   readonly events: EventHub;
+  readonly observe: FakeObserve;
   /** The one that a ControlServer is given. */
   readonly methods: ControlBackend;
   /** Answers of the next calls of task.submit, before the fake itself decides: for tests of retries. */
@@ -52,6 +54,7 @@ export class FakeBackend {
   readonly submitted: string[] = [];
   /** Members beside the fake one itself; dead unless they say otherwise. */
   others: Partial<MemberView>[] = [];
+  entries: MethodResult<'access.list'>['entries'] = [];
   readonly #random = new SeededRandom(`fake ${Math.random()}`);
   readonly #script: NonNullable<Options['script']>;
   /** task.wait calls seen. */
@@ -63,6 +66,7 @@ export class FakeBackend {
     this.#script = options.script ?? echo;
     this.events = new EventHub(options.boot ?? 'boot-1', this.clock);
     this.workers = new FakeWorkers(this);
+    this.observe = new FakeObserve(this.clock);
     this.methods = this.#methods();
   }
 
@@ -155,6 +159,7 @@ export class FakeBackend {
       ...this.#readMethods(),
       ...this.#meshMethods(),
       ...this.workers.methods(),
+      ...this.observe.methods(),
       about: () => ({ mesh_id: 'fake-mesh', peer_id: FAKE_PEER }),
     };
   }
@@ -279,11 +284,10 @@ export class FakeBackend {
         }),
       'members.list': async () =>
         ok({ members: [member, ...this.#otherMembers(member)], view_hash: 'fake' }),
-      'ring.owner': async () =>
-        ok({ preference: [{ peer_id: FAKE_PEER, store_id: FAKE_STORE, name: 'fake' }] }),
       'events.subscribe': async (params, session) => this.events.subscribe(session, params),
       'events.unsubscribe': async ({ subscription }, session) => {
-        this.events.unsubscribe(session, subscription);
+        if (!this.events.unsubscribe(session, subscription))
+          this.observe.unsubscribe(session, subscription);
         return ok({});
       },
       'access.invite': async ({ ttl_ms }) =>
@@ -291,7 +295,14 @@ export class FakeBackend {
           token: 'covey1-fake-token',
           expires_at: new Date(this.clock.wallMs() + ttl_ms).toISOString(),
         }),
-      'access.list': async () => ok({ entries: [] }),
+      'access.list': async () => ok({ entries: this.entries }),
+      'access.allow': async ({ peer }) =>
+        ok({ peer_id: peer, token: 'covey1-known', is_new: true }),
+      'access.revoke': async ({ peer }) => {
+        const entry = this.entries.find(({ peer_id: id }) => id === peer);
+        const already = entry?.revoked === true ? { already_by: 'one' } : {};
+        return ok({ peer_id: peer, name: entry?.name ?? peer, ...already });
+      },
       'mesh.join': async ({ token }) =>
         token === 'covey1-fake-token'
           ? ok({ mesh_id: 'fake-mesh', members: 2 })

@@ -19,7 +19,7 @@ class FakeSession implements Session {
     if (this.room <= 0) return 'full';
     this.room -= 1;
     if ('from' in params) this.heard.push(`${name} ${params.from}-${params.to}`);
-    else if ('seq' in params) this.heard.push(`${params.seq} ${params.type}`);
+    else if ('topic' in params) this.heard.push(`${params.seq} ${params.type}`);
     return 'sent';
   }
 

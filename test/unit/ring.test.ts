@@ -33,6 +33,33 @@ describe('the ring', () => {
     expect(ring.preference('0123456789ab', 2)).toEqual(home.slice(0, 2));
   });
 
+  it('says why each stands where it does', () => {
+    const reasons = (list: RingMember[], n: number) =>
+      new Ring(list).explain('covey', n).map(({ reason }) => reason);
+    expect(reasons(members(3), 3)).toEqual(['first', 'other_zone', 'other_zone']);
+    const oneHost = members(3).map((one, i) => ({ ...one, host: i < 2 ? 'same' : 'other' }));
+    expect(reasons(oneHost, 3)).toEqual(['first', 'other_zone', 'next']);
+    const twoZones = members(4).map((one, i) => ({ ...one, zone: i < 3 ? 'east' : 'west' }));
+    expect(reasons(twoZones, 4)).toEqual(['first', 'other_zone', 'other_host', 'other_host']);
+    const ring = new Ring(members(5));
+    const stores = ring.explain('covey', 5).map((placed) => placed.member.storeId);
+    expect(stores).toEqual(ring.preference('covey', 5));
+  });
+
+  it('measures the share of each member from its tokens', () => {
+    const ring = new Ring([...members(4), member(4, { weight: 2 })]);
+    const shares = ring.shares();
+    expect(shares.reduce((sum, share) => sum + share, 0)).toBeCloseTo(1, 9);
+    const keys = 20_000;
+    const counted = loads(ring, keys);
+    ring.members.forEach(({ storeId }, i) => {
+      expect(shares[i]).toBeCloseTo((counted.get(storeId) ?? 0) / keys, 1.5);
+    });
+    expect(shares[4]).toBeGreaterThan(1.8 * (shares[0] ?? 1));
+    expect(new Ring([]).shares()).toEqual([]);
+    expect(new Ring([member(0)]).shares()[0]).toBeCloseTo(1, 9);
+  });
+
   it('agrees with the published vectors', () => {
     const ring = new Ring(members(5));
     expect(ring.checksum).toMatchInlineSnapshot(`"96c223feed41e28ca50be1ded20ebd8b"`);
