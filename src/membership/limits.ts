@@ -52,8 +52,6 @@ export const ACCUSED_NOTICE_MS = 500;
 
 /** A second daemon with the key of a linked peer is put off for so long: longer than a heartbeat interval. */
 export const TWIN_RETRY_MS = 1_000;
-/** Intervals in which the first one was heard, so that the second one is turned away. */
-export const TWIN_SIGNS_MIN = 2;
 /** Times that somebody with our key outbid us in one boot: an old copy of `identity/` explains one or two. */
 export const OUTBID_MAX = 3;
 
