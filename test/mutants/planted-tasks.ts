@@ -220,8 +220,8 @@ export const TASK_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'tasks/takeover.ts',
-        find: 'if (missing.length === 0) return answered;',
-        replace: 'if (missing.length === 0 || answered.size > 0) return answered;',
+        find: 'if (missing.length === 0 || this.#closed) return answered;',
+        replace: 'if (missing.length === 0 || answered.size > 0 || this.#closed) return answered;',
       },
     ],
   },
