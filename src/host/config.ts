@@ -14,6 +14,7 @@ import {
   issueText,
 } from '../api/config.ts';
 import { err, ok, type Result } from '../base/result.ts';
+import { ID_TTL_MS } from '../base/task-id.ts';
 
 /** Flag and environment values are text; the schema wants some of them otherwise. */
 const KINDS: ReadonlyMap<string, ConfigForm['kind']> = new Map(
@@ -133,8 +134,8 @@ const INTERVALS = [
   'redial_max',
 ] as const satisfies readonly (keyof Config)[];
 const INTERVAL_MS_MIN = 10;
-/** With less, every restart is a long absence, and others' unfinished tasks are set aside. */
-const TOMBSTONE_TTL_MS_MIN = 60_000;
+/** A client may use an id for so long: forgotten earlier, a late repetition of its request would run a second time. */
+const TOMBSTONE_TTL_MS_MIN = ID_TTL_MS;
 /** A canceled command keeps its slot for so long. */
 const KILL_GRACE_MS_MAX = 3_600_000;
 
@@ -143,7 +144,7 @@ function crossCheck(config: Config): Result<Config, string> {
   const tooShort = INTERVALS.find((key) => config[key] < INTERVAL_MS_MIN);
   if (tooShort !== undefined) return err(`'${tooShort}' must be at least ${INTERVAL_MS_MIN}ms`);
   if (config.tombstone_ttl < TOMBSTONE_TTL_MS_MIN)
-    return err("'tombstone_ttl' must be at least 1m");
+    return err("'tombstone_ttl' must be at least 1h");
   if (config.kill_grace > KILL_GRACE_MS_MAX) return err("'kill_grace' must be at most 1h");
   if (config.copies_required > config.copies) {
     return err(

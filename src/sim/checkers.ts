@@ -206,7 +206,9 @@ const nothingRunsOn: Checker = (evidence, { strict, strayMsMax }) => {
   return evidence.runs.flatMap((run) => {
     const violations: Violation[] = [];
     const what = `run ${run.runId} of ${short(run.taskId)} on ${run.host}`;
-    if (run.endedMs === undefined)
+    // A world does not wait for what a fault destroyed; a client may have brought it again.
+    const isBeyond = [CREATION, PAYLOAD].some((name) => isLost(evidence, run.taskId, name));
+    if (run.endedMs === undefined && !isBeyond)
       violations.push({ rule: 'stray', detail: `${what} still goes on` });
     const finalMs = finals.get(run.taskId);
     if (!strict || finalMs === undefined) return violations;

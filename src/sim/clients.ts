@@ -214,16 +214,23 @@ export class Clients {
       const { repeats } = this.#deps.options;
       if (isKnown && (repeats === 0 || randomBelow(this.#rare, 100) >= repeats)) return;
       const i = pick(random, this.#up());
-      if (i === undefined) return;
+      if (i === undefined || this.#isForgotten(submitted)) return;
       count('retried');
       world.submitAgain(i, request, submitted);
     });
   }
 
+  /** Where ids are forgotten within the hour in which they may be used, a late request makes another task. */
+  #isForgotten({ askedMs = 0 }: Submitted): boolean {
+    const { options, world } = this.#deps;
+    return options.ttlMs > 0 && world.clock.nowMs() - askedMs > options.ttlMs / 2;
+  }
+
   /** A client that forgot with a crash of its own what it was told. */
   #repeat(i: number): void {
     const again = pick(this.#rare, this.#reserved.slice(-REPEATED_MAX));
-    if (again !== undefined) this.#deps.world.submitAgain(i, again.request, again.submitted);
+    if (again !== undefined && !this.#isForgotten(again.submitted))
+      this.#deps.world.submitAgain(i, again.request, again.submitted);
     for (const { id, outcome } of this.#deps.world.submits.slice(-REREAD_MAX))
       if (id !== undefined && outcome === 'acknowledged') this.reads.get(i, id);
   }
