@@ -236,7 +236,8 @@ interface Life {
 
 interface LifeHooks {
   readonly fatal: (why: string) => void;
-  readonly refused: (why: string) => void;
+  /** With a reason: its store gets another id first. */
+  readonly renew: (why: string | undefined) => void;
   readonly leave: (timeoutMs: number | undefined) => Promise<string[]>;
 }
 
@@ -265,7 +266,7 @@ async function createPeer(
           slots: config.exec ? (config.slots ?? availableParallelism()) : 0,
           socket,
           onFatal: hooks.fatal,
-          onRefused: hooks.refused,
+          onRenew: hooks.renew,
           onStoreRead: () => void settle(),
         });
     if (created.ok) return ok({ peer: created.value, release: () => settle().then(release) });
@@ -329,8 +330,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Result<Daemon
   let peer: Peer;
   /** The life that is being begun, or the one that goes on. */
   let current: Promise<Result<Life, string>>;
-  /** The store gets another id: nothing of this life may be relied on, and the next one begins. */
-  const renew = async (before: Life, why: string): Promise<Result<Life, string>> => {
+  /** The store gets another id, or this is no member any more: nothing of this life may be relied on. */
+  const renew = async (before: Life, why: string | undefined): Promise<Result<Life, string>> => {
     const { server, release } = before.parts;
     await server.close();
     await before.peer.abandon();
@@ -339,7 +340,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Result<Daemon
   };
   const hooks: LifeHooks = {
     fatal,
-    refused: (why) => {
+    renew: (why) => {
       const before = current;
       current = before.then((life) => (life.ok && !ending.isUnder ? renew(life.value, why) : life));
       void current.then((life) => {

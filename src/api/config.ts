@@ -28,6 +28,15 @@ export const addressSchema = z
     'the port is above 65535',
   );
 
+/** Where members may be found: an address, or a name of which DNS lists them. */
+const placeSchema = z.union([
+  addressSchema,
+  z
+    .string()
+    .max(260)
+    .regex(/^(srv|dnsaddr):[A-Za-z0-9_.-]+$/, 'must be HOST:PORT, srv:NAME or dnsaddr:NAME'),
+]);
+
 export const DEFAULT_PORT = 26_839;
 
 /**
@@ -48,6 +57,11 @@ export const configSchema = z.strictObject({
     value: 'host:port',
     description:
       'address that others reach this peer at, default: the bound one, or those of this host (repeatable)',
+  }),
+  peers: z.array(placeSchema).max(8).default([]).meta({
+    value: 'place',
+    description:
+      'where a member that has lost all others looks for them: HOST:PORT, srv:NAME or dnsaddr:NAME (repeatable)',
   }),
   socket: z.string().min(1).optional().meta({ value: 'path', description: 'control socket' }),
   dial_from: z.string().optional().meta({

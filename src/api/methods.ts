@@ -3,11 +3,11 @@
  * `rpc.discover`. Later versions add optional fields, and never change or remove one.
  */
 import { z } from 'zod';
+import { ACCESS_METHODS } from './access.ts';
 import * as limits from './limits.ts';
 import { memberSchema } from './member.ts';
 import { monitorSchema, OBSERVE_METHODS } from './observe.ts';
 import {
-  durationMsSchema,
   explainSchema,
   jsonSchema,
   nameSchema,
@@ -78,6 +78,17 @@ export const METHODS = {
       tasks: z.object({ held: z.int(), unfinished: z.int(), owned: z.int(), active: z.int() }),
       conflicts: z.int(),
       slots: z.int(),
+      expelled: z
+        .object({
+          kind: z.enum(['revoked', 'void']),
+          by: z.string(),
+          at: z.string(),
+        })
+        .optional()
+        .meta({
+          description:
+            'no member of its mesh any more: revoked, or the peer that had admitted it was; it takes and runs nothing',
+        }),
       store: z
         .object({
           damaged: z.int().meta({ description: 'values with a wrong checksum; none is used' }),
@@ -215,42 +226,7 @@ export const METHODS = {
     params: z.strictObject({ subscription: z.string().max(64) }),
     result: z.object({}),
   },
-  'access.invite': {
-    summary: 'Mints a single-use token for one new peer.',
-    params: z.strictObject({
-      ttl_ms: z
-        .int()
-        .min(1_000)
-        .max(30 * 86_400_000)
-        .default(3_600_000),
-    }),
-    result: z.object({ token: z.string(), expires_at: z.string() }),
-  },
-  'access.list': {
-    summary: 'The allow-list.',
-    params: empty,
-    result: z.object({
-      entries: z.array(
-        z.object({
-          peer_id: z.string(),
-          name: z.string(),
-          admitted_by: z.string(),
-          admitted_at: z.string(),
-          revoked: z.boolean(),
-        }),
-      ),
-    }),
-  },
-  'mesh.join': {
-    summary: 'Redeems a token at its inviter.',
-    params: z.strictObject({ token: z.string().min(1).max(8_192) }),
-    result: z.object({ mesh_id: z.string(), members: z.int() }),
-  },
-  'mesh.leave': {
-    summary: 'Hands everything over, leaves, and ends the daemon.',
-    params: z.strictObject({ timeout_ms: durationMsSchema.optional() }),
-    result: z.object({ left: z.boolean(), only_here: z.array(z.string()) }),
-  },
+  ...ACCESS_METHODS,
   'worker.register': {
     summary: 'Makes this connection a worker: it is sent `worker.task` notifications.',
     params: z.strictObject({

@@ -176,7 +176,10 @@ export const taskErrorSchema = z.object({
 export const attemptSchema = z.object({
   attempt: z.int(),
   run_id: z.string(),
-  owner: z.string().meta({ description: 'store id of the peer that placed it' }),
+  placed_by: z.string().meta({ description: 'store id of the peer that placed it' }),
+  owner: z
+    .string()
+    .meta({ description: 'store id of the peer that owns it: placed, adopted or was handed it' }),
   runner: z.string().meta({ description: 'PeerId' }),
   runner_name: z.string(),
   placed_at: z.string(),

@@ -157,9 +157,10 @@ export const ERROR_CODES = {
     rpc: -32023,
   },
   REVOKED: {
-    sentence: 'This PeerId was revoked and never returns.',
+    sentence: 'This peer was revoked by {by}, {at}, and never returns.',
     retryable: false,
     rpc: -32024,
+    help: "With a new data directory it is another peer, and may be invited again ('covey invite').",
   },
   VERSION_MISMATCH: {
     sentence: 'No common version: here {ours}, there {theirs}.',
@@ -206,6 +207,18 @@ export const ERROR_CODES = {
     retryable: true,
     rpc: -32034,
     help: 'Ask for fewer, or when more members are in reach.',
+  },
+  NOT_REVOCABLE: {
+    sentence: 'Peer {name} cannot be revoked: {why}.',
+    retryable: false,
+    rpc: -32035,
+    help: "To take this host out, run 'covey leave' on it, or 'covey access revoke' at another member.",
+  },
+  ADMISSION_VOID: {
+    sentence: 'This peer is no member any more: {by} revoked the peer that had admitted it, {at}.',
+    retryable: false,
+    rpc: -32036,
+    help: "A member can let it in again: 'covey access allow PEER_ID', or a new token of 'covey invite'.",
   },
 } as const satisfies Record<string, CodeEntry>;
 

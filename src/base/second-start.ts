@@ -6,6 +6,7 @@
 /** A start as the outside saw it, with what the task's history says of its attempt. */
 export interface StartSeen {
   readonly runId: string;
+  readonly host: string;
   readonly startedMs: number;
   /** Undefined: it goes on. */
   readonly endedMs: number | undefined;
@@ -26,6 +27,13 @@ export const causeOf = (before: StartSeen): string | undefined =>
 export const overlap = (a: StartSeen, b: StartSeen): boolean =>
   a.startedMs < (b.endedMs ?? Number.POSITIVE_INFINITY) &&
   b.startedMs < (a.endedMs ?? Number.POSITIVE_INFINITY);
+
+/**
+ * Both at once on one host. Where its daemon was not started in between it held the earlier run, and starts no other
+ * one of a task beside it: then it does not count that whoever placed `after` could not know.
+ */
+export const areBeside = (before: StartSeen, after: StartSeen): boolean =>
+  before.host === after.host && overlap(before, after);
 
 /** `concurrent`: whoever placed `after` could not know of `before`. */
 export function faultsOfSecondStart(

@@ -1,15 +1,8 @@
 /** `covey forget PEER`: the store of a member that is dead or has left does not come back. */
-import type { MemberView } from '../api/methods.ts';
-import { err, ok, type Result } from '../base/result.ts';
-import type { RpcFailure } from '../client/types.ts';
-import { printable } from './bytes.ts';
-import { failureOf } from './context.ts';
 import { EXIT } from './exit-codes.ts';
 import { jsonFlag } from './flags.ts';
+import { peerNamed } from './peer-names.ts';
 import type { Verb } from './verb.ts';
-
-/** Of the end of a PeerId that stands for the whole. */
-const SUFFIX_CHARS_MIN = 6;
 
 export const verb: Verb = {
   configure(command) {
@@ -20,7 +13,11 @@ export const verb: Verb = {
   async run(cli, command) {
     const list = await cli.call('members.list', {});
     if (!list.ok) return cli.fail(list.error);
-    const member = memberOf(list.value.members, command.args[0] ?? '');
+    const member = peerNamed(
+      list.value.members,
+      command.args[0] ?? '',
+      ({ status }) => status !== 'removed',
+    );
     if (!member.ok) return cli.fail(member.error);
     const answer = await cli.call('members.forget', { peer: member.value.peer_id });
     if (!answer.ok) return cli.fail(answer.error);
@@ -31,24 +28,3 @@ export const verb: Verb = {
     return EXIT.ok;
   },
 };
-
-/** By PeerId, by name, by the end of a PeerId; a name that several have is nobody's. */
-export function memberOf(
-  members: readonly MemberView[],
-  text: string,
-): Result<MemberView, RpcFailure> {
-  const whole = members.filter((member) => member.peer_id === text);
-  const named = members.filter(({ name, status }) => name === text && status !== 'removed');
-  const isSuffix = text.length >= SUFFIX_CHARS_MIN;
-  const ending = members.filter((member) => isSuffix && member.peer_id.endsWith(text));
-  const found = [whole, named, ending].find(({ length }) => length > 0) ?? [];
-  const [first, ...more] = found;
-  if (first !== undefined && more.length === 0) return ok(first);
-  const said = printable(text);
-  if (first === undefined)
-    return err(
-      failureOf('NOT_FOUND', `There is no member '${said}'.`, "'covey members' lists them."),
-    );
-  const ids = found.map((member) => member.peer_id).join(', ');
-  return err(failureOf('AMBIGUOUS', `${found.length} members are '${said}': ${ids}.`));
-}

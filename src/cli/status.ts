@@ -29,6 +29,14 @@ function storeText(store: MethodResult<'system.status'>['store']): string | unde
   return parts.length === 0 ? undefined : parts.join('; ');
 }
 
+function expelledText({ expelled }: MethodResult<'system.status'>): string | undefined {
+  if (expelled === undefined) return undefined;
+  const { kind, by, at } = expelled;
+  return kind === 'revoked'
+    ? `revoked by ${by}, ${at}: no member any more, for good`
+    : `no member any more: ${by} revoked the peer that had admitted it, ${at}`;
+}
+
 export const verb: Verb = {
   configure(command) {
     jsonFlag(command);
@@ -41,6 +49,7 @@ export const verb: Verb = {
       await cli.json(value);
       return EXIT.ok;
     }
+    const expelled = expelledText(value);
     const list = fields(
       [
         ['name', value.name],
@@ -50,6 +59,7 @@ export const verb: Verb = {
             ? { text: 'stopping', style: 'yellow' }
             : { text: 'running', style: 'green' },
         ],
+        ['member', expelled === undefined ? undefined : { text: expelled, style: 'red' }],
         ['version', value.version],
         ['pid', value.pid],
         ['up', formatDuration(value.uptime_ms)],

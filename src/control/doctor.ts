@@ -33,6 +33,7 @@ export class Doctor {
 
   async examine(timeoutMs: number): Promise<MethodResult<'system.doctor'>> {
     const { membership, options, ports } = this.#peer;
+    if (membership.expelled !== undefined) return outside(this.#peer);
     const self = membership.self();
     const members = membership.members();
     const present = members.filter(
@@ -76,6 +77,16 @@ export class Doctor {
     const skewMs = report.value.wall_ms - (ports.clock.wallMs() - tookMs / 2);
     return { peerId, report: report.value, skewMs, doubtMs: tookMs / 2 };
   }
+}
+
+/** It has nobody to ask, and what it knows of others is of the past. */
+function outside({ membership }: Peer): MethodResult<'system.doctor'> {
+  const summary = `this peer is no member of its mesh: ${membership.expelledText ?? ''}`;
+  const todo =
+    membership.expelled?.kind === 'revoked'
+      ? 'Stop it. With a new data directory and a new token this host is a member again, as another peer.'
+      : "Let it in again at a member: 'covey access allow PEER_ID', or 'covey join' here with a new token.";
+  return { checks: [{ check: 'members', status: 'fail', summary, todo }], asked: [], silent: [] };
 }
 
 const noDescriptors = (): Promise<undefined> => Promise.resolve(undefined);

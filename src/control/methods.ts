@@ -5,13 +5,12 @@ import { LogTap } from '../base/log-tap.ts';
 import { err, ok } from '../base/result.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
 import { silentLogger } from '../base/telemetry.ts';
-import { isWildcard } from '../base/wildcard.ts';
-import { hostOf } from '../membership/roster.ts';
 import type { Member } from '../membership/types.ts';
 import type { Peer } from '../peer/peer.ts';
 import type { ControlBackend, Handler } from './backend.ts';
 import type { Descriptors } from './checkup.ts';
 import { Doctor } from './doctor.ts';
+import { type AccessMethods, accessMethods } from './methods-access.ts';
 import { LogFollowers } from './methods-logs.ts';
 import {
   cancelTask,
@@ -43,14 +42,7 @@ type TaskMethods = Pick<
 >;
 type MeshMethods = Pick<
   ControlBackend,
-  | 'about'
-  | 'system.status'
-  | 'members.list'
-  | 'members.forget'
-  | 'access.invite'
-  | 'access.list'
-  | 'mesh.join'
-  | 'mesh.leave'
+  'about' | 'system.status' | 'members.list' | 'members.forget' | 'mesh.join' | 'mesh.leave'
 >;
 
 export interface BackendOptions {
@@ -91,6 +83,27 @@ export function createBackend(peer: Peer, options: BackendOptions): ControlBacke
   });
 }
 
+/** What a peer that is no member of its mesh still answers. `task.wait` is not among it: nothing ends there. */
+const OUTSIDE: ReadonlySet<string> = new Set<MethodName>([
+  'system.status',
+  'system.doctor',
+  'system.monitor',
+  'members.list',
+  'members.stats',
+  'ring.show',
+  'ring.owner',
+  'access.list',
+  'task.get',
+  'task.find',
+  'task.list',
+  'task.logs',
+  'task.explain',
+  'events.subscribe',
+  'events.unsubscribe',
+  'mesh.join',
+  'mesh.leave',
+]);
+
 /** What they answer comes out of the stores. */
 const READS: ReadonlySet<string> = new Set<MethodName>([
   'task.get',
@@ -115,6 +128,8 @@ function refusedWhenClosed(peer: Peer, backend: ControlBackend): ControlBackend 
     const handler = method as unknown as Handler<MethodName>;
     const guard: Handler<MethodName> = async (params, session) => {
       if (peer.isClosed) return err(coveyError('STOPPING'));
+      const outside = peer.membership.expelledError();
+      if (outside !== undefined && !OUTSIDE.has(name)) return err(outside);
       const answer = await handler(params, session);
       const isUntrue = READS.has(name) || (!answer.ok && answer.error.code === 'NOT_FOUND');
       return peer.isClosed && isUntrue ? err(coveyError('STOPPING')) : answer;
@@ -139,7 +154,7 @@ function taskMethods(peer: Peer): TaskMethods {
   };
 }
 
-function meshMethods(peer: Peer, options: BackendOptions): MeshMethods {
+function meshMethods(peer: Peer, options: BackendOptions): MeshMethods & AccessMethods {
   return {
     about: () => ({ mesh_id: peer.membership.meshId, peer_id: peer.ports.identity.peerId }),
     'system.status': async () => ok(statusOf(peer, options)),
@@ -154,25 +169,7 @@ function meshMethods(peer: Peer, options: BackendOptions): MeshMethods {
       const { name, storeId } = removed.value;
       return ok({ peer_id: peerId, name, store_id: storeId });
     },
-    'access.invite': async ({ ttl_ms: ttlMs }) => {
-      // A token that names a wildcard would send its bearer to himself.
-      const { addresses } = peer.membership.self();
-      const bind = addresses.find((address) => isWildcard(hostOf(address)));
-      if (bind !== undefined) return err(coveyError('NO_ADDRESS', { bind }));
-      const invited = await peer.membership.invite(ttlMs);
-      if (!invited.ok) return invited;
-      return ok({ token: invited.value.token, expires_at: toRfc3339(invited.value.expiresAtMs) });
-    },
-    'access.list': async () =>
-      ok({
-        entries: peer.membership.accessList().map((entry) => ({
-          peer_id: entry.peerId,
-          name: entry.name,
-          admitted_by: entry.admittedBy,
-          admitted_at: toRfc3339(entry.admittedAtMs),
-          revoked: entry.revoked,
-        })),
-      }),
+    ...accessMethods(peer),
     'mesh.join': async ({ token }) => {
       const joined = await peer.membership.join(token);
       if (!joined.ok) return joined;
@@ -187,6 +184,7 @@ function meshMethods(peer: Peer, options: BackendOptions): MeshMethods {
 
 function statusOf(peer: Peer, options: BackendOptions): MethodResult<'system.status'> {
   const self = peer.membership.self();
+  const { expelled } = peer.membership;
   const { damaged, repaired, former } = peer.storeHealth();
   return {
     version: options.version,
@@ -202,6 +200,9 @@ function statusOf(peer: Peer, options: BackendOptions): MethodResult<'system.sta
     tasks: peer.counts(),
     conflicts: peer.conflicts,
     slots: peer.load().slots,
+    ...(expelled === undefined
+      ? {}
+      : { expelled: { kind: expelled.kind, by: expelled.by, at: toRfc3339(expelled.atMs) } }),
     store: {
       damaged,
       repaired,

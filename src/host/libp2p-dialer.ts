@@ -23,7 +23,7 @@ export class Dialer {
     this.#transports = parts.transports;
   }
 
-  async dial(peerId: PeerId, address: Address, timeoutMs: number): Promise<DialResult> {
+  async dial(peerId: PeerId | undefined, address: Address, timeoutMs: number): Promise<DialResult> {
     const hostPort = parseAddress(address);
     if (!hostPort) return { ok: false, code: 'unreachable', detail: `'${address}' is no address` };
     const controller = new AbortController();
@@ -46,12 +46,16 @@ export class Dialer {
     }
   }
 
-  async #connect(peerId: PeerId, address: HostPort, signal: AbortSignal): Promise<DialResult> {
+  async #connect(
+    peerId: PeerId | undefined,
+    address: HostPort,
+    signal: AbortSignal,
+  ): Promise<DialResult> {
     try {
       const connection = await this.#transports.dial(toMultiaddr(address, peerId), { signal });
       if (signal.aborted) connection.abort(new Error('too late'));
       return connection.status === 'open'
-        ? { ok: true, peerId }
+        ? { ok: true, peerId: connection.remotePeer.toString() }
         : { ok: false, code: 'unreachable', detail: 'the connection was closed at once' };
     } catch (error) {
       return dialFailure(error);

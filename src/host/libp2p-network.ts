@@ -10,9 +10,11 @@ import {
   type FrameClass,
   type LinkInfo,
   type ListenResult,
+  type NameKind,
   NEWS_BYTES_MAX,
   type Network,
   type NetworkHandlers,
+  type Place,
   type SendResult,
 } from '../ports/network.ts';
 import { parseAddress, toAddress, toMultiaddr } from './libp2p-address.ts';
@@ -34,6 +36,7 @@ import {
   type RemotePeer,
   STRANGERS_MAX,
 } from './libp2p-node.ts';
+import { resolvePlaces } from './names.ts';
 
 export interface Libp2pNetworkOptions {
   readonly privateKey: PrivateKey;
@@ -216,13 +219,17 @@ class Libp2pNetwork implements Network {
     handlers.call((to) => to.closed(peerId, error?.message));
   }
 
-  async dial(peerId: PeerId, address: Address, timeoutMs: number): Promise<DialResult> {
+  async dial(peerId: PeerId | undefined, address: Address, timeoutMs: number): Promise<DialResult> {
     const state = this.#state;
     if (state.kind !== 'running') return STOPPED;
-    const link = this.#links.get(peerId);
+    const link = peerId === undefined ? undefined : this.#links.get(peerId);
     if (link?.disconnecting) await link.disconnect();
-    else if (link) return { ok: true, peerId };
+    else if (link) return { ok: true, peerId: link.info.peerId };
     return state.dialer.dial(peerId, address, timeoutMs);
+  }
+
+  resolve(kind: NameKind, name: string, timeoutMs: number): Promise<readonly Place[]> {
+    return resolvePlaces(kind, name, timeoutMs);
   }
 
   async probe(

@@ -14,6 +14,8 @@ import { CHAIN_MAX } from './limits.ts';
 import type { AccessEntry } from './types.ts';
 
 type Access = Fact<Entry> | Fact<Revocation>;
+/** revoked: by a member. void: admitted by a peer that was revoked, unseen by the one that revoked it. */
+export type Bar = 'revoked' | 'void';
 
 /** One fact is kept for each kind, subject and author. */
 export const accessKey = ({ signed, statement }: Access): string =>
@@ -131,6 +133,70 @@ export class AllowList {
     return this.#revocationsOf(peerId).length > 0;
   }
 
+  /** As the one that admitted it wrote. */
+  nameOf(peerId: PeerId): string | undefined {
+    return (this.#granted.get(peerId) ?? this.#known.get(peerId))?.statement.name;
+  }
+
+  /** Entries lead to it, or led to it before a revocation. Such a peer stays known for good. */
+  isKnown(peerId: PeerId): boolean {
+    return this.#known.has(peerId);
+  }
+
+  /** Peers that were revoked. */
+  get revocationCount(): number {
+    return this.#revocations.size;
+  }
+
+  /** Why one that is known is not allowed: revoked itself, or admitted by one that was. */
+  barOf(peerId: PeerId): { readonly kind: Bar; readonly by: Fact<Revocation> } | undefined {
+    if (this.isAllowed(peerId)) return undefined;
+    const [own] = this.#inOrder(peerId);
+    if (own) return { kind: 'revoked', by: own };
+    const seen = new Set<PeerId>();
+    for (let at = this.#known.get(peerId); at && !seen.has(at.signed.by); ) {
+      seen.add(at.signed.by);
+      const [by] = this.#inOrder(at.signed.by);
+      if (by) return { kind: 'void', by };
+      at = this.#known.get(at.signed.by);
+    }
+    return undefined;
+  }
+
+  /** Of several that are all as good everybody names the same. */
+  #inOrder(peerId: PeerId): Fact<Revocation>[] {
+    return [...this.#revocationsOf(peerId)].sort((a, b) => (a.signed.by < b.signed.by ? -1 : 1));
+  }
+
+  /** An admission by one that was revoked, and its revoker had not seen it. */
+  isVoid(fact: Fact<Entry>): boolean {
+    return fact.signed.by !== fact.statement.peerId && !this.#admissionStands(fact);
+  }
+
+  /** What proves to one that is barred that it is: the revocation, and entries that lead to its author. */
+  proofOf(peerId: PeerId): Access[] {
+    const bar = this.barOf(peerId);
+    if (!bar) return [];
+    const proof: Access[] = [];
+    const authors = new Set<PeerId>();
+    for (let next = bar.by.signed.by; proof.length < CHAIN_MAX && !authors.has(next); ) {
+      const entry = this.#known.get(next);
+      if (!entry) break;
+      authors.add(next);
+      proof.push(entry);
+      next = entry.signed.by;
+    }
+    return [...proof.reverse(), bar.by];
+  }
+
+  /** Whom this peer has admitted and who are in by that. */
+  admittedBy(author: PeerId): Fact<Entry>[] {
+    const facts = [...this.#granted.values()];
+    return facts.filter(({ signed, statement }) => {
+      return signed.by === author && statement.peerId !== author;
+    });
+  }
+
   /**
    * The entry by which this PeerId is allowed, then its author's, up to the founder's: what a
    * newcomer shows.
@@ -158,10 +224,17 @@ export class AllowList {
 
   list(): AccessEntry[] {
     const listed: AccessEntry[] = [];
-    for (const [peerId, { signed, statement }] of this.#granted) {
+    // Granted first: the void entry of one that somebody else has admitted as well is not what counts.
+    for (const [peerId, { signed, statement }] of new Map([...this.#known, ...this.#granted])) {
       const { name, admittedAtMs } = statement;
+      const bar = this.barOf(peerId);
       const revoked = this.isRevoked(peerId);
-      listed.push({ peerId, name, admittedBy: signed.by, admittedAtMs, revoked });
+      const listedOne = { peerId, name, admittedBy: signed.by, admittedAtMs, revoked };
+      const barred = bar && {
+        barredBy: bar.by.signed.by,
+        barredAtMs: bar.by.statement.revokedAtMs,
+      };
+      listed.push({ ...listedOne, isVoid: bar?.kind === 'void', ...barred });
     }
     return listed.sort((a, b) => (a.peerId < b.peerId ? -1 : 1));
   }

@@ -128,6 +128,9 @@ export class Book {
   /** Writes soon; repeated changes of one key are one write. */
   rememberFacts(facts: readonly Fact[]): void {
     for (const fact of facts) this.#later(FACTS + factKey(fact), factBytes(fact));
+    // A peer that forgot it in a crash would let the revoked one in, while nobody else is there to tell.
+    const isUrgent = facts.some(({ statement }) => statement.kind === 'revocation');
+    if (isUrgent && !this.#closed) this.#clock.after(0, () => void this.#flushSoon());
   }
 
   seenStores(): SeenStore[] {

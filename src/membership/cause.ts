@@ -20,6 +20,8 @@ export type CauseKind =
   | 'left'
   | 'removed'
   | 'revoked'
+  /** Admitted by one that was revoked. */
+  | 'void'
   | 'restarted'
   | 'other_store'
   | 'flapping';
@@ -41,13 +43,14 @@ export interface Cause {
 export function causeOfStatus(
   peerId: PeerId,
   status: MemberStatus,
-  { verdict, removal }: MemberFacts,
+  { verdict, removal, bar }: MemberFacts,
   via: Via,
 ): Cause {
   switch (status) {
     case 'left':
       return { kind: 'left', seenBy: [peerId], via };
     case 'removed':
+      if (bar) return { kind: bar.kind, seenBy: [bar.by], via };
       return { kind: 'removed', seenBy: removal ? [removal.signed.by] : [], via };
     case 'dead': {
       if (verdict === undefined) return { kind: 'silence', seenBy: [], via };
@@ -94,6 +97,8 @@ export function sentenceOf(cause: Cause, nameOf: NameOf): string {
       return `removed${by}: its store does not come back`;
     case 'revoked':
       return `revoked${by}: it may not come in again`;
+    case 'void':
+      return `its admission is void: ${names} revoked the peer that had admitted it`;
     case 'restarted':
       return `restarted, boot ${cause.bootCount ?? 0}`;
     case 'other_store':

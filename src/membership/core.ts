@@ -2,17 +2,28 @@
  * What the services of this room share: the view and everything that a change of it sets off.
  * `accept` is the one way by which facts come in, whoever brought them.
  */
+import { type CoveyError, coveyError } from '../base/errors.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { WireValue } from '../wire/codec.ts';
 import type { Book } from './book.ts';
 import type { Cause, Via } from './cause.ts';
-import { type Fact, isKind, readFact, type SelfRecord, type Verdict } from './fact.ts';
+import {
+  type Entry,
+  type Fact,
+  isKind,
+  readFact,
+  type SelfRecord,
+  toWire,
+  type Verdict,
+} from './fact.ts';
+import { OUTBID_MAX } from './limits.ts';
 import { compareTurns, statusOf } from './member.ts';
 import type { OwnChange, OwnRecord } from './own-record.ts';
 import type { Roster } from './roster.ts';
 import { Telemetry } from './telemetry.ts';
-import type { MembershipDeps } from './types.ts';
+import { givesWay } from './twin.ts';
+import type { Expelled, MembershipDeps } from './types.ts';
 import { type MemberChange, View } from './view.ts';
 
 /** What the core asks of the other services; set once all of them exist. */
@@ -23,7 +34,9 @@ export interface CoreHooks {
   objected(verdict: Fact<Verdict>): void;
   changed(change: MemberChange): void;
   /** Our own record changed: tell everybody. */
-  announce(fact: Fact): void;
+  announce(facts: readonly Fact[]): void;
+  /** Who may connect has changed; comes before `changed` of the members in question. */
+  accessChanged(): void;
 }
 
 export class Core {
@@ -34,6 +47,8 @@ export class Core {
   readonly telemetry = new Telemetry();
   view: View;
   #hooks: CoreHooks | undefined;
+  /** How often somebody with our key was ahead of us, since the start. */
+  #outbid = 0;
 
   constructor(deps: MembershipDeps, book: Book, own: OwnRecord, roster: Roster, view: View) {
     this.deps = deps;
@@ -81,6 +96,7 @@ export class Core {
     if (removals.length > 0) this.book.rememberFacts(removals);
     // Not those that our own book tells at the start, before anybody listens.
     if (this.#hooks !== undefined) for (const fact of access) this.#logAdmitted(fact);
+    if (access.length > 0) this.#hooks?.accessChanged();
     for (const change of members) {
       const { record, verdict } = change.after;
       this.book.rememberFacts(verdict ? [record, verdict] : [record]);
@@ -103,7 +119,7 @@ export class Core {
   removalText(storeId: string): string | undefined {
     const removal = this.view.removalOf(storeId);
     if (removal === undefined) return undefined;
-    const by = this.roster.get(removal.signed.by)?.name ?? removal.signed.by;
+    const by = this.nameOf(removal.signed.by);
     return `it was removed from the mesh by ${by}, ${toRfc3339(removal.statement.removedAtMs)}`;
   }
 
@@ -112,21 +128,81 @@ export class Core {
       if (statement.kind !== 'revocation') continue;
       const { peerId } = statement;
       const cause: Cause = { kind: 'revoked', seenBy: [signed.by], via };
-      const name = this.roster.nameOf(peerId);
       const evidence = this.roster.sentence(cause);
-      this.deps.log.log('warn', `${name} is revoked`, { peer: peerId, evidence });
+      this.deps.log.log('warn', `${this.nameOf(peerId)} is revoked`, { peer: peerId, evidence });
       this.roster.emit('revoked', peerId, cause);
     }
+  }
+
+  /** As it calls itself, or as it was admitted. */
+  nameOf(peerId: PeerId): string {
+    return this.roster.get(peerId)?.name ?? this.view.access.nameOf(peerId) ?? peerId;
+  }
+
+  /** Why one is no member any more, though it was admitted. */
+  barText(peerId: PeerId): string | undefined {
+    const bar = this.view.access.barOf(peerId);
+    if (!bar) return undefined;
+    const by = this.nameOf(bar.by.signed.by);
+    if (bar.kind === 'revoked') return `revoked by ${by}`;
+    return `its admission is void: ${by} has revoked ${this.nameOf(bar.by.statement.peerId)}`;
+  }
+
+  revokedError(peerId: PeerId): CoveyError {
+    const by = this.view.access.barOf(peerId)?.by;
+    return coveyError('REVOKED', {
+      by: by ? this.nameOf(by.signed.by) : 'a member',
+      at: toRfc3339(by?.statement.revokedAtMs ?? 0),
+    });
+  }
+
+  /** To a peer that is not allowed, and perhaps has shown by what it believes to be. */
+  refusalOf(peerId: PeerId, chain: readonly Fact<Entry>[] = []): CoveyError {
+    const { access } = this.view;
+    const bar = access.barOf(peerId);
+    if (bar?.kind === 'revoked') return this.revokedError(peerId);
+    const voided = chain.find((fact) => access.isVoid(fact));
+    const by = bar?.by ?? (voided && access.barOf(voided.signed.by)?.by);
+    if (!by) return coveyError('NOT_ALLOWED');
+    const { revokedAtMs, peerId: revoked } = by.statement;
+    const details = { by: this.nameOf(by.signed.by), at: toRfc3339(revokedAtMs), revoked };
+    return coveyError('ADMISSION_VOID', details);
+  }
+
+  /** What shows a refused peer that the refusal is right. */
+  proofOf(peerId: PeerId, { details }: CoveyError): WireValue[] {
+    const { access } = this.view;
+    const revoked = typeof details.revoked === 'string' ? details.revoked : peerId;
+    const proof = access.proofOf(peerId);
+    return (proof.length > 0 ? proof : access.proofOf(revoked)).map(toWire);
+  }
+
+  /** Entries and revocations with which somebody explains a refusal: they are signed, so he need not be believed. */
+  learnAccess(values: readonly WireValue[] = []): void {
+    if (values.length === 0) return;
+    const facts = this.read(values);
+    const access = facts.filter((fact) => isKind(fact, 'entry') || isKind(fact, 'revocation'));
+    this.accept(access, 'greeting');
+  }
+
+  /** Why this very peer is not a member; undefined: it is one. */
+  expelled(): Expelled | undefined {
+    const bar = this.view.access.barOf(this.peerId);
+    if (!bar) return undefined;
+    return {
+      kind: bar.kind,
+      by: this.nameOf(bar.by.signed.by),
+      atMs: bar.by.statement.revokedAtMs,
+    };
   }
 
   /** Whoever is in may run commands here: the log says who came, and who let him in. */
   #logAdmitted({ signed, statement }: Fact): void {
     if (statement.kind !== 'entry' || statement.peerId === this.peerId) return;
-    const by = this.roster.get(signed.by)?.name ?? signed.by;
     this.deps.log.log('info', 'a peer was admitted', {
       name: statement.name,
       peer: statement.peerId,
-      by,
+      by: this.nameOf(signed.by),
     });
   }
 
@@ -142,8 +218,10 @@ export class Core {
 
   #meetSelf(record: SelfRecord): void {
     const order = compareTurns(record, this.own.turn);
-    if (order > 0 && record.epoch > this.own.turn.epoch) this.#outgrow(record.epoch);
-    else if (order > 0) this.refute(record);
+    if (order > 0 && record.epoch > this.own.turn.epoch) {
+      if (record.bootId !== this.deps.store.bootId) this.#wasOutbid(record);
+      this.#outgrow(record.epoch);
+    } else if (order > 0) this.refute(record);
   }
 
   /** A later record of ourselves than we remember never enters our view: it is outgrown instead. */
@@ -153,6 +231,19 @@ export class Core {
       isKind(fact, 'record') &&
       compareTurns(fact.statement, this.own.turn) > 0
     );
+  }
+
+  #wasOutbid(record: SelfRecord): void {
+    this.#outbid += 1;
+    const { store, log } = this.deps;
+    if (this.#outbid < OUTBID_MAX) return;
+    const address = record.addresses[0] ?? 'an unknown address';
+    if (givesWay(store, record)) this.metTwin(address);
+    else log.log('error', 'another daemon runs with the key of this peer', { at: address });
+  }
+
+  metTwin(address: string): void {
+    this.deps.onTwin?.(address);
   }
 
   #outgrow(epoch: number): void {
@@ -189,7 +280,7 @@ export class Core {
 
   #acceptOwn(fact: Fact<SelfRecord>): void {
     this.accept([fact], 'own');
-    this.#hooks?.announce(fact);
+    this.#hooks?.announce([fact]);
   }
 
   #objects(fact: Fact): boolean {

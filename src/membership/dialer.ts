@@ -1,6 +1,6 @@
 /**
- * Keeps a link to every member that has not left: one dial at a time for each, for ever, with
- * capped and jittered backoff. What the dials find is the detector's evidence.
+ * Keeps a link to every member that has not left, and looks now and then for those that were removed: one dial at a
+ * time for each, for ever, with capped and jittered backoff. What the dials find is the detector's evidence.
  */
 import { jitter } from '../base/random.ts';
 import type { Timer } from '../ports/clock.ts';
@@ -8,7 +8,7 @@ import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
 import type { Core } from './core.ts';
 import { DIAL_TIMEOUT_MS, REDIAL_HOT_FOR_MS, REDIAL_HOT_MS, REDIAL_MS_MIN } from './limits.ts';
-import { isGone } from './member.ts';
+import { statusOf } from './member.ts';
 
 export interface DialHooks {
   isOpen(peerId: PeerId): boolean;
@@ -17,6 +17,9 @@ export interface DialHooks {
   /** No address answered; `refused` are those that said ECONNREFUSED. */
   failed(peerId: PeerId, refused: readonly Address[]): void;
 }
+
+/** Of `redial_max`: a minute, as configured by default. */
+const REMOVED_TIMES = 6;
 
 interface Target {
   failures: number;
@@ -53,7 +56,7 @@ export class Dialer {
     const target = this.#target(peerId);
     if (target.dialling || target.timer) return;
     target.failures += 1;
-    this.#schedule(peerId, target, this.#delayMs(target));
+    this.#schedule(peerId, target, this.#delayMs(peerId, target));
   }
 
   /** Not soon: it refused us, or asked for quiet. */
@@ -61,7 +64,7 @@ export class Dialer {
     const target = this.#target(peerId);
     target.hotUntilMs = 0;
     target.failures = 16;
-    if (!target.dialling) this.#schedule(peerId, target, this.#delayMs(target));
+    if (!target.dialling) this.#schedule(peerId, target, this.#delayMs(peerId, target));
   }
 
   stop(): void {
@@ -86,8 +89,13 @@ export class Dialer {
     });
   }
 
-  #delayMs(target: Target): number {
+  #delayMs(peerId: PeerId, target: Target): number {
     const { clock, random, config } = this.#core.deps;
+    const facts = this.#core.view.get(peerId);
+    // It may live after all, with another store by and by. Two sides that each removed the other would never meet again
+    // if neither looked: seldom, since most that were removed are gone.
+    if (facts && statusOf(facts).status === 'removed')
+      return jitter(random, REMOVED_TIMES * config.redial_max, 0.3);
     const grown = REDIAL_MS_MIN * 2 ** Math.min(target.failures, 16);
     const hot = clock.nowMs() < target.hotUntilMs;
     return jitter(random, Math.min(grown, hot ? REDIAL_HOT_MS : config.redial_max), 0.3);
@@ -96,7 +104,7 @@ export class Dialer {
   /** The record may have changed while we waited: addresses are read anew for each round. */
   #addressesOf(peerId: PeerId): readonly Address[] {
     const facts = this.#core.view.get(peerId);
-    if (!facts || isGone(facts)) return [];
+    if (!facts || statusOf(facts).status === 'left') return [];
     return this.#core.view.access.isAllowed(peerId) ? facts.record.statement.addresses : [];
   }
 
@@ -119,11 +127,12 @@ export class Dialer {
       this.#hooks.dialled(peerId);
       // Should the link have ended meanwhile, `closed` found us dialling and left the next round to
       // us.
-      if (!this.#hooks.isOpen(peerId)) this.#schedule(peerId, target, this.#delayMs(target));
+      if (!this.#hooks.isOpen(peerId))
+        this.#schedule(peerId, target, this.#delayMs(peerId, target));
       return;
     }
     target.failures += 1;
     this.#hooks.failed(peerId, refused);
-    this.#schedule(peerId, target, this.#delayMs(target));
+    this.#schedule(peerId, target, this.#delayMs(peerId, target));
   }
 }

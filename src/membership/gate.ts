@@ -20,6 +20,9 @@ export interface GateHooks {
   moveTo(meshId: string, root: PeerId, facts: readonly Fact[]): void;
 }
 
+/** The end of the year 9999, the last that RFC 3339 can write. */
+const NEVER_MS = 253_402_214_400_000;
+
 /** How long `join` waits for the view after it was let in; the view comes in any case. */
 const SETTLE_MS = 2_000;
 const SETTLE_STEP_MS = 50;
@@ -72,6 +75,16 @@ export class Gate {
     });
   }
 
+  /** For a peer that is on the list already. */
+  tokenWithoutSecret(): Result<string, CoveyError> {
+    if (this.#isAlone) return err(coveyError('LOOPBACK_ONLY', { bind: this.#bindHost }));
+    const { meshId } = this.#core.view;
+    const { addresses } = this.#core.own.fact.statement;
+    const secret = new Uint8Array(SECRET_BYTES);
+    const inviter = this.#core.peerId;
+    return ok(encodeToken({ meshId, inviter, addresses, secret, expiresAtMs: NEVER_MS }));
+  }
+
   // The inviter
 
   redeem(from: PeerId, secret: Uint8Array, name: string): Promise<AdmitFrame> {
@@ -81,14 +94,19 @@ export class Gate {
   }
 
   async #redeem(from: PeerId, secret: Uint8Array, name: string): Promise<AdmitFrame> {
-    const { book, view, deps } = this.#core;
+    const core = this.#core;
+    const { book, view, deps } = core;
     const refuse = (error: CoveyError): AdmitFrame => ({ type: 'refuse', error });
     // One that is admitted while we give up this mesh would be left in it alone.
     if (this.#joining) return refuse(coveyError('BUSY', { what: 'a join', retry_after_ms: 1_000 }));
+    const { access } = view;
+    const bar = access.barOf(from);
+    if (bar?.kind === 'revoked') return refuse(core.refusalOf(from));
+    // Whatever its token is: used before, expired meanwhile, or one of `covey access allow`.
+    if (access.isAllowed(from)) return this.#welcome(from);
+    if (core.expelled()) return refuse(coveyError('NOT_ALLOWED'));
     const hash = hashOf(secret);
-    if (view.access.isRevoked(from)) return refuse(coveyError('REVOKED'));
     const redeemer = book.redeemedBy(hash);
-    if (redeemer === from && view.access.isAllowed(from)) return this.#welcome(from);
     const expiresAtMs = book.inviteExpiry(hash);
     if (redeemer !== undefined || expiresAtMs === undefined)
       return refuse(coveyError('TOKEN_USED'));
@@ -116,7 +134,10 @@ export class Gate {
   async join(text: string): Promise<Result<{ meshId: string; members: number }, CoveyError>> {
     const token = decodeToken(text);
     if (!token.ok) return err(coveyError('TOKEN_INVALID', { why: token.error }));
-    if (token.value.meshId === this.#core.view.meshId) return ok(this.#joined());
+    const expelled = this.#core.expelled();
+    if (expelled?.kind === 'revoked') return err(this.#core.refusalOf(this.#core.peerId));
+    const isOurs = token.value.meshId === this.#core.view.meshId;
+    if (isOurs && !expelled) return ok(this.#joined());
     const refusal = this.#mayJoin(token.value);
     if (refusal) return err(refusal);
     if (this.#joining) return err(coveyError('BUSY', { what: 'a join', retry_after_ms: 1_000 }));
@@ -129,10 +150,12 @@ export class Gate {
   #mayJoin(token: Token): CoveyError | undefined {
     const elsewhere = token.addresses.some((address) => !isLoopback(hostOf(address)));
     if (elsewhere && this.#isAlone) return coveyError('LOOPBACK_ONLY', { bind: this.#bindHost });
-    return this.#hasOthers() ? coveyError('FOREIGN_MESH') : undefined;
+    return this.#staysWith(token.meshId) ? coveyError('FOREIGN_MESH') : undefined;
   }
 
-  #hasOthers(): boolean {
+  /** It has others around it, and is not on its way back to them after its admission became void. */
+  #staysWith(meshId: string): boolean {
+    if (this.#core.expelled() && meshId === this.#core.view.meshId) return false;
     for (const [peerId, facts] of this.#core.view.entries()) {
       if (peerId !== this.#core.peerId && !isGone(facts)) return true;
     }
@@ -185,7 +208,7 @@ export class Gate {
       return failed('its welcome holds no entry for this peer');
     }
     // Somebody may have redeemed an invitation of ours while we asked.
-    if (this.#hasOthers()) return err(coveyError('FOREIGN_MESH'));
+    if (this.#staysWith(frame.meshId)) return err(coveyError('FOREIGN_MESH'));
     const mesh = { meshId: frame.meshId, root: frame.root };
     const saved = await this.#core.book.saveMesh(mesh, view.facts());
     if (!saved.ok) return err(coveyError('STORE_FULL', { peer: identity.peerId }));

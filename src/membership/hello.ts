@@ -45,7 +45,12 @@ export type AdmitFrame =
       readonly root: string;
       readonly facts: readonly WireValue[];
     }
-  | { readonly type: 'refuse' | 'refused'; readonly error: CoveyError }
+  | {
+      readonly type: 'refuse' | 'refused';
+      readonly error: CoveyError;
+      /** Facts that show why: to one that was revoked. */
+      readonly proof?: readonly WireValue[];
+    }
   | { readonly type: 'noted' };
 
 export function encodeAdmit(frame: AdmitFrame): Uint8Array {
@@ -61,7 +66,8 @@ export function encodeAdmit(frame: AdmitFrame): Uint8Array {
     case 'refuse':
     case 'refused': {
       const { code, details } = frame.error;
-      return encodeValue({ type: frame.type, code, details });
+      const { proof } = frame;
+      return encodeValue({ type: frame.type, code, details, ...(proof?.length ? { proof } : {}) });
     }
     case 'noted':
       return encodeValue({ type: 'noted' });
@@ -112,7 +118,11 @@ export function decodeAdmit(bytes: Uint8Array): Result<AdmitFrame, string> {
     }
     case 'refuse':
     case 'refused':
-      return ok({ type: map.type, error: readError(map) });
+      return ok({
+        type: map.type,
+        error: readError(map),
+        proof: readList(map.proof, CHAIN_MAX + 1) ?? [],
+      });
     case 'noted':
       return ok({ type: 'noted' });
     default:

@@ -33,6 +33,10 @@ export const LONE_SILENCE_MS_MAX = 16_000;
 export const OPINION_TTL_MS = 2_000;
 
 export const DIAL_TIMEOUT_MS = 3_000;
+/** For a resolver to answer where `peers` are. */
+export const RESOLVE_TIMEOUT_MS = 3_000;
+/** Between two looks at the places of `peers`, while nobody is linked: a DNS record lives longer. */
+export const LOOK_INTERVAL_MS = 10_000;
 export const PROBE_TIMEOUT_MS = 2_000;
 export const ADMIT_TIMEOUT_MS = 5_000;
 /** First delay between dials of a member. */
@@ -46,6 +50,13 @@ export const HANDSHAKE_RETRY_MS = 1_000;
 /** Told again that it is accused, at most so often. */
 export const ACCUSED_NOTICE_MS = 500;
 
+/** A second daemon with the key of a linked peer is put off for so long: longer than a heartbeat interval. */
+export const TWIN_RETRY_MS = 1_000;
+/** Intervals in which the first one was heard, so that the second one is turned away. */
+export const TWIN_SIGNS_MIN = 2;
+/** Times that somebody with our key outbid us in one boot: an old copy of `identity/` explains one or two. */
+export const OUTBID_MAX = 3;
+
 /** Peers that are not on the allow-list and are being answered at once. */
 export const STRANGERS_MAX = 4;
 export const STRANGER_RETRY_MS = 1_000;
@@ -57,6 +68,10 @@ export const CHAIN_MAX = 16;
 export const MEMBERS_MAX = 10_000;
 /** Stores removed by operators, remembered for good: some 300 bytes each. */
 export const REMOVALS_MAX = 10_000;
+/** Peers revoked, remembered for good; some 300 bytes each. */
+export const REVOCATIONS_MAX = 10_000;
+/** Admissions that a revocation lists as standing, 53 bytes each: it fits into news. More are signed anew. */
+export const KEEPS_MAX = 200;
 export const ADDRESSES_MAX = 8;
 /** A label's value is 128 characters, which may be four bytes each. */
 export const TEXT_BYTES_MAX = 512;

@@ -15,6 +15,7 @@ import { ADMIT_TIMEOUT_MS, HANDSHAKE_RETRY_MS } from './limits.ts';
 import { statusOf } from './member.ts';
 import { type ControlMessage, encodeMessage, type GoodbyeReason } from './messages.ts';
 import { refusalOfStore } from './store-check.ts';
+import { type Suspicion, suspect, twinError, twinOf } from './twin.ts';
 
 /**
  * open: a connection. accepted: we let it in, and wait for its first frame. up: frames go both
@@ -29,8 +30,14 @@ interface Link {
   quietSinceMs: number;
   /** Of the boot that is at the other end, once it is up. */
   epoch: number | undefined;
+  bootId: string | undefined;
+  /** Frames that came. */
+  frames: number;
+  twin: Suspicion | undefined;
   farewell: GoodbyeReason | undefined;
   byUs: boolean;
+  /** It was revoked: nothing that still comes is read. */
+  isCut: boolean;
 }
 
 export interface LinkEnd {
@@ -65,12 +72,14 @@ export class Links {
   }
 
   isUp(peerId: PeerId): boolean {
-    return this.#links.get(peerId)?.phase === 'up';
+    const link = this.#links.get(peerId);
+    return link?.phase === 'up' && !link.isCut;
   }
 
   upPeers(): PeerId[] {
     const up: PeerId[] = [];
-    for (const [peerId, link] of this.#links) if (link.phase === 'up') up.push(peerId);
+    for (const [peerId, link] of this.#links)
+      if (link.phase === 'up' && !link.isCut) up.push(peerId);
     return up;
   }
 
@@ -91,8 +100,12 @@ export class Links {
       greeting: false,
       quietSinceMs: this.#core.deps.clock.nowMs(),
       epoch: undefined,
+      bootId: undefined,
+      frames: 0,
+      twin: undefined,
       farewell: undefined,
       byUs: false,
+      isCut: false,
     });
   }
 
@@ -107,7 +120,8 @@ export class Links {
   /** A frame came: true when it may be read. */
   mayRead(from: PeerId): boolean {
     const link = this.#links.get(from);
-    if (!link || link.phase === 'open') return false;
+    if (!link || link.phase === 'open' || link.isCut) return false;
+    link.frames += 1;
     if (link.phase === 'accepted') this.#setUp(from, link);
     return true;
   }
@@ -120,12 +134,26 @@ export class Links {
   /** Closes with a word of goodbye: an end without one is taken for a crash. */
   async end(peerId: PeerId, reason: GoodbyeReason): Promise<void> {
     const link = this.#links.get(peerId);
-    if (!link) return;
+    if (!link || link.isCut) return;
     if (link.phase !== 'open') {
       this.#core.deps.network.send(peerId, 'control', encodeMessage({ type: 'goodbye', reason }));
     }
     link.byUs = true;
     await this.#core.deps.network.disconnect(peerId);
+  }
+
+  /**
+   * Ends the links to those who are no members any more. They are shown why before: a peer that only lost its links
+   * would take all others for dead, and go on alone.
+   */
+  cutBarred(): void {
+    const { access } = this.#core.view;
+    for (const [peerId, link] of this.#links) {
+      if (link.phase === 'open' || link.isCut || access.isAllowed(peerId)) continue;
+      this.send(peerId, { type: 'delta', facts: access.proofOf(peerId).map(toWire), want: [] });
+      void this.end(peerId, 'refused');
+      link.isCut = true;
+    }
   }
 
   /** Greets again where a handshake got lost, and where both sides believe the other dialled. */
@@ -141,7 +169,10 @@ export class Links {
   #setUp(peerId: PeerId, link: Link): void {
     if (link.phase === 'up') return;
     link.phase = 'up';
-    link.epoch = this.#core.view.get(peerId)?.record.statement.epoch;
+    const record = this.#core.view.get(peerId)?.record.statement;
+    link.epoch = record?.epoch;
+    link.bootId = record?.bootId;
+    link.twin = undefined;
     this.#hooks.up(peerId);
   }
 
@@ -156,6 +187,7 @@ export class Links {
     const reply = bytes && decodeAdmit(bytes);
     const current = () => this.#links.get(peerId) === link && !link.byUs;
     if (reply?.ok && reply.value.type === 'refuse' && current()) {
+      this.#core.learnAccess(reply.value.proof);
       await this.#wasRefused(peerId, reply.value.error);
     } else if (reply?.ok && reply.value.type === 'hello') {
       const error = await this.#letIn(peerId, reply.value.hello);
@@ -173,6 +205,8 @@ export class Links {
   }
 
   async #wasRefused(peerId: PeerId, error: CoveyError): Promise<void> {
+    const twin = twinOf(error);
+    if (twin !== undefined) this.#core.metTwin(twin);
     // The link stays: `tick` greets again.
     if (error.code === 'BUSY') return;
     this.#core.deps.log.log('warn', 'a member refused us', { peer: peerId, why: error.message });
@@ -200,7 +234,8 @@ export class Links {
     const { network, log } = this.#core.deps;
     log.log('warn', 'a peer was refused', { peer: peerId, why: error.message });
     this.#noteRefusal(peerId, 'us', error);
-    const frame = encodeAdmit({ type: 'refused', error });
+    const proof = this.#core.proofOf(peerId, error);
+    const frame = encodeAdmit({ type: 'refused', error, proof });
     await network.admitCall(peerId, frame, ADMIT_TIMEOUT_MS);
     this.#hooks.refused(peerId);
     await this.end(peerId, 'refused');
@@ -209,6 +244,7 @@ export class Links {
   /** Requests of known and unknown peers but the redeeming of tokens. */
   async serve(from: PeerId, frame: AdmitFrame): Promise<AdmitFrame> {
     if (frame.type === 'refused') {
+      this.#core.learnAccess(frame.proof);
       if (this.#core.view.access.isAllowed(from)) {
         this.#noteRefusal(from, 'them', frame.error);
         this.#noteStoreRefusal(frame.error);
@@ -217,14 +253,15 @@ export class Links {
       return { type: 'noted' };
     }
     if (frame.type !== 'hello') {
-      return { type: 'refuse', error: coveyError('INVALID_REQUEST', { why: frame.type }) };
+      const error = coveyError('INVALID_REQUEST', { why: frame.type });
+      return { type: 'refuse', error };
     }
     const link = this.#links.get(from);
     const error = await this.#letIn(from, frame.hello);
     if (error) {
       this.#core.deps.log.log('warn', 'a peer was refused', { peer: from, why: error.message });
       this.#noteRefusal(from, 'us', error);
-      return { type: 'refuse', error };
+      return { type: 'refuse', error, proof: this.#core.proofOf(from, error) };
     }
     if (link && this.#links.get(from) === link && !link.byUs) {
       this.#renewIfRestarted(from, link);
@@ -270,6 +307,25 @@ export class Links {
     };
   }
 
+  /** Another daemon with the same key is at the other end of our link, perhaps. */
+  #twinOf(from: PeerId, hello: Hello): CoveyError | undefined {
+    const link = this.#links.get(from);
+    if (link?.phase !== 'up' || link.bootId === undefined || link.bootId === hello.bootId)
+      return undefined;
+    link.twin = suspect(link.twin, hello, link.frames);
+    if (!link.twin) return undefined;
+    const record = this.#core.view.get(from)?.record.statement;
+    const address = record?.addresses[0] ?? 'an unknown address';
+    const error = twinError(link.twin, address);
+    if (twinOf(error) !== undefined)
+      this.#core.deps.log.log('error', 'two daemons run with one key: the later one was refused', {
+        name: record?.name ?? '',
+        peer: from,
+        linked: address,
+      });
+    return error;
+  }
+
   /** Undefined: the peer is let in, and what its hello says is known now. */
   async #letIn(from: PeerId, hello: Hello): Promise<CoveyError | undefined> {
     const core = this.#core;
@@ -283,18 +339,21 @@ export class Links {
     const { view } = core;
     if (!view.access.isAllowed(from)) {
       const chain = core.read(hello.chain).filter((fact) => isKind(fact, 'entry'));
-      core.accept(chain, 'greeting');
-      if (view.access.isRevoked(from)) return coveyError('REVOKED');
-      if (!view.access.isAllowed(from)) return coveyError('NOT_ALLOWED');
+      // Not taken in: one that was revoked could fill the list of everybody with its inventions.
+      if (!chain.some((fact) => view.access.isVoid(fact))) core.accept(chain, 'greeting');
+      if (!view.access.isAllowed(from)) return core.refusalOf(from, chain);
       const saved = await core.book.saveFacts(chain);
       if (!saved.ok) return coveyError('STORE_FULL', { peer: core.peerId });
       if (core.view !== view) return coveyError('FOREIGN_MESH');
+      if (!view.access.isAllowed(from)) return core.refusalOf(from);
     }
     const record = core.read([hello.record]).find((fact) => isKind(fact, 'record'));
     const said = record?.statement;
     if (!record || said?.peerId !== from || said.storeId !== hello.storeId) {
       return coveyError('INVALID_REQUEST', { why: 'the hello and its record differ' });
     }
+    const twin = this.#twinOf(from, hello);
+    if (twin) return twin;
     const { storeId, bootCount, bootId, bootIds, seq, spans } = hello;
     const presented = { peerId: from, storeId, bootCount, bootId, bootIds, seq, spans };
     const ours = {

@@ -6,6 +6,7 @@
  * Status is derived, never stored.
  */
 import { digestOf } from '../base/hash.ts';
+import type { PeerId } from '../ports/identity.ts';
 import type { Fact, Removal, SelfRecord, Turn, Verdict } from './fact.ts';
 import type { Evidence } from './types.ts';
 
@@ -14,6 +15,8 @@ export interface MemberFacts {
   readonly verdict: Fact<Verdict> | undefined;
   /** Of the store that the record names. */
   readonly removal?: Fact<Removal> | undefined;
+  /** Revoked, or admitted by one that was: no member any more, with whatever store it has. */
+  readonly bar?: { readonly kind: 'revoked' | 'void'; readonly by: PeerId } | undefined;
 }
 
 export const compareTurns = (a: Turn, b: Turn): number =>
@@ -66,15 +69,15 @@ export type LastingStatus =
  * Suspicion is one peer's own opinion and comes on top. A verdict counts against the turn it names
  * and older ones.
  */
-export function statusOf({ record, verdict, removal }: MemberFacts): LastingStatus {
+export function statusOf({ record, verdict, removal, bar }: MemberFacts): LastingStatus {
   const isCondemned = verdict && compareTurns(record.statement, verdict.statement) <= 0;
   const deadBy = isCondemned ? verdict.statement.evidence : undefined;
-  if (removal) return { status: 'removed', deadBy };
+  if (removal || bar) return { status: 'removed', deadBy };
   if (record.statement.left) return { status: 'left' };
   return deadBy === undefined ? { status: 'alive' } : { status: 'dead', deadBy };
 }
 
-/** Gone by its own word or by an operator's: nobody looks for it. */
+/** Gone by its own word or by an operator's (forget, revoke): nobody looks for it. */
 export const isGone = (facts: MemberFacts): boolean => {
   const { status } = statusOf(facts);
   return status === 'left' || status === 'removed';

@@ -2,7 +2,7 @@
  * Membership: who is in the mesh, who of them lives, and the links to them. This file only wires
  * the services of the room to one another and to the ports; each of them is a file of its own.
  */
-import { type CoveyError, coveyError } from '../base/errors.ts';
+import type { CoveyError } from '../base/errors.ts';
 import { jitter } from '../base/random.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import type { Timer } from '../ports/clock.ts';
@@ -12,19 +12,29 @@ import { Book, newMeshId } from './book.ts';
 import { Core } from './core.ts';
 import { Detector } from './detector.ts';
 import { Dialer } from './dialer.ts';
-import { type Entry, signFact } from './fact.ts';
+import { Door } from './door.ts';
+import type { Fact } from './fact.ts';
+import { Finder } from './finder.ts';
+import { firstRecord, founderEntry } from './first-facts.ts';
 import { Gate } from './gate.ts';
-import { decodeAdmit, encodeAdmit } from './hello.ts';
-import { STRANGER_RETRY_MS, STRANGERS_MAX, TICK_MS } from './limits.ts';
+import { LOOK_INTERVAL_MS, TICK_MS } from './limits.ts';
 import { type LinkEnd, Links } from './links.ts';
-import { isGone } from './member.ts';
+import { statusOf } from './member.ts';
 import { decodeMessage } from './messages.ts';
 import { OwnRecord } from './own-record.ts';
 import { type Removed, removeMember } from './removal.ts';
+import { allowPeer, type Revoked, revokePeer } from './revocation.ts';
 import { Roster } from './roster.ts';
 import { Stats } from './stats.ts';
 import { Sync } from './sync.ts';
-import type { AccessEntry, Load, Member, MemberListener, MembershipDeps } from './types.ts';
+import type {
+  AccessEntry,
+  Expelled,
+  Load,
+  Member,
+  MemberListener,
+  MembershipDeps,
+} from './types.ts';
 import { View } from './view.ts';
 
 export interface SelfChange {
@@ -32,6 +42,11 @@ export interface SelfChange {
   readonly load?: Load;
   readonly stopping?: boolean;
   readonly labels?: Readonly<Record<string, string>>;
+}
+
+export interface Allowed {
+  readonly token: string;
+  readonly isNew: boolean;
 }
 
 type Phase = 'loaded' | 'running' | 'stopped';
@@ -45,12 +60,14 @@ export class Membership {
   readonly #detector: Detector;
   readonly #sync: Sync;
   readonly #gate: Gate;
+  readonly #door: Door;
+  readonly #finder: Finder;
   /** For people. */
   readonly stats: Stats;
   readonly #timers = new Set<Timer>();
   #phase: Phase = 'loaded';
-  #strangers = 0;
   #load: Load | undefined;
+  #expelled: Expelled | undefined;
 
   /**
    * Reads what `identity/` holds, mints a mesh id where there is none, and counts this start,
@@ -98,12 +115,12 @@ export class Membership {
     this.#sync = new Sync(core, this.#links);
     const announce = this.#sync.announce.bind(this.#sync);
     this.#detector = new Detector(core, this.#links, {
-      announce,
+      announce: (fact) => announce([fact]),
       kick: (peerId, hot) => this.#dialer.kick(peerId, hot),
     });
     this.stats = new Stats(core, this.#links, this.#detector);
     this.#gate = new Gate(core, {
-      announce,
+      announce: (fact) => announce([fact]),
       greet: (peerId) => this.#links.greet(peerId),
       moveTo: (...mesh) => {
         this.#detector.reset();
@@ -111,16 +128,20 @@ export class Membership {
         if (this.#load) roster.load(core.peerId, this.#load);
       },
     });
+    this.#door = new Door(core, this.#gate, this.#links);
+    this.#finder = new Finder(core, this.#links);
     const known = book.facts(meshId, (...args) => deps.identity.verify(...args));
     core.accept([...known, own.fact], 'book');
     core.connect({
       hears: (peerId) => this.#detector.hears(peerId),
       objected: (verdict) => this.#detector.objected(verdict),
       changed: (change) => this.#detector.changed(change),
-      announce: (fact) => {
-        if (this.#phase === 'running') announce(fact);
+      announce: (facts) => {
+        if (this.#phase === 'running') announce(facts);
       },
+      accessChanged: () => this.#accessChanged(),
     });
+    this.#expelled = core.expelled();
   }
 
   /**
@@ -137,7 +158,7 @@ export class Membership {
         opened: (link) => this.#links.opened(link.peerId),
         closed: (peerId) => this.#links.closed(peerId),
         frame: (from, frameClass, bytes) => this.#frame(from, frameClass, bytes),
-        admitRequest: (from, bytes) => this.#admitRequest(from, bytes),
+        admitRequest: (from, bytes) => this.#door.request(from, bytes),
         news: (bytes) => {
           if (this.#phase === 'running') this.#sync.news(bytes);
         },
@@ -152,6 +173,7 @@ export class Membership {
     this.#detector.resume();
     this.#core.changeOwn({ addresses });
     this.#phase = 'running';
+    this.#door.open();
     // Heard before the last stop, and not acted on.
     this.#core.meetRemoval();
     this.#every(
@@ -168,6 +190,8 @@ export class Membership {
     );
     const sync = () => jitter(random, config.anti_entropy_interval, 0.2);
     this.#every(sync, () => this.#sync.compareWithOne());
+    const look = () => jitter(random, LOOK_INTERVAL_MS, 0.2);
+    if (config.peers?.length) this.#every(look, () => void this.#finder.look());
     for (const [peerId] of this.#core.view.entries()) this.#dialer.kick(peerId, true);
     return result;
   }
@@ -244,7 +268,8 @@ export class Membership {
     if (change.stopping !== undefined || change.labels !== undefined) this.#core.changeOwn(change);
   }
 
-  invite(ttlMs: number): Promise<Result<{ token: string; expiresAtMs: number }, CoveyError>> {
+  async invite(ttlMs: number): Promise<Result<{ token: string; expiresAtMs: number }, CoveyError>> {
+    if (this.#expelled) return err(this.#core.refusalOf(this.#core.peerId));
     return this.#gate.invite(ttlMs);
   }
 
@@ -254,7 +279,45 @@ export class Membership {
 
   /** An operator says that the store of this member, dead or left, does not come back. */
   forget(peerId: PeerId): Promise<Result<Removed, CoveyError>> {
-    return removeMember(this.#core, peerId, (fact) => this.#sync.announce(fact));
+    return removeMember(this.#core, peerId, (fact) => this.#sync.announce([fact]));
+  }
+
+  /** For good: this PeerId is cut off everywhere. */
+  async revoke(peerId: PeerId): Promise<Result<Revoked, CoveyError>> {
+    if (this.#expelled) return err(this.#core.refusalOf(this.#core.peerId));
+    return revokePeer(this.#core, peerId, (facts) => this.#sync.announce(facts));
+  }
+
+  /** An entry for this PeerId, and a token that leads it here. It is no secret: it lets nobody else in. */
+  async allow(peerId: PeerId, name: string): Promise<Result<Allowed, CoveyError>> {
+    if (this.#expelled) return err(this.#core.refusalOf(this.#core.peerId));
+    const token = this.#gate.tokenWithoutSecret();
+    if (!token.ok) return token;
+    const announce = (facts: readonly Fact[]) => this.#sync.announce(facts);
+    const added = await allowPeer(this.#core, peerId, name, announce);
+    return added.ok ? ok({ token: token.value, isNew: added.value }) : added;
+  }
+
+  /** Why this very peer is not a member of its mesh; undefined: it is one. */
+  get expelled(): Expelled | undefined {
+    return this.#expelled;
+  }
+
+  get expelledText(): string | undefined {
+    return this.#core.barText(this.#core.peerId);
+  }
+
+  /** What to answer to whoever asks this peer for anything meanwhile. */
+  expelledError(): CoveyError | undefined {
+    return this.#expelled && this.#core.refusalOf(this.#core.peerId);
+  }
+
+  #accessChanged(): void {
+    this.#links.cutBarred();
+    const expelled = this.#core.expelled();
+    const before = this.#expelled;
+    this.#expelled = expelled;
+    if (before?.kind !== expelled?.kind) this.#core.deps.onExpelled?.(expelled);
   }
 
   isRemoved(storeId: string): boolean {
@@ -273,6 +336,7 @@ export class Membership {
     if (this.#phase === 'stopped') return;
     if (reason === 'leave') this.#core.changeOwn({ left: true });
     this.#phase = 'stopped';
+    this.#door.close();
     this.#dialer.stop();
     for (const timer of this.#timers) timer.cancel();
     await Promise.all(this.#links.openPeers().map((peerId) => this.#links.end(peerId, reason)));
@@ -293,8 +357,10 @@ export class Membership {
     if (end.wasUp) this.#core.roster.emit('unlinked', peerId);
     const facts = this.#core.view.get(peerId);
     if (this.#phase !== 'running' || !facts) return;
-    if (isGone(facts)) return;
-    if (end.wasUp && end.farewell !== 'refused') {
+    const { status } = statusOf(facts);
+    if (status === 'left') return;
+    if (status === 'removed') this.#dialer.rest(peerId);
+    else if (end.wasUp && end.farewell !== 'refused') {
       this.#dialer.kick(peerId, end.farewell === undefined && !end.byUs);
     } else this.#dialer.resume(peerId);
   }
@@ -326,65 +392,4 @@ export class Membership {
         this.#detector.handle(from, message.value);
     }
   }
-
-  async #admitRequest(from: PeerId, bytes: Uint8Array): Promise<Uint8Array | undefined> {
-    if (this.#phase !== 'running') {
-      const busy = { what: 'starting', retry_after_ms: STRANGER_RETRY_MS };
-      const code = this.#phase === 'stopped' ? 'STOPPING' : 'BUSY';
-      return encodeAdmit({ type: 'refuse', error: coveyError(code, busy) });
-    }
-    const isStranger = !this.#core.view.access.isAllowed(from);
-    if (!isStranger) return this.#answer(from, bytes);
-    if (this.#strangers >= STRANGERS_MAX) {
-      const details = { what: 'newcomers', retry_after_ms: STRANGER_RETRY_MS };
-      return encodeAdmit({ type: 'refuse', error: coveyError('BUSY', details) });
-    }
-    this.#strangers += 1;
-    try {
-      return await this.#answer(from, bytes);
-    } finally {
-      this.#strangers -= 1;
-    }
-  }
-
-  async #answer(from: PeerId, bytes: Uint8Array): Promise<Uint8Array | undefined> {
-    const frame = decodeAdmit(bytes);
-    if (!frame.ok) return undefined;
-    const { value } = frame;
-    const reply =
-      value.type === 'redeem'
-        ? await this.#gate.redeem(from, value.secret, value.name)
-        : await this.#links.serve(from, value);
-    return encodeAdmit(reply);
-  }
-}
-
-function founderEntry(deps: MembershipDeps, meshId: string) {
-  const { identity, clock, config } = deps;
-  const { peerId } = identity;
-  const name = config.name ?? peerId.slice(-8);
-  const admittedAtMs = Math.round(clock.wallMs());
-  const entry: Entry = { kind: 'entry', peerId, name, admittedAtMs };
-  return signFact(identity, meshId, entry);
-}
-
-function firstRecord(deps: MembershipDeps, epoch: number) {
-  const { identity, store, config, version, features } = deps;
-  return {
-    kind: 'record' as const,
-    peerId: identity.peerId,
-    epoch,
-    incarnation: 0,
-    storeId: store.storeId,
-    bootCount: store.bootCount,
-    bootId: store.bootId,
-    name: config.name ?? identity.peerId.slice(-8),
-    addresses: [],
-    labels: config.labels,
-    version: version ?? '0',
-    features: features ?? [],
-    execEnabled: config.exec,
-    stopping: false,
-    left: false,
-  };
 }

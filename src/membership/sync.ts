@@ -28,8 +28,8 @@ export class Sync {
    * delivers nothing yet. The few are as many as a peer has observers, so the cost does not grow
    * with the mesh.
    */
-  announce(fact: Fact): void {
-    const facts = [toWire(fact)];
+  announce(news: readonly Fact[]): void {
+    const facts = news.map(toWire);
     const { network, random, config } = this.#core.deps;
     const bytes = encodeEnvelope({ kind: 'message', type: 'news', body: { facts } });
     if (bytes.length <= NEWS_BYTES_MAX) {
@@ -37,7 +37,7 @@ export class Sync {
       network.publish(bytes);
     }
     for (const peerId of pickDistinct(random, this.#links.upPeers(), config.observers)) {
-      this.#links.send(peerId, { type: 'delta', facts, want: [] });
+      this.#delta(peerId, news, []);
     }
   }
 
@@ -97,5 +97,5 @@ export class Sync {
   }
 }
 
-const RANKS = ['entry', 'revocation', 'record', 'verdict'];
+const RANKS = ['entry', 'revocation', 'record', 'verdict', 'removal'];
 const rank = (fact: Fact): number => RANKS.indexOf(fact.statement.kind);

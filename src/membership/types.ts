@@ -118,7 +118,7 @@ export type MembershipConfig = Pick<
   | 'labels'
   | 'exec'
 > &
-  Partial<Pick<Config, 'name' | 'dial_from'>>;
+  Partial<Pick<Config, 'name' | 'dial_from' | 'peers'>>;
 
 export interface MembershipDeps {
   readonly clock: Clock;
@@ -141,6 +141,10 @@ export interface MembershipDeps {
   onAway?(from: PeerId, notice: AwayNotice | undefined): void;
   /** A member refused this store as rolled back or cloned: mint another storeId and start again. */
   onRefusedStore?(why: string): void;
+  /** Another daemon with the key of this one lives, and this one has to give way. */
+  onTwin?(address: string): void;
+  /** This peer is not a member any more; undefined: it is one again. */
+  onExpelled?(expelled: Expelled | undefined): void;
 }
 
 export interface AccessEntry {
@@ -149,4 +153,17 @@ export interface AccessEntry {
   readonly admittedBy: PeerId;
   readonly admittedAtMs: number;
   readonly revoked: boolean;
+  /** Admitted by a peer that was revoked since, and its revoker had not seen that admission. */
+  readonly isVoid: boolean;
+  /** Who revoked it, or the one that had admitted it. */
+  readonly barredBy?: PeerId;
+  readonly barredAtMs?: number;
+}
+
+/** Why this very peer is not a member any more. */
+export interface Expelled {
+  readonly kind: 'revoked' | 'void';
+  /** Name of the member that revoked this peer, or the one that had admitted it. */
+  readonly by: string;
+  readonly atMs: number;
 }

@@ -68,20 +68,49 @@ export class View {
   }
 
   /**
-   * Joins the facts in. Records of those who are not allowed are left out, and so are verdicts on a
-   * turn that the member itself never signed here: a forged one could put a member to death for all
-   * its future.
+   * Joins the facts in. Records of strangers are left out, and so are verdicts on a turn that the
+   * member itself never signed here: a forged one could put a member to death for all its future.
+   *
+   * The record of one that was revoked is kept, or else its store would be unknown to whoever hears
+   * of the revocation first, and views would depend on the order of arrival. What it said of others
+   * is void, whenever it came; its revoker has said again what it knew of it.
    */
   apply(facts: readonly Fact[]): ViewChange {
     const accessFacts = facts.filter((fact) => isKind(fact, 'entry') || isKind(fact, 'revocation'));
     const access = this.access.addAll(accessFacts as (Fact<Entry> | Fact<Revocation>)[]);
     for (const fact of access) this.#index(fact);
     const changes = new Map<PeerId, MemberChange>();
+    if (access.length > 0 && this.access.revocationCount > 0) this.#applyAccess(changes);
     for (const fact of facts) if (isKind(fact, 'record')) this.#applyRecord(fact, changes);
     for (const fact of facts) if (isKind(fact, 'verdict')) this.#applyVerdict(fact, changes);
     const removals = facts.filter((fact) => isKind(fact, 'removal') && this.#addRemoval(fact));
     for (const fact of removals) this.#applyRemoval(fact as Fact<Removal>, changes);
     return { members: [...changes.values()], access, removals: removals as Fact<Removal>[] };
+  }
+
+  /** Who is barred has changed, perhaps. */
+  #applyAccess(changes: Map<PeerId, MemberChange>): void {
+    for (const [storeId, fact] of this.#removals) {
+      if (this.access.isAllowed(fact.signed.by)) continue;
+      this.#removals.delete(storeId);
+      this.#unindex(fact);
+    }
+    for (const [peerId, before] of this.#members) {
+      const { verdict } = before;
+      const stands = verdict === undefined || this.access.isAllowed(verdict.signed.by);
+      if (!stands) this.#unindex(verdict);
+      const joined = stands ? before : { ...before, verdict: undefined };
+      this.#put(peerId, before, joined, changes);
+    }
+  }
+
+  /** What a member has said of others and counts: void once it is revoked. */
+  saidBy(author: PeerId): (Fact<Verdict> | Fact<Removal>)[] {
+    const removals = [...this.#removals.values()].filter(({ signed }) => signed.by === author);
+    const verdicts = [...this.#members.values()].flatMap(({ verdict }) =>
+      verdict?.signed.by === author ? [verdict] : [],
+    );
+    return [...verdicts, ...removals];
   }
 
   /** Of two about one store the one with the smaller content stays: any rule, but the same. */
@@ -113,7 +142,7 @@ export class View {
 
   #applyRecord(fact: Fact<SelfRecord>, changes: Map<PeerId, MemberChange>): void {
     const { peerId } = fact.statement;
-    if (!this.access.isAllowed(peerId)) return;
+    if (!this.access.isKnown(peerId)) return;
     const before = this.#members.get(peerId);
     if (!before && this.#members.size >= MEMBERS_MAX) return;
     const incoming = { record: fact, verdict: undefined };
@@ -135,9 +164,11 @@ export class View {
     changes: Map<PeerId, MemberChange>,
   ): void {
     const removal = this.#removals.get(joined.record.statement.storeId);
-    const after = { ...joined, removal };
+    const barred = this.access.barOf(peerId);
+    const bar = barred && { kind: barred.kind, by: barred.by.signed.by };
+    const after = { ...joined, removal, bar };
     const isSame = before?.record === after.record && before.verdict === after.verdict;
-    if (isSame && before.removal === removal) return;
+    if (isSame && before.removal === removal && before.bar?.kind === bar?.kind) return;
     this.#members.set(peerId, after);
     this.#index(after.record);
     if (after.verdict) this.#index(after.verdict);
@@ -155,6 +186,14 @@ export class View {
     this.#toggle(key, line);
     this.#digests.set(key, line);
     this.#facts.set(key, fact);
+  }
+
+  #unindex(fact: Fact): void {
+    const key = keyOf(fact);
+    const known = this.#digests.get(key);
+    if (known !== undefined) this.#toggle(key, known);
+    this.#digests.delete(key);
+    this.#facts.delete(key);
   }
 
   #toggle(key: string, line: string): void {

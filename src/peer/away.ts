@@ -11,7 +11,7 @@ import { ok } from '../base/result.ts';
 import { parseTaskId } from '../base/task-id.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Membership } from '../membership/membership.ts';
-import type { AwayNotice } from '../membership/types.ts';
+import type { AwayNotice, Member } from '../membership/types.ts';
 import { type Clock, sleep, type Timer } from '../ports/clock.ts';
 import type { Absences } from '../records/absence.ts';
 import { homeOf, type RecordState, type StoreId } from '../records/record.ts';
@@ -34,7 +34,15 @@ const LOOK_INTERVAL_MS = 600_000;
 /** Ids of one such look. */
 const LOOK_IDS_MAX = 1_024;
 /** What is answered to a member that has told of a long absence, before it is settled. */
-const ANSWERED: ReadonlySet<string> = new Set(['away.done', 'rec.ask']);
+const ANSWERED: ReadonlySet<string> = new Set(['away.done', 'rec.ask', 'run.held']);
+
+/**
+ * A store that comes back is not answered before: who is asked may be back himself, and hears only now from the others
+ * what they have forgotten. Two that came back would vouch for one another.
+ */
+const VOUCH_AFTER_MS = 2_000;
+/** Nor before that is settled, for so long: where two large sides meet all of them have doubts. */
+const VOUCH_ANYWAY_MS = 15_000;
 
 export interface AwayDeps {
   readonly clock: Clock;
@@ -55,6 +63,7 @@ export class Away {
   /** By member: what it told, and is not settled. */
   readonly #doubts = new Map<string, AwayNotice>();
   readonly #settling = new Set<string>();
+  readonly #linkedMs = new Map<string, number>();
   /** Of those set aside: vouched for by a member that ran through the absence. */
   readonly #returned = new Set<string>();
   #heldUntilMs: number;
@@ -75,11 +84,14 @@ export class Away {
 
   start(): void {
     const { absences, membership } = this.#deps;
-    absences.start(() =>
+    const stores = (which: (member: Member) => boolean) => () =>
       membership
         .members()
-        .filter(({ peerId }) => membership.linked(peerId))
-        .map(({ storeId }) => storeId),
+        .filter(which)
+        .map(({ storeId }) => storeId);
+    absences.start(
+      stores(({ peerId }) => membership.linked(peerId)),
+      stores(({ status }) => status === 'dead' || status === 'left'),
     );
     this.#lookLater(ASIDE_HOLD_MS);
   }
@@ -136,12 +148,25 @@ export class Away {
 
   /** Why a request of this member is not served now. */
   refusalOf(from: string, type: string): CoveyError | undefined {
+    if (type === 'rec.ask' && !this.#mayVouch(from)) {
+      const what = 'whether others have forgotten more is not known here yet';
+      return coveyError('BUSY', { what, retry_after_ms: RETRY_MS });
+    }
     if (this.isSettled(from) || ANSWERED.has(type)) return undefined;
     const what = 'a return after a long absence is being settled';
     return coveyError('BUSY', { what, retry_after_ms: RETRY_MS });
   }
 
+  #mayVouch(from: string): boolean {
+    const store = this.#storeOf(from);
+    if (store === undefined || !this.#deps.absences.isLong(store)) return true;
+    const forMs = this.#deps.clock.nowMs() - (this.#linkedMs.get(from) ?? 0);
+    const hasDoubts = [...this.#doubts.keys()].some((peer) => peer !== from);
+    return forMs >= (hasDoubts ? VOUCH_ANYWAY_MS : VOUCH_AFTER_MS);
+  }
+
   linked(peer: string): void {
+    this.#linkedMs.set(peer, this.#deps.clock.nowMs());
     const store = this.#storeOf(peer);
     if (store !== undefined) this.#deps.absences.touch(store);
     if (this.#doubts.has(peer)) void this.#settle(peer);

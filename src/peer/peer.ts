@@ -4,9 +4,7 @@
  * Starting: identity of the store (a boot is counted, synced) → records → membership (network) → tasks.
  * Stopping, in an orderly way: take nothing → let attempts end → hand over → say goodbye → close.
  */
-import type { Config } from '../api/config.ts';
 import { err, ok, type Result } from '../base/result.ts';
-import type { Logger } from '../base/telemetry.ts';
 import { startExec } from '../executors/exec.ts';
 import type { Execution, RunHandlers, RunRequest } from '../executors/executor.ts';
 import { WorkerRegistry } from '../executors/worker.ts';
@@ -32,6 +30,8 @@ import { Away } from './away.ts';
 import { type HandOverDeps, handOverCopies } from './hand-over.ts';
 import { loadOf } from './load.ts';
 import { Messenger } from './messenger.ts';
+import type { PeerOptions, StartError } from './options.ts';
+import { startOutside } from './outside.ts';
 import { requestDigestOf } from './request-digest.ts';
 import { Sight } from './sight.ts';
 import { Upkeep } from './upkeep.ts';
@@ -42,31 +42,9 @@ import { Witness } from './witness.ts';
 const RETURNS: ReadonlySet<MemberEvent['type']> = new Set(['alive', 'heard', 'condemned']);
 /** Changes of load are told at most this often: they travel on heartbeats. */
 const LOAD_INTERVAL_MS = 100;
-
-export interface PeerOptions {
-  readonly config: Config;
-  readonly log: Logger;
-  /** Of the software, for display. */
-  readonly version: string;
-  /** Commands at once. */
-  readonly slots: number;
-  /** Path of the control socket, told to commands as COVEY_SOCKET. */
-  readonly socket: string;
-  /** The disk failed: the daemon must stop acknowledging and exit. */
-  readonly onFatal: (why: string) => void;
-  /**
-   * A member refused the store as rolled back or copied. This peer has stopped; its store is to get another id
-   * (`renewStore`) and a new peer to start with it.
-   */
-  readonly onRefused: (why: string) => void;
-  /** All of the store was read, after each pass through it. */
-  readonly onStoreRead?: () => void;
-}
-
-export interface StartError {
-  readonly code: 'in_use' | 'no_such_address' | 'failed';
-  readonly detail: string;
-}
+const twinText = (address: string): string =>
+  `another daemon with the key of this one runs at ${address}: one of the two data directories is a copy; ` +
+  'give the copy a new, empty one, and let it join with a new token';
 
 export class Peer {
   readonly membership: Membership;
@@ -88,7 +66,8 @@ export class Peer {
   /** Why a member refused the store before this peer had started. */
   #refusal: string | undefined;
   #loadTimer: Timer | undefined;
-  #state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
+  /** outside: no member of its mesh. It shows what it holds, and neither runs nor takes anything. */
+  #state: 'new' | 'running' | 'outside' | 'stopping' | 'stopped' = 'new';
 
   private constructor(parts: {
     ports: Ports;
@@ -228,6 +207,8 @@ export class Peer {
       awayNotice: (storeId) => peer?.away.noticeFor(storeId),
       onAway: (from, notice) => peer?.away.told(from, notice),
       onRefusedStore: (why) => peer?.refused(why),
+      onTwin: (address) => options.onFatal(twinText(address)),
+      onExpelled: () => peer?.standingChanged(),
     });
     if (!membership.ok) return err({ code: 'failed', detail: membership.error });
     const loaded = { membership: membership.value, identity: identity.value };
@@ -241,6 +222,10 @@ export class Peer {
     listen: { host: string; port: number },
     advertise: readonly string[],
   ): Promise<Result<number, StartError>> {
+    if (this.membership.expelled !== undefined) {
+      this.#state = 'outside';
+      return startOutside(this, listen, advertise);
+    }
     this.membership.onEvent((event) => this.#onMember(event));
     const listening = await this.membership.start(listen, [...advertise]);
     if (!listening.ok) return err({ code: listening.code, detail: listening.detail });
@@ -305,6 +290,8 @@ export class Peer {
 
   /** The same, then every copy is handed over. Answers the ids that lie only here: then it was a stop, not a leave. */
   async leave(timeoutMs = this.options.config.shutdown_timeout): Promise<string[]> {
+    // Nobody would take what it holds.
+    if (this.#state === 'outside') return this.#close('stop').then(() => []);
     await this.#windDown(timeoutMs);
     const onlyHere = await handOverCopies(this.#handOverDeps(), timeoutMs);
     await this.#close(onlyHere.length === 0 ? 'leave' : 'stop');
@@ -338,11 +325,19 @@ export class Peer {
   /** From here on nothing is owned, written or acknowledged: others know this store better than it does itself. */
   refused(why: string): void {
     if (this.#state === 'new') this.#refusal = why;
-    if (this.#state !== 'running') return;
+    if (this.#state === 'running') this.#giveUp(why);
+  }
+
+  /** No member any more, or one again: what was taken and runs here is the mesh's, not this peer's. */
+  standingChanged(): void {
+    if (this.#state === 'running' || this.#state === 'outside') this.#giveUp(undefined);
+  }
+
+  #giveUp(why: string | undefined): void {
     this.#state = 'stopping';
     this.replica.close();
     this.tasks.stopTaking();
-    this.options.onRefused(why);
+    this.options.onRenew(why);
   }
 
   /** Ends without handing anything over: what this peer holds and runs is not for others to rely on. */

@@ -13,6 +13,8 @@ import type { Sight } from './sight.ts';
 const REPAIR_AFTER_MS = 200;
 /** Pages of stand-ins in one round, while all of a page could be delivered: a store that was renewed holds many. */
 const HANDOFF_PAGES_MAX = 50;
+/** Partners at once: one that is rebuilt from nothing takes minutes, and the others must not wait for it. */
+const SYNCS_AT_ONCE = 8;
 
 const ROOM_SENTENCES: Readonly<Record<Room, string>> = {
   ample: 'there is room on the disk again',
@@ -36,7 +38,9 @@ export interface UpkeepDeps {
 
 export class Upkeep {
   readonly #deps: UpkeepDeps;
-  #timer: Timer | undefined;
+  readonly #timers = new Map<'sync' | 'handoff', Timer>();
+  /** By store: what is being synchronised. */
+  readonly #syncs = new Map<string, Promise<void>>();
   #repairTimer: Timer | undefined;
   #running = false;
   #room: Room = 'ample';
@@ -47,38 +51,53 @@ export class Upkeep {
 
   start(): void {
     this.#running = true;
-    this.#schedule();
+    this.#schedule('sync', () => this.round());
+    // By itself: a round takes minutes while a wiped store is rebuilt, and what only stand-ins hold is run by nobody.
+    this.#schedule('handoff', () => this.#handOff());
   }
 
   stop(): void {
     this.#running = false;
-    this.#timer?.cancel();
+    for (const timer of this.#timers.values()) timer.cancel();
     this.#repairTimer?.cancel();
   }
 
-  #schedule(): void {
+  #schedule(what: 'sync' | 'handoff', act: () => Promise<void>): void {
     const { clock, random, intervalMs } = this.#deps;
     const delay = intervalMs * (0.75 + (random.uint32() / 0x1_0000_0000) * 0.5);
-    this.#timer = clock.after(delay, () => {
-      void this.round().then(() => {
-        if (this.#running) this.#schedule();
+    const timer = clock.after(delay, () => {
+      void act().then(() => {
+        if (this.#running) this.#schedule(what, act);
       });
     });
+    this.#timers.set(what, timer);
   }
 
-  /** One round with every partner in reach, and the stand-in copies offered to their homes. */
+  /** A sync is begun with every partner in reach whose last one is over. */
   async round(): Promise<void> {
-    const { sight, sync, log, handoff, repair, copiesRequired } = this.#deps;
+    const { sight, repair } = this.#deps;
     this.#tellRoom();
     repair.scrub();
     await repair.round();
-    for (const peer of sight.peers()) {
-      if (peer.self || !peer.linked || !this.#running) continue;
-      const round = await sync.syncWith(peer.storeId);
-      if (round.ok && !round.value.equal) {
-        log.log('debug', 'records were synchronised', { with: peer.name, ...round.value });
-      }
+    for (const { self, linked, storeId, name } of sight.peers()) {
+      if (self || !linked || this.#syncs.has(storeId)) continue;
+      while (this.#syncs.size >= SYNCS_AT_ONCE) await Promise.race(this.#syncs.values());
+      if (!this.#running) return;
+      const done = this.#syncWith(storeId, name).then(() => void this.#syncs.delete(storeId));
+      this.#syncs.set(storeId, done);
     }
+  }
+
+  async #syncWith(storeId: string, name: string): Promise<void> {
+    const { sync, log } = this.#deps;
+    const round = await sync.syncWith(storeId);
+    if (!round.ok || round.value.equal) return;
+    log.log('debug', 'records were synchronised', { with: name, ...round.value });
+  }
+
+  /** The stand-in copies are offered to their homes. */
+  async #handOff(): Promise<void> {
+    const { handoff, copiesRequired } = this.#deps;
     for (let pages = 0; pages < HANDOFF_PAGES_MAX && this.#running; pages++)
       if ((await handoff.round(copiesRequired)) < HANDOFF_ROUND_MAX) return;
   }

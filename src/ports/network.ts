@@ -43,6 +43,15 @@ export type DialResult =
       readonly detail: string;
     };
 
+/** Names under which DNS lists places: SRV records of a name, `dnsaddr=` texts at `_dnsaddr.` of it. */
+export type NameKind = 'srv' | 'dnsaddr';
+
+/** Where somebody may be found, and who, if that is said. */
+export interface Place {
+  readonly address: Address;
+  readonly peerId?: PeerId;
+}
+
 export type SendResult = 'sent' | 'full' | 'gone';
 
 export interface LinkInfo {
@@ -78,8 +87,13 @@ export interface Network {
     handlers: NetworkHandlers,
     listen: { readonly host: string; readonly port: number },
   ): Promise<ListenResult>;
-  /** Connects, and proves that the other end is `peerId`. An open link answers at once. */
-  dial(peerId: PeerId, address: Address, timeoutMs: number): Promise<DialResult>;
+  /**
+   * Connects, and proves that the other end is `peerId`, or tells whoever it is. An open link to `peerId` answers at
+   * once. A name in the address is resolved anew.
+   */
+  dial(peerId: PeerId | undefined, address: Address, timeoutMs: number): Promise<DialResult>;
+  /** What DNS says now, the best first. Empty: nothing, or no answer in time. */
+  resolve(kind: NameKind, name: string, timeoutMs: number): Promise<readonly Place[]>;
   /** A plain TCP connect to the address, closed at once: does something listen there? */
   probe(
     address: Address,

@@ -10,6 +10,13 @@ import type { Sharing } from './sharing.ts';
 /** Stand-in copies looked at in one round; the next round goes on behind them. */
 export const HANDOFF_ROUND_MAX = 200;
 
+/**
+ * Every so many walks over all stand-in copies, a minute of rounds, those that are left are read at their home whoever
+ * of it is gone. A home store confirms for ever what it once had: only its answer says that the task is over and was let
+ * go, and a copy that outlived even the tombstone would run again.
+ */
+const THOROUGH_WALKS = 12;
+
 export interface HandoffDeps {
   readonly replica: Replica;
   readonly sharing: Sharing;
@@ -20,13 +27,15 @@ export interface HandoffDeps {
 const needed = (others: readonly StoreId[], required: number): number =>
   Math.max(1, Math.min(required, others.length));
 
-/** Its peer left, or shows another store: it does not come back. */
-const isGone = (status: StoreStatus): boolean => status === 'unknown' || status === 'left';
+/** Its peer left, or shows another store, or an operator removed it: it does not come back. */
+const isGone = (status: StoreStatus): boolean =>
+  status === 'unknown' || status === 'left' || status === 'removed';
 
 export class Handoff {
   readonly #deps: HandoffDeps;
   /** Where the last round ended: copies that cannot be delivered must not hide those behind them. */
   #after = '';
+  #walks = 0;
 
   constructor(deps: HandoffDeps) {
     this.#deps = deps;
@@ -35,23 +44,26 @@ export class Handoff {
   /** One round; answers how many copies could be given up. */
   async round(required: number): Promise<number> {
     const ids = this.#deps.replica.standIns(this.#after, HANDOFF_ROUND_MAX);
+    const isThorough = this.#walks % THOROUGH_WALKS === THOROUGH_WALKS - 1;
     this.#after = ids.length < HANDOFF_ROUND_MAX ? '' : (ids.at(-1) ?? '');
+    if (this.#after === '') this.#walks += 1;
     let released = 0;
     const kept: string[] = [];
     for (const id of ids) {
       if (await this.#deliver(id, required)) released += 1;
       else kept.push(id);
     }
-    await this.#refresh(kept, required);
+    await this.#refresh(kept, isThorough ? undefined : required);
     return released;
   }
 
   /**
    * Where stores of the home are gone for good, others have taken their places, and nobody tells a stand-in: what it
    * offers may have been confirmed long ago by a store that it still asks, while its own copy stays as it was. So it
-   * reads what the home holds. Not so where they are merely dead: that would be read again in every round.
+   * reads what the home holds. Not so where they are merely dead: that would be read again in every round, not in each
+   * thorough walk.
    */
-  async #refresh(ids: readonly string[], required: number): Promise<void> {
+  async #refresh(ids: readonly string[], required: number | undefined): Promise<void> {
     const { replica, sharing, directory } = this.#deps;
     const byPeer = new Map<string, string[]>();
     for (const id of ids) {
@@ -59,7 +71,7 @@ export class Handoff {
       if (record === undefined) continue;
       const others = homeOf(record).filter((store) => store !== replica.storeId);
       const left = others.filter((store) => !isGone(directory.statusOf(store)));
-      if (left.length >= needed(others, required)) continue;
+      if (required !== undefined && left.length >= needed(others, required)) continue;
       for (const store of left) {
         const peer = directory.peerOf(store);
         if (peer !== undefined) byPeer.set(peer, [...(byPeer.get(peer) ?? []), id]);

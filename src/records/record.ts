@@ -44,11 +44,17 @@ export interface RecordState {
   readonly firstHome: readonly StoreId[];
   /** Sorted by (store, seq). */
   readonly facts: readonly Fact[];
+  /** Fields of later versions, as they came: part of the creation, as the header is. Absent: none. */
+  readonly later?: WireMap;
 }
+
+/** Of the fields of later versions; a record with more is not read. */
+export const LATER_BYTES_MAX = 16_384;
 
 /** Facts of one record: attempts at their limit (PLACED_MAX of the tasks room) with what belongs to each, and room. */
 export const FACTS_MAX = 4_000;
 
+const NO_BYTES = new Uint8Array(0);
 const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 const compareDots = (a: Fact, b: Fact): number => compareText(a.store, b.store) || a.seq - b.seq;
 
@@ -111,11 +117,22 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length;
 }
 
-/** The creation that stands: smaller stamp, then smaller header, then smaller blob digest. */
+/** The creation that stands: smaller stamp, then smaller header, then smaller blob digest, then what says more. */
 function creationOrder(a: RecordState, b: RecordState): number {
   return (
-    a.stamp - b.stamp || compareBytes(a.header, b.header) || compareText(a.blobDigest, b.blobDigest)
+    a.stamp - b.stamp ||
+    compareBytes(a.header, b.header) ||
+    compareText(a.blobDigest, b.blobDigest) ||
+    compareLater(a.later, b.later)
   );
+}
+
+/** A copy that came by a version which dropped such fields gives way to one that still has them. */
+function compareLater(a: WireMap | undefined, b: WireMap | undefined): number {
+  if (a === b) return 0;
+  const left = a === undefined ? NO_BYTES : encodeValue(a);
+  const right = b === undefined ? NO_BYTES : encodeValue(b);
+  return right.length - left.length || compareBytes(left, right);
 }
 
 /**
@@ -217,6 +234,8 @@ export function contentHash(record: RecordState): string {
       record.blobDigest,
       record.firstHome,
       record.facts.map((fact) => [fact.store, fact.seq, factHash(fact)]),
+      // Not where there are none: who does not know of them has the same hash.
+      ...(record.later === undefined ? [] : [record.later]),
     ]),
   );
   hashes.set(record, hash);
@@ -254,6 +273,7 @@ const isSeq = (value: WireValue | undefined): value is number =>
 
 /** A record without its blob, as it lies in the store and travels between peers. */
 export const encodeRecord = (record: RecordState): WireMap => ({
+  ...record.later,
   id: record.id,
   kind: record.kind,
   stamp: record.stamp,
@@ -275,7 +295,21 @@ export function decodeRecord(value: WireValue | undefined): RecordState | undefi
   if ((kind === 'key') !== id.startsWith(KEY_PREFIX)) return undefined;
   if (!Array.isArray(home) || !home.every(isStoreId)) return undefined;
   const firstHome = [...new Set(home as string[])].sort(compareText);
-  return { id, kind, stamp: stamp as number, header, blobDigest, firstHome, facts };
+  const stamped = stamp as number;
+  const record: RecordState = { id, kind, stamp: stamped, header, blobDigest, firstHome, facts };
+  const later = laterFields(value);
+  if (later === undefined) return record;
+  return encodeValue(later).length > LATER_BYTES_MAX ? undefined : { ...record, later };
+}
+
+const FIELDS: ReadonlySet<string> = new Set(
+  'id kind stamp header blob_digest home facts'.split(' '),
+);
+
+function laterFields(value: WireMap): WireMap | undefined {
+  const names = Object.keys(value).filter((name) => !FIELDS.has(name));
+  if (names.length === 0) return undefined;
+  return Object.fromEntries(names.sort().map((name) => [name, value[name]]));
 }
 
 export function decodeRecordBytes(bytes: Uint8Array): RecordState | undefined {

@@ -5,12 +5,17 @@
  * `strict` worlds never had a partition nor two daemons down at once: there a told final never changes and nothing
  * starts again without a cause. In all others a task may run on both sides and then says so.
  */
-import { faultsOfSecondStart, type StartFault, type StartSeen } from '../base/second-start.ts';
-import { fingerprintOf, parseTaskId } from '../base/task-id.ts';
-import { homeOf } from '../records/record.ts';
+import {
+  areBeside,
+  faultsOfSecondStart,
+  type StartFault,
+  type StartSeen,
+} from '../base/second-start.ts';
+import { homeOf, joinRecords } from '../records/record.ts';
 import { type Attempt, attemptByRun, type Task, taskOf } from '../tasks/task.ts';
-import { judgeCopies, short } from './copies.ts';
+import { judgeCopies, judgeLaterFacts, short } from './copies.ts';
 import type { Evidence, OutsideRun, Submitted, Violation } from './evidence.ts';
+import { judgeFinals } from './finals.ts';
 import { CREATION, endName, finalName, PAYLOAD, startName } from './losses.ts';
 
 export interface CheckOptions {
@@ -33,8 +38,11 @@ function tasksOf(evidence: Evidence): Map<string, Task> {
   for (const [id, copies] of evidence.replicas) {
     const copy =
       copies.find(({ record, storeId }) => homeOf(record).includes(storeId)) ?? copies[0];
-    if (copy !== undefined) tasks.set(id, taskOf(copy.record));
+    const dropped = evidence.dropped.get(id);
+    const known = copy && dropped ? joinRecords(copy.record, dropped) : copy?.record;
+    if (known !== undefined) tasks.set(id, taskOf(known));
   }
+  for (const [id, record] of evidence.dropped) if (!tasks.has(id)) tasks.set(id, taskOf(record));
   return tasks;
 }
 
@@ -49,6 +57,8 @@ const keepsAcknowledged: Checker = (evidence) => {
   const tasks = tasksOf(evidence);
   return acknowledged(evidence).flatMap(({ id, number }) => {
     const task = tasks.get(id);
+    // The others had lost it, to a fault, while this one was away.
+    if (evidence.aside.has(id) && evidence.destroyed.has(id)) return [];
     if (task === undefined)
       return [
         {
@@ -62,47 +72,10 @@ const keepsAcknowledged: Checker = (evidence) => {
   });
 };
 
-const copiesAgree: Checker = (evidence) => judgeCopies(evidence);
+const copiesAgree: Checker = (evidence) => [...judgeCopies(evidence), ...judgeLaterFacts(evidence)];
 
-/** A final that was shown stays, or its change is a counted conflict; a shown final is never taken back. */
-const finalsStay: Checker = (evidence, { strict }) => {
-  const tasks = tasksOf(evidence);
-  const storeOf = new Map(
-    [...evidence.replicas.values()].flat().map(({ host, storeId }) => [host, storeId]),
-  );
-  /**
-   * Others may have held a stand-in copy, given it up, and be sent an old one by a peer that was away. The id names the
-   * home, not the record: who knew nobody of it when the request came again took the next best, perhaps in the name of
-   * the store that its own was copied from.
-   */
-  const isHome = (host: string, id: string): boolean =>
-    parseTaskId(id)?.fingerprints.includes(fingerprintOf(storeOf.get(host) ?? '')) === true;
-  const violations: Violation[] = [];
-  const first = new Map<string, string>();
-  const byHost = new Map<string, string>();
-  for (const { id, host, final, atMs } of evidence.told) {
-    const key = `${host} ${id}`;
-    if (final === undefined) {
-      const before = byHost.get(key);
-      // Such a store does not know what it had shown, before others tell it. One that finds a copy damaged does.
-      const isReplaced = evidence.replaced.get(id)?.has(storeOf.get(host) ?? '') === true;
-      if (before !== undefined && isHome(host, id) && !isReplaced) {
-        const detail = `${host} showed ${short(id)} as ${before} and at ${atMs} as not final`;
-        violations.push({ rule: 'final_taken_back', detail });
-      }
-      continue;
-    }
-    const text = `${final.state} ${final.runId} ${final.digest}`;
-    byHost.set(key, text);
-    const before = first.get(id);
-    if (before === undefined) first.set(id, text);
-    else if (before !== text && (strict || (tasks.get(id)?.conflicts ?? 0) === 0)) {
-      const detail = `${short(id)} was shown as ${before}, then by ${host} at ${atMs} as ${text}`;
-      violations.push({ rule: 'final_changed', detail });
-    }
-  }
-  return violations;
-};
+const finalsStay: Checker = (evidence, { strict }) =>
+  judgeFinals(evidence, tasksOf(evidence), strict);
 
 /** When each task was first shown as final by anybody. */
 function finalTimes(evidence: Evidence): Map<string, number> {
@@ -146,7 +119,7 @@ const startsHaveCauses: Checker = (evidence, { strict }) => {
         { rule: 'orphan_run', detail: `${short(id)} ran on ${runs[0]?.host} and is nowhere` },
       ];
     const violations: Violation[] = [];
-    const seen: { run: OutsideRun; attempt: Attempt }[] = [];
+    const seen: Ran[] = [];
     for (const run of runs) {
       const attempt = attemptByRun(task, run.runId);
       if (attempt === undefined) {
@@ -160,7 +133,9 @@ const startsHaveCauses: Checker = (evidence, { strict }) => {
         const { runId } = before.run;
         if ([startName(runId), endName(runId)].some((name) => isLost(evidence, id, name))) continue;
         const concurrent = !strict && areConcurrent(evidence, before.attempt, attempt);
-        violations.push(...judgeSecond(id, before, { run, attempt }, concurrent));
+        const isBeside =
+          areBeside(seenOf(before), seenOf({ run, attempt })) && before.run.outlived !== true;
+        violations.push(...judgeSecond(id, before, { run, attempt }, concurrent && !isBeside));
       }
       seen.push({ run, attempt });
     }
@@ -168,12 +143,18 @@ const startsHaveCauses: Checker = (evidence, { strict }) => {
   });
 };
 
-function judgeSecond(
-  id: string,
-  before: { readonly run: OutsideRun; readonly attempt: Attempt },
-  after: { readonly run: OutsideRun; readonly attempt: Attempt },
-  concurrent: boolean,
-): Violation[] {
+interface Ran {
+  readonly run: OutsideRun;
+  readonly attempt: Attempt;
+}
+
+const seenOf = ({ run, attempt }: Ran): StartSeen => ({
+  ...run,
+  outcomes: attempt.ends.map((end) => end.out),
+  possiblyDouble: attempt.start.dbl,
+});
+
+function judgeSecond(id: string, before: Ran, after: Ran, concurrent: boolean): Violation[] {
   const what = `run ${after.run.runId} of ${short(id)} (attempt ${after.attempt.start.n}) on ${after.run.host}`;
   const out = before.attempt.ends[0]?.out ?? 'open';
   const texts: Readonly<Record<StartFault, string>> = {
@@ -181,12 +162,7 @@ function judgeSecond(
     started_again: `${what} although ${before.run.runId} is ${out}`,
     unmarked_double: `${what} overlaps ${before.run.runId} on ${before.run.host} and is not marked`,
   };
-  const seen = ({ run, attempt }: typeof before): StartSeen => ({
-    ...run,
-    outcomes: attempt.ends.map((end) => end.out),
-    possiblyDouble: attempt.start.dbl,
-  });
-  return faultsOfSecondStart(seen(before), seen(after), concurrent)
+  return faultsOfSecondStart(seenOf(before), seenOf(after), concurrent)
     .filter((rule) => rule !== 'unmarked_double' || before.run.outlived !== true)
     .map((rule) => ({ rule, detail: texts[rule] }));
 }

@@ -31,6 +31,8 @@ const HASTE_MS_MAX = 400;
 const LOOK_MS = 20;
 /** The latest are the ones that are not over yet. */
 const REPEATED_MAX = 4;
+/** What is read again at a daemon that has just come back. */
+const REREAD_MAX = 12;
 /** A client reads a task, or lists all, within so long after a submit. */
 const READ_AFTER_MS_MAX = 10_000;
 
@@ -123,8 +125,9 @@ export class Clients {
   }
 
   /** A task of a given kind. False: no daemon runs that could take it. */
-  submitOdd(what: Oddity): boolean {
-    const i = pick(this.#programs, this.#up());
+  submitOdd(what: Oddity, at?: number): boolean {
+    const up = this.#up();
+    const i = at === undefined ? pick(this.#programs, up) : up.find((other) => other === at);
     if (i === undefined) return false;
     const { input, about } = this.#drawOdd(what);
     this.#deps.world.submit(i, input, about);
@@ -221,6 +224,8 @@ export class Clients {
   #repeat(i: number): void {
     const again = pick(this.#rare, this.#reserved.slice(-REPEATED_MAX));
     if (again !== undefined) this.#deps.world.submitAgain(i, again.request, again.submitted);
+    for (const { id, outcome } of this.#deps.world.submits.slice(-REREAD_MAX))
+      if (id !== undefined && outcome === 'acknowledged') this.reads.get(i, id);
   }
 
   #readSome(): void {
@@ -234,13 +239,13 @@ export class Clients {
   }
 
   /** A local program at the control socket of some daemon. */
-  ask(name: RequestName = drawRequest(this.#programs)): void {
+  ask(name: RequestName = drawRequest(this.#programs), at?: number): void {
     const { world } = this.#deps;
     const random = this.#programs;
     const { hosts } = world;
     const served = [...hosts.keys()].filter((host) => hosts[host]?.peer !== undefined);
-    const i = pick(random, served);
-    if (i === undefined) return;
+    const i = at ?? pick(random, served);
+    if (i === undefined || !served.includes(i)) return;
     const unknownId = this.#unknownId();
     const client = this.#connect(i);
     this.#deps.count('requests');
@@ -250,7 +255,8 @@ export class Clients {
       random,
       id: pick(random, this.acknowledged())?.id ?? unknownId,
       unknownId,
-      isWhole: world.isWhole(),
+      // Where ids are forgotten within the hour in which they may be used, another request may get one.
+      isWhole: world.isWhole() && this.#deps.options.ttlMs === 0,
       connect: () => this.#connect(i),
     };
     void REQUESTS[name].run(visit).then(() => client.end());

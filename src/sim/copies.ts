@@ -1,11 +1,14 @@
 /** Whether every copy is where it belongs in the end, and whether there are enough. */
-import { contentHash, homeOf, type StoreId } from '../records/record.ts';
+import { contentHash, factHash, homeOf, type StoreId } from '../records/record.ts';
 import { taskOf } from '../tasks/task.ts';
 import type { Evidence, Replicated, Violation } from './evidence.ts';
-import { PAYLOAD } from './losses.ts';
+import { dotName, PAYLOAD } from './losses.ts';
 
 /** N of the default configuration, which the worlds have. */
 const COPIES = 3;
+
+/** A store drops what is over within so long before or after another one. */
+const SWEEP_MS = 5_000;
 
 /** The end of an id names its home, the start its time: in between is what differs. */
 export const short = (id: string): string => id.slice(8, 20);
@@ -38,10 +41,20 @@ function tooFew(
 }
 
 /** Every home store has a copy, all copies are the same bytes, and show the same accepted result. */
-export function judgeCopies(evidence: Pick<Evidence, 'replicas' | 'stores' | 'lost'>): Violation[] {
+export function judgeCopies(
+  evidence: Pick<Evidence, 'replicas' | 'stores' | 'lost' | 'dropped' | 'endWallMs'>,
+): Violation[] {
   // A store that has just lost all it had holds nothing, and is to hold as much as the others.
   const stores = new Set(evidence.stores);
-  return [...evidence.replicas].flatMap(([id, copies]) => [
+  // What is being forgotten goes from one store after the other, from one with a fast clock long before.
+  const dropAt = ({ record }: Replicated): number =>
+    taskOf(record).dropAt ?? Number.POSITIVE_INFINITY;
+  const kept = [...evidence.replicas].filter(
+    ([id, copies]) =>
+      !evidence.dropped.has(id) &&
+      copies.every((copy) => dropAt(copy) > evidence.endWallMs + SWEEP_MS),
+  );
+  return kept.flatMap(([id, copies]) => [
     // Half a task is no copy: one whose payload is on no disk any more stays where it is.
     ...(evidence.lost.get(id)?.has(PAYLOAD) === true
       ? []
@@ -65,4 +78,20 @@ function differing(id: string, copies: readonly Replicated[]): Violation[] {
     violations.push({ rule: 'two_results', detail });
   }
   return violations;
+}
+
+/** What a later version wrote is in every copy, unharmed, though nobody here knows what it says. */
+export function judgeLaterFacts(
+  evidence: Pick<Evidence, 'replicas' | 'laterFacts' | 'lost'>,
+): Violation[] {
+  return evidence.laterFacts.flatMap(({ id, store, seq, hash }) => {
+    if (evidence.lost.get(id)?.has(dotName({ store, seq })) === true) return [];
+    return (evidence.replicas.get(id) ?? []).flatMap(({ host, record }) => {
+      const fact = record.facts.find((item) => item.store === store && item.seq === seq);
+      if (fact !== undefined && factHash(fact) === hash) return [];
+      const what = fact === undefined ? 'lacks' : 'has altered';
+      const detail = `${host} ${what} a fact of ${short(id)} that a later version wrote`;
+      return [{ rule: 'later_fact_lost', detail }];
+    });
+  });
 }

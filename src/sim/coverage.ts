@@ -9,7 +9,7 @@ import { REACHABLE } from './sightings.ts';
 /** Batches below this size may miss what is rare. */
 export const FULL_BATCH_SEEDS = 1_000;
 
-const KINDS = ['faults', 'codes', 'states', 'edges'] as const;
+const KINDS = ['faults', 'codes', 'states', 'edges', 'members', 'member_edges'] as const;
 type Kind = (typeof KINDS)[number];
 
 const EXPECTED: Readonly<Record<Kind, readonly string[]>> = { faults: FAULT_NAMES, ...REACHABLE };
@@ -21,6 +21,8 @@ export class Coverage {
     codes: new Map(),
     states: new Map(),
     edges: new Map(),
+    members: new Map(),
+    member_edges: new Map(),
   };
   readonly #finals = new Map<string, number>();
   #partitions = 0;
@@ -48,12 +50,17 @@ export class Coverage {
       if (name.startsWith('partition_')) this.#partitions += result.counts[name] ?? 0;
   }
 
+  /** A full batch that never reached something: the simulator has a hole there, or the product has what nothing can reach. */
+  isPoor(fullBatchSeeds = FULL_BATCH_SEEDS): boolean {
+    return this.seeds >= fullBatchSeeds && this.missing().length > 0;
+  }
+
   /** What no seed reached: `fault ambush`, `code REVOKED`. */
   missing(): string[] {
     return KINDS.flatMap((kind) =>
       EXPECTED[kind]
         .filter((name) => (this.#counts[kind].get(name) ?? 0) === 0)
-        .map((name) => `${kind.slice(0, -1)} ${name}`),
+        .map((name) => `${kind.slice(0, -1).replace('_', ' ')} ${name}`),
     );
   }
 
@@ -61,12 +68,12 @@ export class Coverage {
   shares(): string {
     return KINDS.map((kind) => {
       const reached = EXPECTED[kind].filter((name) => (this.#counts[kind].get(name) ?? 0) > 0);
-      return `${reached.length} of ${EXPECTED[kind].length} ${kind}`;
+      return `${reached.length} of ${EXPECTED[kind].length} ${kind.replace('_', ' ')}`;
     }).join(', ');
   }
 
   toJson() {
-    const { faults, codes, states, edges } = this.#counts;
+    const { faults, codes, states, edges, members, member_edges } = this.#counts;
     return {
       seeds: this.seeds,
       virtual_hours: Math.round(this.virtualMs / 36_000) / 100,
@@ -74,6 +81,8 @@ export class Coverage {
       codes: Object.fromEntries(codes),
       states: Object.fromEntries(states),
       edges: Object.fromEntries(edges),
+      members: Object.fromEntries(members),
+      member_edges: Object.fromEntries(member_edges),
       finals: Object.fromEntries([...this.#finals].sort()),
       versions: {
         partitions: this.#partitions,

@@ -66,6 +66,11 @@ export class SimDisk {
   /** Added to the duration of every sync that starts. */
   stallMs = 0;
 
+  /** A sync that was struck by a stall goes on, or what waited behind it is not on the disk yet: nobody shows it. */
+  get isStalled(): boolean {
+    return this.#current?.isStalled === true;
+  }
+
   constructor(options: SimDiskOptions) {
     this.#options = options;
   }
@@ -182,6 +187,7 @@ class SimStore implements Store {
   /** `close` was called; the state follows when what was appended before is on the disk. */
   #closing = false;
   readonly #onIdle: (() => void)[] = [];
+  isStalled = false;
 
   constructor(disk: SimDisk, options: SimDiskOptions) {
     this.#disk = disk;
@@ -270,6 +276,7 @@ class SimStore implements Store {
   #startSync(): void {
     if (this.#state === 'crashed') return;
     this.#syncing = this.#takeGroup();
+    if (this.#disk.stallMs > 0) this.isStalled = true;
     const { clock, random, syncMsMin = 0.2, syncMsMax = 3 } = this.#options;
     const delayMs = syncMsMin + (syncMsMax - syncMsMin) * randomFloat(random) + this.#disk.stallMs;
     clock.after(Math.min(delayMs, DISK_DEADLINE_MS), () => this.#endSync(delayMs));
@@ -307,6 +314,7 @@ class SimStore implements Store {
       this.#queue = [];
     }
     this.#scheduled = false;
+    if (this.#queue.length === 0) this.isStalled = false;
     if (this.#queue.length > 0) this.#schedule();
     else for (const resolve of this.#onIdle.splice(0)) resolve();
   }

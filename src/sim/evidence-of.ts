@@ -25,6 +25,19 @@ export function evidenceOf(world: World): Evidence {
     cuts: world.cuts,
     replaced: world.losses.replaced,
     lost: world.losses.lost,
+    dropped: world.steps.notes.allDropped,
+    laterFacts: world.steps.notes.laterFacts,
+    aside: asideOf(world),
+    destroyed: world.losses.destroyed,
     endMs: world.clock.nowMs(),
+    endWallMs: world.clock.wallMs(),
   };
+}
+
+function asideOf({ hosts }: World): Map<string, string[]> {
+  const aside = new Map<string, string[]>();
+  for (const { name, peer } of hosts)
+    for (const id of peer?.replica.aside.ids() ?? [])
+      aside.set(id, [...(aside.get(id) ?? []), name]);
+  return aside;
 }

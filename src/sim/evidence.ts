@@ -5,6 +5,7 @@
  */
 import type { MemberStatus } from '../membership/types.ts';
 import type { RecordState } from '../records/record.ts';
+import type { LaterFact } from './notes.ts';
 
 /** One start of a command or a worker's handler. */
 export interface OutsideRun {
@@ -113,11 +114,20 @@ export interface Evidence {
   /** Steps that broke a rule when they were made. */
   readonly steps: readonly StepViolation[];
   readonly cuts: readonly Cut[];
-  /** By record: stores whose disk got an older version of it from a fault, or none. */
+  /** By record: hosts whose disk got an older version of it from a fault, or none. */
   readonly replaced: ReadonlyMap<string, ReadonlySet<string>>;
   /** By record: what of it lay on the struck disk alone, by the names of losses.ts. */
   readonly lost: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Records that were let go after their end. */
+  readonly dropped: ReadonlyMap<string, RecordState>;
+  /** By a daemon of a later version, durable when they were noted. */
+  readonly laterFacts: readonly LaterFact[];
+  /** Set aside, by their id: the hosts that keep them out of the way. */
+  readonly aside: ReadonlyMap<string, readonly string[]>;
+  /** By record: stores whose copy was destroyed. */
+  readonly destroyed: ReadonlyMap<string, ReadonlySet<string>>;
   readonly endMs: number;
+  readonly endWallMs: number;
 }
 
 export interface Violation {

@@ -14,7 +14,9 @@ import {
 const DRIFT_MAX = 0.2;
 
 /** After the output of a host became unreadable somebody wants to see it. */
-const LOOKS_MS = [100, 300, 1_000, 3_000];
+const LOOKS_MS = [100, 300, 1_000, 1_500, 3_000];
+/** One of them runs there, with some luck. */
+const HANGING = 4;
 
 /** Local milliseconds per millisecond: from a little off to far off, fast or slow. */
 const drawRate = (random: Random): number => {
@@ -77,6 +79,7 @@ export const HOST_FAULTS = {
       const { spool } = trouble.world.host(i);
       spool.isBroken = true;
       trouble.submit('hangs');
+      for (let n = 1; n < HANGING; n++) trouble.provoke('hangs');
       for (const delayMs of LOOKS_MS) trouble.later(delayMs, () => trouble.ask('logs_running'));
       trouble.later(pauseMs(trouble), () => {
         spool.isBroken = false;

@@ -1,13 +1,12 @@
 /** Faults of the mesh: who belongs to it, whose store is whose, who speaks which version. */
 import { randomBelow } from '../base/random.ts';
+import { type Fact, homeOf, withFact } from '../records/record.ts';
 import { intrude } from './intruder.ts';
-import { Newcomer } from './newcomer.ts';
+import { HOSTS_MAX, Newcomer } from './newcomer.ts';
 import { between, pick } from './options.ts';
-import { drawSpeech } from './speech.ts';
+import { drawSpeech, isUnderstood } from './speech.ts';
 import { type Fault, pairOf, pauseMs, restart, someOf, type Trouble, withOne } from './trouble.ts';
 
-/** More hosts than these are simulated nowhere. */
-const HOSTS_MAX = 12;
 const NEWCOMERS_MAX = 3;
 const STORM_MS_MAX = 2_000;
 /** Between an upgrade and the next step, in either direction. */
@@ -21,6 +20,41 @@ function changeVersion(trouble: Trouble, i: number): void {
   if (host.state === 'up' && randomBelow(random, 2) === 0) void world.stop(i);
   else if (host.state !== 'down') world.crash(i);
   trouble.later(between(random, 50, 3_000), () => restart(trouble, i));
+  for (let n = 0; n < LATER_FACTS; n++)
+    trouble.later(between(random, 3_500, VERSION_MS_MAX), () => writeLater(trouble, i));
+}
+
+/** Facts of a type, and with members, that the version of now does not know. */
+const LATER_FACTS = 4;
+const WRITE_MS_MAX = 1_000;
+
+/** As a daemon of a later version does, of a task in whose home it is; the others carry it. */
+function writeLater({ world, random, later }: Trouble, i: number): void {
+  const host = world.host(i);
+  const { peer, speech } = host;
+  if (peer === undefined || speech === undefined || !isUnderstood(speech)) return;
+  const { storeId } = peer.identity;
+  const held = host.records().filter((record) => homeOf(record).includes(storeId));
+  const id = pick(random, held)?.id;
+  if (id === undefined) return;
+  // The story does not end before that is written.
+  later(WRITE_MS_MAX, () => undefined);
+  const at = world.clock.wallMs();
+  const said = {
+    at,
+    x_later: { said: 'in a later version', bytes: random.bytes(9), list: [1, null] },
+  };
+  const value =
+    randomBelow(random, 2) === 0 ? { t: 'later', ...said } : { t: 'home', store: storeId, ...said };
+  void peer.replica
+    .change<Fact | undefined>(id, ({ current, fact }) => {
+      if (current === undefined) return { value: undefined };
+      const written = fact(value);
+      return { value: written, next: withFact(current, written) };
+    })
+    .then((done) => {
+      if (done.ok && done.value !== undefined) world.steps.notes.wroteLater(id, done.value);
+    });
 }
 
 export const MESH_FAULTS = {

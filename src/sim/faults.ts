@@ -8,11 +8,13 @@
 import { randomBelow, randomFloat } from '../base/random.ts';
 import { RESERVE_BYTES_MAX } from '../ports/room.ts';
 import { AMPLE } from './disk.ts';
+import { AWAY_FAULTS } from './faults-away.ts';
 import { HOST_FAULTS } from './faults-host.ts';
 import { MESH_FAULTS } from './faults-mesh.ts';
 import { between } from './options.ts';
 import { isUnderstood } from './speech.ts';
 import {
+  askInto,
   bothWays,
   crash,
   crashInSync,
@@ -22,6 +24,7 @@ import {
   pairOf,
   pauseMs,
   restart,
+  silenceMs,
   type Trouble,
   withOne,
 } from './trouble.ts';
@@ -33,6 +36,9 @@ const STALL_MS_MAX = 29_000;
 const CLOCK_JUMP_MS_MAX = 2 * 3_600_000;
 /** Nothing is taken; only what settles; all but creations. */
 const ROOMS = [0, RESERVE_BYTES_MAX / 4, (RESERVE_BYTES_MAX * 3) / 4];
+const SOON_TASKS = 3;
+const SOON_MS = 200;
+const LOOKS_MS = [800, 2_000, 5_000];
 const SLOW_MS_MAX = 1_500;
 const LOSSY_MAX = 0.5;
 const FLAPS_MAX = 6;
@@ -122,7 +128,8 @@ export const FAULTS = {
     strike: withOne((trouble, i) => {
       const { world, later } = trouble;
       world.host(i).freeze();
-      later(pauseMs(trouble), () => world.host(i).thaw());
+      askInto(trouble);
+      later(silenceMs(trouble) ?? pauseMs(trouble), () => world.host(i).thaw());
       return true;
     }),
   },
@@ -249,8 +256,13 @@ export const FAULTS = {
     strike: withOne((trouble, i) => {
       const { disk } = trouble.world.host(i);
       const room = randomBelow(trouble.random, ROOMS.length);
-      disk.space = { ...AMPLE, freeBytes: ROOMS[room] ?? 0 };
-      trouble.later(pauseMs(trouble), () => {
+      // What is due by then waits, and somebody wants to know why.
+      for (let n = 0; n < SOON_TASKS; n++) trouble.provoke('soon', i);
+      trouble.later(SOON_MS, () => {
+        disk.space = { ...AMPLE, freeBytes: ROOMS[room] ?? 0 };
+      });
+      for (const delayMs of LOOKS_MS) trouble.later(delayMs, () => trouble.ask('list_waiting', i));
+      trouble.later(SOON_MS + pauseMs(trouble), () => {
         disk.space = AMPLE;
       });
       return true;
@@ -285,6 +297,7 @@ export const FAULTS = {
   },
   ...HOST_FAULTS,
   ...MESH_FAULTS,
+  ...AWAY_FAULTS,
 } as const satisfies Readonly<Record<string, Fault>>;
 
 export type FaultName = keyof typeof FAULTS;

@@ -138,9 +138,8 @@ export class SimHost {
     return readRecord(`r/${id}`, this.disk.read().get(`r/${id}`));
   }
 
-  isBuried(id: string): boolean {
-    return this.disk.read().get(`t/${id}`) !== undefined;
-  }
+  readonly isBuried = (id: string): boolean => this.disk.read().get(`t/${id}`) !== undefined;
+  readonly isAside = (id: string): boolean => this.disk.read().get(`q/${id}`) !== undefined;
 
   get log(): readonly string[] {
     return this.#log.lines;
@@ -213,7 +212,7 @@ export class SimHost {
       slots,
       socket: `/run/${this.name}`,
       onFatal: (why) => this.#deps.onFatal(this.name, why),
-      onRefused: (why) => this.#deps.clock.after(0, () => void this.#renew(boot, why)),
+      onRenew: (why) => this.#deps.clock.after(0, () => void this.#renew(boot, why)),
     });
     if (!created.ok) return this.#didNotStart(created.error);
     const peer = created.value;
@@ -261,12 +260,12 @@ export class SimHost {
     return false;
   }
 
-  /** The daemon makes its store another one, as the mesh demands, and goes on with that. */
-  async #renew(boot: number, why: string): Promise<void> {
+  /** The daemon makes its store another one, as the mesh demands, or is no member any more, and goes on with that. */
+  async #renew(boot: number, why: string | undefined): Promise<void> {
     const peer = this.#peer;
     if (this.#state !== 'up' || this.#boot !== boot || peer === undefined) return;
-    this.#deps.trace.add(`${this.name} renew`, [boot, why]);
-    this.#deps.steps.refused(this.name, why);
+    this.#deps.trace.add(`${this.name} renew`, [boot, why ?? 'standing']);
+    if (why !== undefined) this.#deps.steps.refused(this.name, why, peer.identity.storeId);
     this.#state = 'stopping';
     await peer.abandon();
     this.#end();

@@ -1,6 +1,6 @@
 /**
- * A stranger who knows where a member listens and which mesh it is: it says hello without ever having been admitted, or
- * after a member has revoked it (for which there is no command yet: a later version's operator did).
+ * A stranger who knows where a member listens and which mesh it is: it says hello without ever having been admitted,
+ * after a member has revoked it, and once more as another one that it has admitted itself.
  */
 import { toHex } from '../base/hash.ts';
 import type { Random } from '../base/random.ts';
@@ -8,7 +8,8 @@ import { signFact, toWire } from '../membership/fact.ts';
 import { encodeAdmit, type Hello } from '../membership/hello.ts';
 import { sleep } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
-import type { NetworkHandlers } from '../ports/network.ts';
+import type { Network, NetworkHandlers } from '../ports/network.ts';
+import type { WireValue } from '../wire/codec.ts';
 import { encodeEnvelope } from '../wire/envelope.ts';
 import { WIRE_VERSION_MAX, WIRE_VERSION_MIN } from '../wire/versions.ts';
 import { createSimIdentity } from './identity.ts';
@@ -27,26 +28,33 @@ const DEAF: NetworkHandlers = {
   admitRequest: () => Promise.resolve(undefined),
 };
 
-/** At one member, and once more after another has told all that it is revoked. */
+/** At one member; once more after another has told all that it is revoked; and again under a name that it made up. */
 export async function intrude(world: World, random: Random, at: number, by: number): Promise<void> {
   const { membership } = world.peer(at);
   const { addresses, peerId } = membership.self();
   const { meshId } = membership;
   const identity = createSimIdentity(`intruder ${toHex(random.bytes(8))}`);
-  const network = world.hub.createNetwork(identity);
   const port = 1_024 + (random.uint32() % 60_000);
-  const listening = await network.start(DEAF, { host: HOST, port });
-  if (!listening.ok) return;
-  const hello = encodeAdmit({ type: 'hello', hello: helloOf(meshId, toHex(random.bytes(16))) });
-  const say = async (): Promise<void> => {
+  const id = toHex(random.bytes(16));
+  const say = async (network: Network, chain: readonly WireValue[]): Promise<void> => {
+    const hello = encodeAdmit({ type: 'hello', hello: { ...helloOf(meshId, id), chain } });
     const dialed = await network.dial(peerId, addresses[0] ?? '', CALL_MS_MAX);
     if (dialed.ok) await network.admitCall(peerId, hello, CALL_MS_MAX);
   };
-  await say();
+  const network = world.hub.createNetwork(identity);
+  const listening = await network.start(DEAF, { host: HOST, port });
+  if (!listening.ok) return;
+  await say(network, []);
   revoke(world, by, identity.peerId);
   await sleep(world.clock, NEWS_MS);
-  await say();
+  await say(network, []);
   await network.stop();
+  const friend = createSimIdentity(`friend of ${identity.peerId}`);
+  const entry = { kind: 'entry', peerId: friend.peerId, name: 'friend', admittedAtMs: 0 } as const;
+  const another = world.hub.createNetwork(friend);
+  if (!(await another.start(DEAF, { host: HOST, port })).ok) return;
+  await say(another, [toWire(signFact(identity, meshId, entry))]);
+  await another.stop();
 }
 
 function revoke(world: World, by: number, peerId: PeerId): void {

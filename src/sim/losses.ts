@@ -3,7 +3,7 @@
  * gone for good and nobody promised them: an acknowledgement, a start or a final that is counted by W stores lies on
  * one that was not struck. All else must be there in the end, whatever was destroyed.
  */
-import type { RecordState, StoreId } from '../records/record.ts';
+import type { Fact, RecordState, StoreId } from '../records/record.ts';
 import { fromWire, isTaskFact } from '../tasks/facts.ts';
 import type { Disk } from './steps.ts';
 
@@ -17,6 +17,9 @@ export const endName = (runId: string): string => `end ${runId}`;
 export const finalName = (state: string, runId: string, digest: string): string =>
   `final ${state} ${runId} ${digest}`;
 
+export const dotName = ({ store, seq }: Pick<Fact, 'store' | 'seq'>): string =>
+  `dot ${store}/${seq}`;
+
 /** What a version says, whoever wrote it. */
 function namesOf(record: RecordState | undefined): Set<string> {
   const names = new Set<string>();
@@ -29,6 +32,7 @@ function namesOf(record: RecordState | undefined): Set<string> {
     else if (value.t === 'end') names.add(endName(value.run_id));
     else if (value.t === 'final') names.add(finalName(value.state, value.run_id, value.digest));
     else if (value.t === 'cancel') names.add(CANCEL);
+    names.add(dotName(fact));
   }
   return names;
 }
@@ -36,8 +40,8 @@ function namesOf(record: RecordState | undefined): Set<string> {
 export class Losses {
   /** By record: stores whose copy was destroyed, or an older one put in its place. */
   readonly destroyed = new Map<string, Set<StoreId>>();
-  /** Those among them whose disk got other contents: such a store does not know what it had shown. */
-  readonly replaced = new Map<string, Set<StoreId>>();
+  /** By record: hosts whose disk got other contents: such a daemon does not know what the one before had shown. */
+  readonly replaced = new Map<string, Set<string>>();
   /** Some disk got other contents, be it with the same records. */
   anyReplaced = false;
   /** By record: what lay there alone. */
@@ -62,8 +66,8 @@ export class Losses {
     id: string,
     copy: { readonly before: RecordState | undefined; readonly after: RecordState | undefined },
   ): void {
-    const stores = this.replaced.get(id) ?? new Set<StoreId>();
-    this.replaced.set(id, stores.add(at.store));
+    const hosts = this.replaced.get(id) ?? new Set<string>();
+    this.replaced.set(id, hosts.add(at.host));
     this.struck(at, id, copy);
   }
 

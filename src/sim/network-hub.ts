@@ -2,7 +2,7 @@
 import { type Random, randomBelow, randomFloat } from '../base/random.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Identity, PeerId } from '../ports/identity.ts';
-import type { Address, DialResult, FrameClass, ListenResult } from '../ports/network.ts';
+import type { Address, DialResult, FrameClass, ListenResult, Place } from '../ports/network.ts';
 import type { Trace } from './clock.ts';
 import { SimNetwork } from './network.ts';
 import { End } from './network-wire.ts';
@@ -61,6 +61,9 @@ export class SimNetworkHub {
   readonly #slowMs = new Map<string, number>();
   /** Of gossip, which promises nothing: shares from 0 to 1. */
   readonly lossy = { lost: 0, doubled: 0 };
+  /** What DNS says: hosts to hosts, and `srv:NAME` and `dnsaddr:NAME` to places. */
+  readonly hosts = new Map<string, string>();
+  readonly names = new Map<string, readonly Place[]>();
   #held: (() => void)[] = [];
   #corrupt: { readonly matches: FrameMatch; readonly at: number | undefined } | undefined;
   #nextPort = FIRST_PORT;
@@ -237,10 +240,11 @@ export class SimNetworkHub {
 
   connect(
     node: SimNetwork,
-    peerId: PeerId,
-    address: Address,
+    peerId: PeerId | undefined,
+    named: Address,
     finish: (result: DialResult) => void,
   ): Attempt {
+    const address = this.#resolved(named);
     let wanted = true;
     let dialling: End | undefined;
     const answer = (result: DialResult): void => {
@@ -256,7 +260,7 @@ export class SimNetworkHub {
         const target = this.#listeners.get(address);
         if (!target) {
           answer({ ok: false, code: 'refused', detail: `${address} refused the connection` });
-        } else if (target.peerId !== peerId || target === node) {
+        } else if (target.peerId !== (peerId ?? target.peerId) || target === node) {
           answer({ ok: false, code: 'wrong_peer', detail: `${target.peerId} is at ${address}` });
         } else {
           dialling = this.#accept(node, target, (end) => {
@@ -264,7 +268,7 @@ export class SimNetworkHub {
             end.open = true;
             if (node.running) node.onOpened(end);
             else end.close('connection reset', 'abrupt');
-            finish({ ok: true, peerId });
+            finish({ ok: true, peerId: target.peerId });
           });
           dialling.onClose.add(() => {
             if (wanted) finish({ ok: false, code: 'unreachable', detail: 'closed at once' });
@@ -294,7 +298,14 @@ export class SimNetworkHub {
     return dialling;
   }
 
-  probe(node: SimNetwork, address: Address, finish: (result: ProbeResult) => void): Attempt {
+  #resolved(address: Address): Address {
+    const host = hostOf(address);
+    const known = this.hosts.get(host);
+    return known === undefined ? address : address.replace(host, known);
+  }
+
+  probe(node: SimNetwork, named: Address, finish: (result: ProbeResult) => void): Attempt {
+    const address = this.#resolved(named);
     let wanted = true;
     this.#reach(
       node,

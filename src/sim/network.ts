@@ -3,7 +3,7 @@
  * connection does with bytes is in network-wire.ts. Handlers are called from clock timers alone, and each
  * call of the port and each event that reaches a handler is told to `trace`, with its bytes.
  */
-import type { Clock, Timer } from '../ports/clock.ts';
+import { type Clock, sleep, type Timer } from '../ports/clock.ts';
 import type { Identity, PeerId } from '../ports/identity.ts';
 import {
   ADMIT_FRAME_BYTES_MAX,
@@ -13,9 +13,11 @@ import {
   type FrameClass,
   type LinkInfo,
   type ListenResult,
+  type NameKind,
   NEWS_BYTES_MAX,
   type Network,
   type NetworkHandlers,
+  type Place,
   type SendResult,
 } from '../ports/network.ts';
 import { copyOf } from './copy-of.ts';
@@ -129,11 +131,12 @@ export class SimNetwork implements Network {
     call(this.#handlers);
   }
 
-  dial(peerId: PeerId, address: Address, timeoutMs: number): Promise<DialResult> {
+  dial(peerId: PeerId | undefined, address: Address, timeoutMs: number): Promise<DialResult> {
     this.#hub.trace('network.dial', this.peerId, peerId, address, timeoutMs);
     if (this.#phase !== 'running') return Promise.resolve(STOPPED);
-    const link = this.#links.get(peerId);
-    if (link && link.disconnecting === undefined) return Promise.resolve({ ok: true, peerId });
+    const link = peerId === undefined ? undefined : this.#links.get(peerId);
+    if (peerId !== undefined && link && link.disconnecting === undefined)
+      return Promise.resolve({ ok: true, peerId });
     return new Promise((resolve) => {
       const finish = (result: DialResult) => {
         timer.cancel();
@@ -149,6 +152,12 @@ export class SimNetwork implements Network {
       });
       const attempt = this.#hub.connect(this, peerId, address, (result) => finish(result));
     });
+  }
+
+  async resolve(kind: NameKind, name: string, timeoutMs: number): Promise<readonly Place[]> {
+    this.#hub.trace('network.resolve', this.peerId, kind, name, timeoutMs);
+    await sleep(this.#clock, 2 * this.#hub.drawDelayMs());
+    return this.#hub.names.get(`${kind}:${name}`) ?? [];
   }
 
   probe(address: Address, timeoutMs: number): Promise<ProbeResult> {

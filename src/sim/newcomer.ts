@@ -9,6 +9,8 @@ import { pick } from './options.ts';
 import { SocketClient } from './socket-client.ts';
 import type { World } from './world.ts';
 
+/** More hosts than these are simulated nowhere. */
+export const HOSTS_MAX = 12;
 const INVITE_TTL_MS = 60_000;
 const SHORT_TTL_MS = 1_000;
 const TRY_AGAIN_MS = 1_000;
@@ -26,11 +28,14 @@ export class Newcomer {
   readonly #world: World;
   readonly #random: Random;
   #mistake: Mistake;
+  #spent: string | undefined;
 
-  constructor(world: World, random: Random) {
+  /** `spent`: a token that another one has used, which its operator tries first. */
+  constructor(world: World, random: Random, spent?: string) {
     this.#world = world;
     this.#random = random;
-    this.#mistake = pick(random, MISTAKES) ?? 'none';
+    this.#spent = spent;
+    this.#mistake = spent === undefined ? (pick(random, MISTAKES) ?? 'none') : 'none';
   }
 
   async run(): Promise<void> {
@@ -69,6 +74,8 @@ export class Newcomer {
     if (inviter === undefined) return;
     const there = this.#connect(inviter);
     const here = this.#connect(i);
+    if (this.#spent !== undefined) await here.call('mesh.join', { token: this.#spent });
+    this.#spent = undefined;
     const ttlMs = mistake === 'expired' ? SHORT_TTL_MS : INVITE_TTL_MS;
     const { result } = await there.call('access.invite', { ttl_ms: ttlMs });
     there.end();
@@ -99,10 +106,15 @@ export class Newcomer {
 
   /** Another new host tries its luck with the same token. */
   async #useAgain(token: string): Promise<void> {
-    const other = [...this.#world.hosts.keys()].find(
+    const { hosts, isOver } = this.#world;
+    const other = [...hosts.keys()].find(
       (i) => this.#world.host(i).state === 'up' && !this.#world.isMember(i),
     );
-    if (other === undefined) return;
+    if (other === undefined) {
+      if (hosts.length < HOSTS_MAX && !isOver)
+        void new Newcomer(this.#world, this.#random, token).run();
+      return;
+    }
     const client = this.#connect(other);
     await client.call('mesh.join', { token });
     client.end();

@@ -18,6 +18,8 @@ export interface OddTask {
 
 /** Not even the end of the story ends a command that hangs. */
 const FOR_EVER_MS = 30 * 86_400_000;
+/** So many that most are free. */
+const KEYS = 8;
 const CALM = { failures: 0, isDeaf: false } as const;
 /** A loss, or a client that cancels it, may always come first. */
 const ALWAYS = ['failed(losses)', 'canceled'] as const;
@@ -90,12 +92,23 @@ export const ODD_TASKS = {
       },
       ['failed(exit)', 'failed(timeout)'],
     ),
+  /** Due when the moment that it is meant for has come. */
+  soon: () => exec({ delay_ms: 400 }, ['completed']),
+  /** Where the key's home is silent its client waits for an answer in vain. */
+  keyed: (random) => {
+    const key = `silence ${randomBelow(random, KEYS)}`;
+    const { input, about } = exec({ dedupe_key: key }, ['completed']);
+    return { input, about: { ...about, key } };
+  },
   every_copy: () => exec({ durability: 'all' }, ['completed']),
   quorum: () => exec({ durability: 'quorum' }, ['completed']),
 } as const satisfies Readonly<Record<string, (random: Random) => OddTask>>;
 
 export type Oddity = keyof typeof ODD_TASKS;
-export const ODDITIES = Object.keys(ODD_TASKS) as Oddity[];
+/** Those of clients; the others are for the moments of a fault. */
+export const ODDITIES = (Object.keys(ODD_TASKS) as Oddity[]).filter(
+  (what) => what !== 'soon' && what !== 'keyed',
+);
 
 /** Refusals are so far apart, in the end, that PLACED_MAX of them take so long. */
 export const REJECTED_MS = 50 * MINUTE_MS;

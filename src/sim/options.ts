@@ -30,6 +30,8 @@ export interface ScenarioOptions {
   readonly hasty: number;
   /** Of a hundred receipts so many never reach their client, which submits again; as after so many restarts of a host. */
   readonly repeats: number;
+  /** Tombstones are kept so long, and a store may be away so long; final tasks a third of it. 0: 30 days, and one. */
+  readonly ttlMs: number;
   /** Faults of the table that may strike; only in a storm. */
   readonly chosen: readonly string[];
 }
@@ -61,10 +63,16 @@ export function drawOptions(seed: string, fixed: Partial<ScenarioOptions> = {}):
     endless: 0,
     hasty: 0,
     repeats: 0,
+    ttlMs: 0,
     chosen: [],
     ...fixed,
   };
 }
+
+const forgetting = (ttlMs: number) => ({
+  tombstone_ttl: `${ttlMs}ms`,
+  retention_age: `${Math.floor(ttlMs / 3)}ms`,
+});
 
 export function createWorld(
   options: ScenarioOptions,
@@ -89,6 +97,7 @@ export function createWorld(
     config: {
       shutdown_timeout: `${options.shutdownMs}ms`,
       kill_grace: `${options.killGraceMs}ms`,
+      ...(options.ttlMs === 0 ? {} : forgetting(options.ttlMs)),
     },
     ...(listen === undefined ? {} : { listen }),
   });

@@ -11,6 +11,9 @@ export function pendingOf(world: World): string[] {
   if (!world.isWhole()) lines.push('not every peer sees every other alive and linked');
   const hashes = new Set(world.hosts.map(({ peer }) => peer?.membership.viewHash()));
   if (hashes.size > 1) lines.push('the views differ');
+  // What waits for such a disk is in no replica yet, and may be a task that runs.
+  for (const { name, disk } of world.hosts)
+    if (disk.isStalled) lines.push(`the disk of ${name} stands still`);
   for (const run of world.runs) {
     if (run.endedMs === undefined)
       lines.push(`run ${run.runId} of ${run.taskId} on ${run.host} goes on`);
@@ -22,7 +25,10 @@ export function pendingOf(world: World): string[] {
   lines.push(...unanswered(world));
   // The rest reads every record: only when nothing else is left.
   if (lines.length > 0) return lines;
-  const about = { replicas: world.replicas(), stores: world.stores(), lost: world.losses.lost };
+  const { lost } = world.losses;
+  const dropped = world.steps.notes.allDropped;
+  const endWallMs = world.clock.wallMs();
+  const about = { replicas: world.replicas(), stores: world.stores(), lost, dropped, endWallMs };
   return judgeCopies(about).map(({ detail }) => detail);
 }
 
@@ -32,6 +38,7 @@ function unanswered(world: World): string[] {
   // Nobody can tell the end of what so many disks have lost.
   const isSure = (id: string) =>
     !world.losses.isBeyond(id) &&
+    world.steps.notes.dropped(id) === undefined &&
     world.submits.some((item) => item.id === id && item.outcome === 'acknowledged');
   const submits = world.asking
     .filter(({ answered, host, boot }) => !answered && boots.get(host) === boot)

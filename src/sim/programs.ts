@@ -103,7 +103,9 @@ export const REQUESTS = {
   retry_unfinished: wrong(({ client, id }) => retryUnfinished(client, id)),
   forget_itself: wrong(async ({ client }) => {
     const { result } = await client.call('system.status');
-    return client.call('members.forget', { peer: String(result?.peer_id ?? 'nobody') });
+    const peer = String(result?.peer_id ?? 'nobody');
+    await client.call('access.revoke', { peer });
+    return client.call('members.forget', { peer });
   }),
   cursor: wrong(({ client }) => client.call('task.list', { cursor: 'yesterday' })),
   version: wrong(({ client }) => client.call('system.hello', { client: 'new', versions: [99] })),

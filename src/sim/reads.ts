@@ -44,6 +44,7 @@ export class Reads {
       .then((found) => {
         const final = found === undefined ? undefined : taskOf(found.record).final;
         trace.add('client has read', [i, id, found !== undefined, final?.state]);
+        if (final !== undefined) steps.told({ host: name }, id);
         if (before === undefined || this.#stand() !== before) return;
         const what = `${name} was asked for ${short(id)}`;
         if (found === undefined) steps.violate('read_lost', `${what} and found nothing`, 'strict');

@@ -26,8 +26,13 @@ const MINUTE_MS = 60_000;
 const TASKS_MIN = 72;
 const TASKS_MAX = 100;
 /** One of so many stories is a long one of a small mesh: there what takes most of an hour comes to its end. */
-const LONG_ONE_IN = 60;
+const LONG_ONE_IN = 40;
 const LONG_MS = REJECTED_MS + 5 * MINUTE_MS;
+/** One of so many stories is one in which what is over is soon forgotten, and a host is away for longer than that. */
+const FORGETFUL_ONE_IN = 15;
+/** Longer than any pause, stall and partition of the other faults together: as a month is in earnest. */
+const FORGETFUL_TTL_MS = 100_000;
+const FORGETFUL_MS = 4 * MINUTE_MS;
 /** Of local programs, besides. */
 const REQUESTS_MIN = 10;
 const REQUESTS_MAX = 40;
@@ -60,10 +65,25 @@ export function optionsOf(request: SimRequest, seed: string): ScenarioOptions {
     repeats: randomBelow(random, 3) * 50,
     requests: Math.round(between(random, REQUESTS_MIN, REQUESTS_MAX) * scale),
   };
+  const isForgetful =
+    minutes === undefined &&
+    !isLong &&
+    faults.includes('away_too_long') &&
+    randomBelow(random, FORGETFUL_ONE_IN) === 0;
+  const forgetful: Partial<ScenarioOptions> = isForgetful
+    ? {
+        peers: between(random, 3, 5),
+        ttlMs: FORGETFUL_TTL_MS,
+        storyMs: FORGETFUL_MS,
+        // In earnest an id may be repeated for an hour, and is remembered for a month.
+        repeats: 0,
+        chosen: [...new Set([...(storm.chosen ?? []), 'away_too_long'])],
+      }
+    : {};
   const long = isLong ? { peers: between(random, 1, 2), storyMs: LONG_MS } : {};
   return drawOptions(seed, {
     ...(mode === undefined
-      ? { ...storm, ...long }
+      ? { ...storm, ...long, ...forgetful }
       : { mode, ...(mode === 'storm' ? { chosen: faults } : {}) }),
     ...(peers === undefined ? {} : { peers }),
     ...overrides,

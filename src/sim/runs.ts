@@ -3,7 +3,7 @@
  * the story, and on demand a smaller world that still fails.
  */
 import { short } from './copies.ts';
-import { Coverage, FULL_BATCH_SEEDS } from './coverage.ts';
+import { Coverage } from './coverage.ts';
 import { createWorld, type ScenarioOptions } from './options.ts';
 import { optionsOf, type SimRequest, smaller } from './request.ts';
 import { Scenario, type ScenarioResult } from './scenarios.ts';
@@ -15,6 +15,13 @@ export const SIM_EXIT = { held: 0, safety: 10, liveness: 11, crash: 12 } as cons
 const LINES_MAX = 40;
 /** Worlds that a shrinking may try. */
 const SHRINK_RUNS_MAX = 120;
+
+/** The exit code of a batch, from the worst of its seeds. */
+export const exitOfBatch = (
+  worst: number,
+  coverage: Pick<Coverage, 'isPoor'>,
+  fullBatchSeeds?: number,
+): number => (coverage.isPoor(fullBatchSeeds) ? Math.max(worst, SIM_EXIT.crash) : worst);
 
 export interface SimOutput {
   /** A line of the report. */
@@ -35,7 +42,11 @@ interface Told {
 }
 
 /** The worst exit code of all seeds; a full batch that never reached something exits as a crash of the simulator. */
-export async function runSim(request: SimRequest, output: SimOutput): Promise<number> {
+export async function runSim(
+  request: SimRequest,
+  output: SimOutput,
+  fullBatchSeeds?: number,
+): Promise<number> {
   const coverage = new Coverage();
   let worst: number = SIM_EXIT.held;
   for (const seed of request.seeds) {
@@ -47,8 +58,7 @@ export async function runSim(request: SimRequest, output: SimOutput): Promise<nu
   if (request.mode !== undefined) return worst;
   if (output.json) output.say(JSON.stringify({ coverage: coverage.toJson() }));
   else output.say(coverageText(coverage));
-  const isPoor = coverage.seeds >= FULL_BATCH_SEEDS && coverage.missing().length > 0;
-  return isPoor ? Math.max(worst, SIM_EXIT.crash) : worst;
+  return exitOfBatch(worst, coverage, fullBatchSeeds);
 }
 
 function coverageText(coverage: Coverage): string {

@@ -56,6 +56,12 @@ const AMBUSH_MS_MAX = 5;
 const CUT_MS_MIN = 6_000;
 const CUT_MS_MAX = 12_500;
 
+/** What is drawn too seldom among the other requests, each in one of so many worlds. */
+const LARGE: readonly RequestName[] = ['many_requests', 'many_connections', 'long_line'];
+const LARGE_ONE_IN = 30;
+/** Some client may cancel one of them, or a fault destroy it. */
+const REJECTED_AT_MS = [0, 5_000, 30_000];
+
 /** One deed of the story and its time, from the end of the joining. */
 interface Deed {
   readonly atMs: number;
@@ -155,7 +161,12 @@ export class Scenario {
       this.#deeds.push({ atMs: at(), act: () => this.#clients.cancel() });
     }
     if (mode === 'storm' && storyMs > REJECTED_MS)
-      this.#deeds.push({ atMs: 0, act: () => this.#clients.submitRejected() });
+      for (const atMs of REJECTED_AT_MS)
+        this.#deeds.push({ atMs, act: () => this.#clients.submitRejected() });
+    const large = new SeededRandom(`large ${this.options.seed}`);
+    const name = LARGE[randomBelow(large, LARGE_ONE_IN)];
+    if (requests > 0 && name !== undefined)
+      this.#deeds.push({ atMs: randomBelow(large, storyMs), act: () => this.#clients.ask(name) });
     for (let i = 0; i < requests; i++)
       this.#deeds.push({
         atMs: randomBelow(this.#programs, storyMs),
@@ -283,8 +294,12 @@ export class Scenario {
         world: this.world,
         random: this.#random,
         later: (delayMs: number, act: () => void) => this.#later(delayMs, act),
-        submit: (what: Oddity) => this.#clients.submitOdd(what),
-        ask: (what: RequestName) => this.#clients.ask(what),
+        submit: (what: Oddity, at?: number) => this.#clients.submitOdd(what, at),
+        ttlMs: this.options.ttlMs,
+        ask: (what: RequestName, at?: number) => this.#clients.ask(what, at),
+        provoke: (what: Oddity, at?: number) => {
+          if (this.options.requests > 0) this.#clients.submitOdd(what, at);
+        },
       };
       if (!FAULTS[name].strike(trouble)) continue;
       this.#count(name);

@@ -8,12 +8,14 @@ import { bytesEqual } from '../base/hash.ts';
 import { decodeAdmit } from '../membership/hello.ts';
 import type { Peer } from '../peer/peer.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Network } from '../ports/network.ts';
+import type { Network, NetworkHandlers } from '../ports/network.ts';
 import { clockOf, factsBeyond, type RecordState } from '../records/record.ts';
 import { edgeName, isStateEdge, STATE_EDGES, type TaskEdge } from '../tasks/states.ts';
 import { type Task, taskOf } from '../tasks/task.ts';
 import { standingOf } from '../tasks/view.ts';
 import { decodeEnvelope } from '../wire/envelope.ts';
+import { MEMBER_STATES, MEMBER_WAYS, watchMembers } from './member-sightings.ts';
+import { passDown, passUp } from './pass-on.ts';
 
 /** The first bytes of a refusal: a CBOR array of four, and its kind. */
 const REFUSAL = [0x84, 0x03] as const;
@@ -35,6 +37,8 @@ export const REACHABLE = {
   edges: Object.entries(STATE_EDGES).flatMap(([from, ways]) =>
     ways.map((to) => edgeName(from as TaskEdge[0], to)),
   ),
+  members: MEMBER_STATES,
+  member_edges: MEMBER_WAYS,
 } as const;
 
 export type Reached = Readonly<Record<keyof typeof REACHABLE, Readonly<Record<string, number>>>>;
@@ -44,9 +48,11 @@ export class Sightings {
     codes: new Map<string, number>(),
     states: new Map<string, number>(),
     edges: new Map<string, number>(),
+    members: new Map<string, number>(),
+    member_edges: new Map<string, number>(),
   };
   readonly #clock: Clock;
-  /** A task went where no edge leads. */
+  /** A task, or a member, went where no edge leads. */
   readonly #onWrongEdge: (detail: string) => void;
 
   constructor(clock: Clock, onWrongEdge: (detail: string) => void) {
@@ -71,15 +77,26 @@ export class Sightings {
   }
 
   reached(): Reached {
-    const { codes, states, edges } = this.#counts;
+    const { codes, states, edges, members, member_edges } = this.#counts;
     const sorted = (counts: Map<string, number>) => Object.fromEntries([...counts].sort());
-    return { codes: sorted(codes), states: sorted(states), edges: sorted(edges) };
+    return {
+      codes: sorted(codes),
+      states: sorted(states),
+      edges: sorted(edges),
+      members: sorted(members),
+      member_edges: sorted(member_edges),
+    };
   }
 
-  /** The edges that tasks take by what this peer writes: what it merely hears of may be several at once. */
+  /** The edges that tasks take by what this peer writes (what it merely hears of may be several at once), and members. */
   listenTo(peer: Peer): void {
     const { storeId } = peer.identity;
     const last = new Map<string, string>();
+    watchMembers(peer.membership, {
+      state: (state) => this.#count('members', state),
+      edge: (edge) => this.#count('member_edges', edge),
+      wrongEdge: (detail) => this.#onWrongEdge(`${detail} as ${storeId.slice(0, 8)} sees it`),
+    });
     peer.replica.onGone(({ id }) => last.delete(id));
     peer.replica.onVisible((after, before) => {
       if (after.kind === 'task') this.#look(storeId, last, after, before);
@@ -124,39 +141,26 @@ export class Sightings {
   /** The same network; refusals that go out through it are noted. */
   heed(network: Network): Network {
     return {
-      start: (handlers, listen) =>
-        network.start(
-          {
-            opened: (link) => handlers.opened(link),
-            closed: (peerId, error) => handlers.closed(peerId, error),
-            frame: (from, frameClass, bytes) => handlers.frame(from, frameClass, bytes),
-            news: (bytes) => handlers.news(bytes),
-            admitRequest: (from, bytes) => {
-              const answer = handlers.admitRequest(from, bytes);
-              answer.then(
-                (frame) => this.#admit(frame),
-                () => undefined,
-              );
-              return answer;
-            },
-          },
-          listen,
-        ),
-      dial: (...args) => network.dial(...args),
-      probe: (...args) => network.probe(...args),
+      ...passDown(network),
+      start: (handlers, listen) => {
+        const admitRequest: NetworkHandlers['admitRequest'] = (from, bytes) => {
+          const answer = handlers.admitRequest(from, bytes);
+          answer.then(
+            (frame) => this.#admit(frame),
+            () => undefined,
+          );
+          return answer;
+        };
+        return network.start({ ...passUp(handlers), admitRequest }, listen);
+      },
       admitCall: (peerId, bytes, timeoutMs) => {
         this.#admit(bytes);
         return network.admitCall(peerId, bytes, timeoutMs);
       },
-      admit: (peerId) => network.admit(peerId),
       send: (to, frameClass, bytes) => {
         if (bytes[0] === REFUSAL[0] && bytes[1] === REFUSAL[1]) this.#refusal(bytes);
         return network.send(to, frameClass, bytes);
       },
-      disconnect: (peerId) => network.disconnect(peerId),
-      publish: (bytes) => network.publish(bytes),
-      links: () => network.links(),
-      stop: () => network.stop(),
     };
   }
 

@@ -3,10 +3,11 @@
  * says has members that this version does not know. The peer behind it is the one that ships.
  */
 import { type Random, randomBelow } from '../base/random.ts';
-import type { Network } from '../ports/network.ts';
+import type { Network, NetworkHandlers } from '../ports/network.ts';
 import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap } from '../wire/envelope.ts';
 import { type VersionRange, WIRE_VERSION_MAX, WIRE_VERSION_MIN } from '../wire/versions.ts';
+import { passDown, passUp } from './pass-on.ts';
 
 export interface Speech {
   readonly versions: VersionRange;
@@ -35,29 +36,16 @@ export function speaking(speech: Speech | undefined, network: Network): Network 
   if (speech === undefined) return network;
   const admit = (bytes: Uint8Array): Uint8Array => helloOf(speech, bytes);
   return {
-    start: (handlers, listen) =>
-      network.start(
-        {
-          opened: (link) => handlers.opened(link),
-          closed: (peerId, error) => handlers.closed(peerId, error),
-          frame: (from, frameClass, bytes) => handlers.frame(from, frameClass, bytes),
-          news: (bytes) => handlers.news(bytes),
-          admitRequest: async (from, bytes) => {
-            const answer = await handlers.admitRequest(from, bytes);
-            return answer === undefined ? undefined : admit(answer);
-          },
-        },
-        listen,
-      ),
-    dial: (...args) => network.dial(...args),
-    probe: (...args) => network.probe(...args),
+    ...passDown(network),
+    start: (handlers, listen) => {
+      const admitRequest: NetworkHandlers['admitRequest'] = async (from, bytes) => {
+        const answer = await handlers.admitRequest(from, bytes);
+        return answer === undefined ? undefined : admit(answer);
+      };
+      return network.start({ ...passUp(handlers), admitRequest }, listen);
+    },
     admitCall: (peerId, bytes, timeoutMs) => network.admitCall(peerId, admit(bytes), timeoutMs),
-    admit: (peerId) => network.admit(peerId),
     send: (to, frameClass, bytes) => network.send(to, frameClass, envelopeOf(bytes)),
-    disconnect: (peerId) => network.disconnect(peerId),
-    publish: (bytes) => network.publish(bytes),
-    links: () => network.links(),
-    stop: () => network.stop(),
   };
 }
 
@@ -78,12 +66,15 @@ function helloOf({ versions, features }: Speech, bytes: Uint8Array): Uint8Array 
   });
 }
 
-/** One more member in the body, and one more element after it. */
+/** One more member in the body, and in a new record in it, and one more element after it. */
 function envelopeOf(bytes: Uint8Array): Uint8Array {
   const envelope = decoded(bytes);
   if (!Array.isArray(envelope)) return bytes;
   const [kind, id, type, body] = envelope as readonly WireValue[];
   if (kind === undefined || id === undefined || type === undefined || !isWireMap(body))
     return bytes;
-  return encodeValue([kind, id, type, { ...body, ...UNKNOWN }, UNKNOWN]);
+  // A creation gets a field of its own, which all who do not know it keep, and give back.
+  const { record, fresh } = body;
+  const later = fresh === true && isWireMap(record) ? { record: { ...record, ...UNKNOWN } } : {};
+  return encodeValue([kind, id, type, { ...body, ...later, ...UNKNOWN }, UNKNOWN]);
 }

@@ -5,9 +5,10 @@
  *
  * What was told is compared with what lies on the disks at that moment, not with what any peer believes.
  */
-import { type Fact, factHash, homeOf, type RecordState } from '../records/record.ts';
+import { type Fact, factHash, homeOf, type RecordState, type StoreId } from '../records/record.ts';
 import { attemptByRun, currentAttempt, type Task, taskOf } from '../tasks/task.ts';
 import type { StepViolation } from './evidence.ts';
+import { Notes } from './notes.ts';
 
 /** W of a world whose hosts are all configured alike. */
 const COPIES_REQUIRED = 2;
@@ -42,6 +43,8 @@ export interface Disk {
   durable(id: string): RecordState | undefined;
   /** A tombstone of it lies on its disk. */
   isBuried(id: string): boolean;
+  /** Set aside, after a long absence. */
+  isAside(id: string): boolean;
 }
 
 /** One incarnation of a host's peer. */
@@ -62,6 +65,7 @@ const OBSERVERS = 8;
 
 export class Steps {
   readonly violations: StepViolation[] = [];
+  readonly notes = new Notes();
   readonly #ground: Ground;
   readonly #values = new Map<string, string>();
   /** When a peer last saw fewer members than W. */
@@ -132,7 +136,9 @@ export class Steps {
   }
 
   /** A peer is told that its store went back in time. */
-  refused(host: string, why: string): void {
+  refused(host: string, why: string, storeId: StoreId): void {
+    // By an operator, whatever became of its disk.
+    if (this.notes.forgotten.has(storeId)) return;
     if (this.#ground.isIntact()) this.violate('refused_for_nothing', `${host}: ${why}`);
   }
 
@@ -209,8 +215,20 @@ export class Steps {
   /** A peer forgot a record. A stand-in does so when W of the home have it. */
   gone(actor: Actor, record: RecordState): void {
     actor.shown.delete(record.id);
-    if (record.kind !== 'task' || this.#disk(actor.host)?.isBuried(record.id) === true) return;
+    if (record.kind !== 'task') return;
+    if (this.#disk(actor.host)?.isBuried(record.id) === true) {
+      if (taskOf(record).final !== undefined) this.notes.drop(record);
+      return;
+    }
     const copies = this.#copies(record.id, () => true);
+    if (this.#disk(actor.host)?.isAside(record.id) === true) {
+      const isKnown = copies > 0 || this.notes.dropped(record.id) !== undefined;
+      const detail = `${actor.host} set ${short(record.id)} aside, which is not over and which it alone has`;
+      if (!isKnown && this.#ground.isIntact(record.id)) this.violate('aside_for_nothing', detail);
+      return;
+    }
+    // Its end had been everywhere, and was forgotten.
+    if (this.notes.dropped(record.id) !== undefined) return;
     if (
       copies < Math.min(COPIES_REQUIRED, homeOf(record).length) &&
       this.#ground.isIntact(record.id)
@@ -221,7 +239,7 @@ export class Steps {
   }
 
   /** A peer shows how a task ended. */
-  told({ host }: Actor, id: string): void {
+  told({ host }: Pick<Actor, 'host'>, id: string): void {
     const copies = () => this.#copies(id, ({ final }) => final !== undefined);
     this.#demand(id, copies, 'told_early', `${host} shows the end of ${short(id)}`);
   }
@@ -239,6 +257,8 @@ export class Steps {
   /** A command or a worker's handler was started. */
   started(host: string, id: string, runId: string): void {
     this.#judgeBoot(host, id, runId);
+    if (this.notes.missedItsEnd(host, id))
+      this.violate('ran_forgotten', `${host} was away for too long, and runs ${short(id)} again`);
     const endedMs = this.#ends.get(runId) ?? Number.POSITIVE_INFINITY;
     const detail = `${host} started run ${runId} of ${short(id)} long after it was given up`;
     if (this.#ground.nowMs() - endedMs > ORDER_MS_MAX) this.violate('started_too_late', detail);
@@ -262,7 +282,8 @@ export class Steps {
   }
 
   #demand(id: string, countCopies: () => number, rule: string, what: string): void {
-    if (!this.#isSteady(id)) return;
+    // What some have let go, tombstones and all, others may still show.
+    if (!this.#isSteady(id) || this.notes.dropped(id) !== undefined) return;
     const copies = countCopies();
     if (copies < COPIES_REQUIRED)
       this.violate(rule, `${what}, which so many disks have: ${copies}`);

@@ -11,10 +11,14 @@ export interface Trouble {
   readonly random: Random;
   /** Does something so much later in the story; what is left when the faults end is done then. */
   readonly later: (delayMs: number, act: () => void) => void;
-  /** A client submits a task of this kind. False: there is no daemon that could take it. */
-  readonly submit: (what: Oddity) => boolean;
-  /** A local program somewhere asks this. */
-  readonly ask: (what: RequestName) => void;
+  /** A client submits a task of this kind, anywhere or there. False: there is no daemon that could take it. */
+  readonly submit: (what: Oddity, at?: number) => boolean;
+  /** A local program asks this, anywhere or there. */
+  readonly ask: (what: RequestName, at?: number) => void;
+  /** Of tombstones and absences in this world; 0: as configured by default, longer than any story. */
+  readonly ttlMs: number;
+  /** As `submit`, where local programs are at work: what shows a fault to those who run into it. */
+  readonly provoke: (what: Oddity, at?: number) => void;
 }
 
 export interface Fault {
@@ -92,12 +96,30 @@ export function pairOf({ world, random }: Trouble): [number, number] | undefined
 export function cutOff(
   trouble: Trouble,
   directions: readonly (readonly [number, number])[],
+  forMs = silenceMs(trouble) ?? pauseMs(trouble) * 2,
 ): boolean {
   const { world, later } = trouble;
   if (directions.length === 0) return false;
   world.wires.block(directions);
-  later(pauseMs(trouble) * 2, () => world.heal());
+  askInto(trouble);
+  later(forMs, () => world.heal());
   return true;
+}
+
+/** So soon after somebody fell silent nobody knows it yet: whoever needs him waits, and is told that he waited in vain. */
+const SILENT_MS = [10, 500, 1_000, 1_500, 2_000, 3_000];
+/** Two calls that time out, one after the other, and not yet a conviction by one that is alone. */
+const IN_VAIN_MS_MIN = 10_500;
+const IN_VAIN_MS_MAX = 13_500;
+
+/** Where there are but two hosts nobody else can answer: one of three silences is as long as that takes to show. */
+export function silenceMs({ world, random }: Trouble): number | undefined {
+  if (world.hosts.length !== 2 || randomBelow(random, 3) > 0) return undefined;
+  return between(random, IN_VAIN_MS_MIN, IN_VAIN_MS_MAX);
+}
+
+export function askInto({ later, provoke }: Pick<Trouble, 'later' | 'provoke'>): void {
+  for (const delayMs of SILENT_MS) later(delayMs, () => provoke('keyed'));
 }
 
 export const bothWays = (a: number, b: number): (readonly [number, number])[] => [

@@ -1,9 +1,17 @@
 /** What a runner is told of an attempt. */
-import { homeOf } from '../records/record.ts';
+import type { RunRequest } from '../executors/executor.ts';
+import { type Fact, homeOf } from '../records/record.ts';
 import type { Placed } from './attempts.ts';
 import { decodeBlob } from './facts.ts';
-import type { RunOrder } from './runner.ts';
 import { taskOf } from './task.ts';
+
+export interface RunOrder extends RunRequest {
+  /** Stores of the record's home, for reports and ends. */
+  readonly home: readonly string[];
+  readonly ownerStore: string;
+  /** The fact that placed the attempt: whoever takes its end may not have heard of its start. */
+  readonly startFact: Fact;
+}
 
 export function orderOf(
   placed: Placed,

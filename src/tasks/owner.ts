@@ -17,7 +17,7 @@ import type { Credit, Dispatcher } from './dispatcher.ts';
 import { type HomeDeps, HomeKeeper } from './home-keeper.ts';
 import { type Fused, Newborns } from './newborn.ts';
 import { ownerOf, ownerOrder } from './ownership.ts';
-import type { Runner } from './runner.ts';
+import { EARLIER_RUN, type Runner } from './runner.ts';
 import { sendStart } from './start-order.ts';
 import type { Takeover } from './takeover.ts';
 import { attemptByRun, currentAttempt, isOpen, type Task, taskOf } from './task.ts';
@@ -331,6 +331,8 @@ export class Owner {
       entry.heardMs = this.#deps.clock.nowMs();
       return;
     }
+    // It must be read before another attempt is placed.
+    if (answer.code === EARLIER_RUN) entry.mustRead = true;
     await this.#deps.attempts.refused(record.id, start, answer.code);
   }
 

@@ -128,6 +128,7 @@ export class Tasks {
     });
     const takeover = new Takeover({
       ...common,
+      runner: this.runner,
       patienceMs: () => this.#patienceMs(),
       done: (ids, complete) => this.owner.synced(ids, complete),
     });

@@ -10,6 +10,7 @@ import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { CallResult, Messaging } from '../wire/messaging.ts';
 import type { Attempts } from './attempts.ts';
 import { type EndFact, isTaskFact } from './facts.ts';
+import { askHeld, HELD_IDS_MAX, joinHeld, serveHeld } from './held.ts';
 import type { MeshView } from './mesh-view.ts';
 import type { Owner } from './owner.ts';
 import type { Runner } from './runner.ts';
@@ -38,6 +39,7 @@ export interface RunMessagesDeps {
 
 export function serveRuns(deps: RunMessagesDeps): void {
   const { messaging, runner } = deps;
+  serveHeld(deps);
   messaging.onRequest('run.start', (_from, body) => onStart(deps, body));
   messaging.onRequest('run.query', (_from, body) => {
     const state = runner.query(String(body.run_id), String(body.owner));
@@ -54,7 +56,7 @@ export function serveRuns(deps: RunMessagesDeps): void {
       );
   });
   messaging.onRequest('run.done', (_from, body) => onDone(deps, body));
-  messaging.onRequest('run.report', (_from, body) => onReport(deps, body));
+  messaging.onRequest('run.report', (from, body) => onReport(deps, from, body));
   messaging.onMessage('run.tail', (_from, body) => {
     if (typeof body.id !== 'string' || deps.replica.get(body.id) === undefined) return;
     deps.owner.heard(body.id, String(body.run_id));
@@ -77,8 +79,9 @@ async function onDone(deps: RunMessagesDeps, body: WireMap): Promise<CallResult>
 }
 
 /** Answers which of the reported runs are over for this store. */
-function onReport(deps: RunMessagesDeps, body: WireMap): CallResult {
+function onReport(deps: RunMessagesDeps, from: string, body: WireMap): CallResult {
   const stale: string[] = [];
+  const unheard: string[] = [];
   const runs = Array.isArray(body.runs) ? (body.runs as WireValue[]).slice(0, REPORT_MAX) : [];
   for (const run of runs) {
     if (!isWireMap(run) || typeof run.id !== 'string' || typeof run.run_id !== 'string') continue;
@@ -86,11 +89,23 @@ function onReport(deps: RunMessagesDeps, body: WireMap): CallResult {
     if (record?.kind !== 'task') continue;
     const task = taskOf(record);
     const attempt = attemptByRun(task, run.run_id);
-    if (attempt === undefined) continue;
+    if (attempt === undefined) {
+      // Its start never came here. Whoever owns the task must know of it before it starts another.
+      if (task.final === undefined) unheard.push(run.id);
+      continue;
+    }
     if (isOpen(attempt) && task.final === undefined) deps.owner.heard(run.id, run.run_id);
     else stale.push(run.run_id);
   }
+  if (unheard.length > 0) void learnHeld(deps, from, unheard);
   return ok({ stale });
+}
+
+async function learnHeld(deps: RunMessagesDeps, from: string, ids: string[]): Promise<void> {
+  const { messaging, replica } = deps;
+  const held = await askHeld(messaging, from, ids.slice(0, HELD_IDS_MAX));
+  // What could not be written is reported again.
+  if (held !== undefined) await joinHeld(replica, held);
 }
 
 /** A piece of a run's output from this host's spool; waits a little for more while the run goes on. */

@@ -3,12 +3,11 @@
  *
  * An end is kept until a home store has it: the owner if it can be reached, else any other. The runner never
  * decides what an end means. A run id that ended, or that an owner declared void, is remembered for a while, so
- * that a start delayed in the network does not run it.
+ * that a start delayed in the network does not run it. While a run of a task is held here, no other is started.
  *
  * Messages here: `run.start`, `run.query`, `log.read` (requests), `run.cancel` (cast).
  * Messages from here to home stores: `run.done`, `run.report` (requests), `run.tail` (cast).
  */
-import { LOG_TAIL_BYTES } from '../api/limits.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type {
   Execution,
@@ -20,12 +19,16 @@ import type {
 import type { Clock, Timer } from '../ports/clock.ts';
 import { sleep } from '../ports/clock.ts';
 import type { OutputStream } from '../ports/processes.ts';
-import { encodeFacts, type Fact } from '../records/record.ts';
+import type { Fact } from '../records/record.ts';
 import type { WireValue } from '../wire/codec.ts';
 import type { Messaging } from '../wire/messaging.ts';
+import { bringEnd } from './delivery.ts';
 import { type Demand, demandOf } from './demand.ts';
 import type { EndFact } from './facts.ts';
+import type { RunOrder } from './order.ts';
+import { RunTable } from './run-table.ts';
 import type { Slots } from './slots.ts';
+import { appendTail } from './tails.ts';
 
 /** Run ids remembered after their end. */
 export const ENDED_KEPT_MAX = 16_384;
@@ -36,14 +39,8 @@ export const TAIL_INTERVAL_MS = 1_000;
 const DELIVER_RETRY_MS = 300;
 const DELIVER_RETRY_MS_MAX = 3_000;
 const DRAIN_POLL_MS = 20;
-
-export interface RunOrder extends RunRequest {
-  /** Stores of the record's home, for reports and ends. */
-  readonly home: readonly string[];
-  readonly ownerStore: string;
-  /** The fact that placed the attempt: whoever takes its end may not have heard of its start. */
-  readonly startFact: Fact;
-}
+/** The answer to an order whose owner has not heard of a run of the same task here. */
+export const EARLIER_RUN = 'earlier_run';
 
 interface LocalRun {
   readonly order: RunOrder;
@@ -52,7 +49,8 @@ interface LocalRun {
   /** The peer that knew it to be over, if one did. */
   teller: string | undefined;
   execution: Execution | undefined;
-  state: 'running' | 'delivering';
+  /** It is over, and this is to be brought to a home store. */
+  end: EndFact | undefined;
   readonly tails: Record<OutputStream, Uint8Array>;
   progress: WireValue | undefined;
   tailSeq: number;
@@ -83,7 +81,7 @@ export type StartAnswer =
 
 export class Runner {
   readonly #deps: RunnerDeps;
-  readonly #runs = new Map<string, LocalRun>();
+  readonly #runs = new RunTable<LocalRun>();
   /** Run ids that are over here: ended, or void. */
   readonly #over = new Map<string, 'ended' | 'void'>();
   #undelivered = 0;
@@ -136,25 +134,47 @@ export class Runner {
     }));
   }
 
-  /** Idempotent by run id: an owner that lost the answer asks again. */
-  start(order: RunOrder, credit: string): StartAnswer {
+  /**
+   * Idempotent by run id: an owner that lost the answer asks again. `known`: runs of the task whose end the owner
+   * has; their own delivery may still be on its way here.
+   */
+  start(order: RunOrder, credit: string, known: ReadonlySet<string> = new Set()): StartAnswer {
     if (this.#runs.has(order.runId)) return { taken: true };
     const over = this.#over.get(order.runId);
     if (over !== undefined)
       return over === 'ended' ? { taken: true } : { taken: false, code: 'void' };
+    const earlier = this.#runs.ofTask(order.id).filter(({ order: { runId } }) => !known.has(runId));
+    if (earlier.length > 0) {
+      for (const run of earlier) this.#turnTo(run, order.ownerStore);
+      this.#deps.slots.release(credit);
+      return { taken: false, code: EARLIER_RUN };
+    }
     if (!this.#takesStarts) return { taken: false, code: 'stopping' };
     const demand = demandOf(order.header);
     if (!this.#deps.slots.occupy(credit, demand)) return { taken: false, code: 'no_free_slot' };
     const run = this.#add(order, demand);
     const execution = this.#deps.execute(order, demand, this.#handlersOf(run));
     if (execution === undefined) {
-      this.#runs.delete(order.runId);
+      this.#runs.delete(run);
       this.#remember(order.runId, 'void');
       this.#deps.slots.vacate(demand);
       return { taken: false, code: 'no_worker' };
     }
     this.#begin(run, execution);
     return { taken: true };
+  }
+
+  /** The starts of the runs of a task that are held here: they go on, or no home store has their end. */
+  held(id: string): Fact[] {
+    return this.#runs.ofTask(id).map((run) => run.order.startFact);
+  }
+
+  /** Another store owns it now. What is over is brought there at once: the earlier owner may never answer. */
+  #turnTo(run: LocalRun, store: string): void {
+    run.ownerStore = store;
+    if (run.end === undefined) return;
+    const bringing = this.#bring(run, run.end, [this.#deps.peerOfStore(store)]);
+    void bringing.then((isTaken) => isTaken && this.#delivered(run));
   }
 
   /** A worker goes on with an attempt of an earlier boot of this daemon. */
@@ -164,7 +184,7 @@ export class Runner {
     const run = this.#add(order, demandOf(order.header));
     const execution = attach(this.#handlersOf(run));
     if (execution === undefined) {
-      this.#runs.delete(order.runId);
+      this.#runs.delete(run);
       return false;
     }
     // Its timeout begins anew: how much of it was spent before the restart is known to other clocks alone.
@@ -186,14 +206,14 @@ export class Runner {
       ownerStore: order.ownerStore,
       teller: undefined,
       execution: undefined,
-      state: 'running',
+      end: undefined,
       tails: { stdout: new Uint8Array(0), stderr: new Uint8Array(0) },
       progress: undefined,
       tailSeq: 0,
       tailSent: 0,
       timeout: undefined,
     };
-    this.#runs.set(order.runId, run);
+    this.#runs.add(run);
     return run;
   }
 
@@ -230,14 +250,14 @@ export class Runner {
   }
 
   #stop(run: LocalRun, reason: StopReason, graceMs = this.#deps.killGraceMs): void {
-    if (run.state === 'running') run.execution?.stop(reason, graceMs);
+    if (run.end === undefined) run.execution?.stop(reason, graceMs);
   }
 
   /** What became of a run id, asked by its owner or a new one. `void`: never to be started here. */
   query(runId: string, asker: string): 'running' | 'ended' | 'unknown' {
     const run = this.#runs.get(runId);
     if (run !== undefined) {
-      run.ownerStore = asker;
+      this.#turnTo(run, asker);
       return 'running';
     }
     if (this.#over.get(runId) === 'ended') return 'ended';
@@ -247,59 +267,59 @@ export class Runner {
 
   #ended(run: LocalRun, outcome: RunOutcome, loss?: number): void {
     run.timeout?.cancel();
-    run.state = 'delivering';
     this.#undelivered += 1;
     // Before its slot is free again: the next command would meet the same.
     if (outcome.out === 'refused') this.#deps.slots.pauseCommands(outcome.err ?? '');
     this.#deps.slots.vacate(run.demand);
-    void this.#deliver(run, {
+    run.end = {
       t: 'end',
       n: run.order.n,
       run_id: run.order.runId,
       at: this.#deps.clock.wallMs(),
       ...outcome,
       ...(loss === undefined ? {} : { loss, proven: true }),
-    });
+    };
+    void this.#deliver(run, run.end);
   }
 
   async #deliver(run: LocalRun, end: EndFact): Promise<void> {
     let retryMs = DELIVER_RETRY_MS;
-    while (!(await this.#deliverOnce(run, end))) {
+    while (this.#isHeld(run) && !(await this.#deliverOnce(run, end))) {
       if (this.#stopped) return;
       await sleep(this.#deps.clock, retryMs);
       retryMs = Math.min(retryMs * 2, DELIVER_RETRY_MS_MAX);
     }
+    this.#delivered(run);
+  }
+
+  #isHeld(run: LocalRun): boolean {
+    return this.#runs.get(run.order.runId) === run;
+  }
+
+  #delivered(run: LocalRun): void {
+    if (!this.#isHeld(run)) return;
     this.#undelivered -= 1;
-    this.#runs.delete(run.order.runId);
+    this.#runs.delete(run);
     this.#remember(run.order.runId, 'ended');
     this.#deps.slots.pump();
   }
 
   /** The owner first; any other home store if it cannot be reached. */
-  async #deliverOnce(run: LocalRun, end: EndFact): Promise<boolean> {
-    const { id } = run.order;
+  #deliverOnce(run: LocalRun, end: EndFact): Promise<boolean> {
     const holders = [run.ownerStore, ...run.order.home].map((store) =>
       this.#deps.peerOfStore(store),
     );
-    for (const peer of new Set([run.teller, ...holders])) {
-      if (peer === undefined) continue;
-      const answer = await this.#deps.messaging.call(peer, 'run.done', {
-        id,
-        end: { ...end },
-        start: encodeFacts([run.order.startFact]),
-      });
-      if (answer.ok && answer.value.taken === true) return true;
-      if (!answer.ok) {
-        const why = answer.error.message;
-        this.#deps.log.log('debug', 'an end was not taken', { id, run_id: end.run_id, peer, why });
-      }
-    }
-    return false;
+    return this.#bring(run, end, [run.teller, ...holders]);
+  }
+
+  #bring(run: LocalRun, end: EndFact, peers: (string | undefined)[]): Promise<boolean> {
+    const { id, startFact } = run.order;
+    return bringEnd(this.#deps, new Set(peers), { id, startFact, end });
   }
 
   #sendTails(): void {
     for (const run of this.#runs.values()) {
-      if (run.tailSeq === run.tailSent || run.state !== 'running') continue;
+      if (run.tailSeq === run.tailSent || run.end !== undefined) continue;
       run.tailSent = run.tailSeq;
       const body = {
         id: run.order.id,
@@ -322,7 +342,7 @@ export class Runner {
   async report(): Promise<void> {
     const byPeer = new Map<string, { id: string; run_id: string }[]>();
     for (const run of this.#runs.values()) {
-      if (run.state !== 'running') continue;
+      if (run.end !== undefined) continue;
       for (const store of run.order.home) {
         const peer = this.#deps.peerOfStore(store);
         if (peer === undefined) continue;
@@ -374,14 +394,4 @@ export class Runner {
     const oldest = this.#over.keys().next();
     if (this.#over.size > ENDED_KEPT_MAX && !oldest.done) this.#over.delete(oldest.value);
   }
-}
-
-/** The last LOG_TAIL_BYTES of what was written so far. */
-function appendTail(tail: Uint8Array, bytes: Uint8Array): Uint8Array {
-  const kept = tail.subarray(Math.max(0, tail.length + bytes.length - LOG_TAIL_BYTES));
-  const added = bytes.subarray(Math.max(0, bytes.length - LOG_TAIL_BYTES));
-  const joined = new Uint8Array(kept.length + added.length);
-  joined.set(kept);
-  joined.set(added, kept.length);
-  return joined;
 }

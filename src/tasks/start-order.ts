@@ -11,12 +11,13 @@ import type { Replica } from '../records/replica.ts';
 import type { WireMap } from '../wire/envelope.ts';
 import type { CallResult, Messaging } from '../wire/messaging.ts';
 import type { Placed } from './attempts.ts';
+import { PLACED_MAX } from './decide.ts';
 import type { Credit } from './dispatcher.ts';
 import type { StartFact } from './facts.ts';
 import type { MeshView, PeerSight } from './mesh-view.ts';
 import { orderOf } from './order.ts';
 import type { Runner, StartAnswer } from './runner.ts';
-import { isTaskRecord } from './task.ts';
+import { isOpen, isTaskRecord, taskOf } from './task.ts';
 
 /** An owner waits so long for the answer; what comes later may be an order that it has given up. */
 export const START_TIMEOUT_MS = 4_000;
@@ -44,8 +45,11 @@ export async function sendStart(
   // It was found damaged here, and is being fetched again: without it another command would run.
   if (record.blobDigest !== '' && replica.blob(record.id) === undefined)
     return { taken: false, code: 'no_payload' };
+  const task = taskOf(replica.get(record.id) ?? record);
+  const known = task.attempts.filter((item) => !isOpen(item)).map(({ start }) => start.run_id);
   if (credit.peerId === view.self().peerId) {
-    return runner.start(orderOf(placed, replica.storeId, replica.blob(record.id)), credit.credit);
+    const order = orderOf(placed, replica.storeId, replica.blob(record.id));
+    return runner.start(order, credit.credit, new Set(known));
   }
   const blob = (): WireMap => ({ blob: replica.blob(record.id) ?? new Uint8Array(0) });
   const isHome = homeOf(record).includes(placed.start.runner_store);
@@ -54,6 +58,7 @@ export async function sendStart(
     run_id: placed.start.run_id,
     owner: replica.storeId,
     credit: credit.credit,
+    ...(known.length === 0 ? {} : { known }),
     ...(isHome ? {} : blob()),
   };
   for (let sends = 1; ; sends++) {
@@ -105,6 +110,7 @@ export function onStart(deps: StartOrderDeps, body: WireMap): CallResult {
   const answer = deps.runner.start(
     orderOf({ record, start, fact }, String(body.owner), blob),
     String(body.credit),
+    new Set(Array.isArray(body.known) ? body.known.slice(0, PLACED_MAX).map(String) : []),
   );
   return ok({ ...answer });
 }

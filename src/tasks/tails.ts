@@ -3,6 +3,7 @@
  * runner died. Best effort: never counted, never a result. The newest attempt wins, then the later boot of its
  * runner, which counts anew for a worker that resumed, then the higher seq.
  */
+import { LOG_TAIL_BYTES } from '../api/limits.ts';
 import type { Store } from '../ports/store.ts';
 import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
@@ -16,6 +17,16 @@ export interface Tail {
   readonly stdout: Uint8Array;
   readonly stderr: Uint8Array;
   readonly progress?: WireValue;
+}
+
+/** The last LOG_TAIL_BYTES of what was written so far. */
+export function appendTail(tail: Uint8Array, bytes: Uint8Array): Uint8Array {
+  const kept = tail.subarray(Math.max(0, tail.length + bytes.length - LOG_TAIL_BYTES));
+  const added = bytes.subarray(Math.max(0, bytes.length - LOG_TAIL_BYTES));
+  const joined = new Uint8Array(kept.length + added.length);
+  joined.set(kept);
+  joined.set(added, kept.length);
+  return joined;
 }
 
 const keyOf = (id: string): string => `l/${id}`;

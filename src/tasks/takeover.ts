@@ -1,6 +1,6 @@
 /**
  * Takeover sync: read before you own. Before a store acts as owner of records it did not see created, it asks
- * every member that is neither dead nor left what it holds of them, and joins the answers.
+ * every member that is neither dead nor left what it holds of them and what of them runs there, and joins the answers.
  */
 import { jitter, type Random, randomFloat } from '../base/random.ts';
 import type { Logger } from '../base/telemetry.ts';
@@ -9,8 +9,11 @@ import { sleep } from '../ports/clock.ts';
 import { standingHome } from '../records/directory.ts';
 import type { Replica } from '../records/replica.ts';
 import type { Sharing } from '../records/sharing.ts';
+import type { Messaging } from '../wire/messaging.ts';
 import { lossOf } from './attempts.ts';
+import { askHeld, heldOf, joinHeld } from './held.ts';
 import { type MeshView, presentPeers } from './mesh-view.ts';
+import type { Runner } from './runner.ts';
 import { openAttempts, taskOf } from './task.ts';
 
 /** Takeovers that come within this time travel together. */
@@ -45,6 +48,8 @@ export interface TakeoverDeps {
   readonly log: Logger;
   readonly replica: Replica;
   readonly sharing: Sharing;
+  readonly messaging: Messaging;
+  readonly runner: Pick<Runner, 'held'>;
   readonly view: MeshView;
   readonly copiesRequired: number;
   readonly patienceMs: () => number;
@@ -130,7 +135,8 @@ export class Takeover {
 
   /** Asks everybody in sight, as they come into reach, until all have answered or patience ends. */
   async #round(ids: readonly string[], unread: Set<string>): Promise<Set<string>> {
-    const { clock, view, log } = this.#deps;
+    const { clock, view, log, replica, runner } = this.#deps;
+    for (const id of await joinHeld(replica, heldOf(runner, ids))) unread.add(id);
     const patienceMs = this.#deps.patienceMs();
     const giveUpAt = clock.nowMs() + patienceMs;
     const answered = new Set<string>();
@@ -165,7 +171,11 @@ export class Takeover {
     unread: Set<string>,
     timeoutMs: number,
   ): Promise<boolean> {
-    const { sharing } = this.#deps;
+    const { sharing, messaging, replica } = this.#deps;
+    // First what runs there: an end that is brought home meanwhile is read at its home, or brought here, too.
+    const held = await askHeld(messaging, peerId, ids, timeoutMs);
+    if (held === undefined) return false;
+    for (const id of await joinHeld(replica, held)) unread.add(id);
     const copies = await sharing.ask(peerId, ids, false, timeoutMs);
     if (!copies.ok) return false;
     for (const copy of copies.value) {

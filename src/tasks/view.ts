@@ -158,12 +158,13 @@ function errorView(task: Task, end: EndFact): { message: string; code?: string }
 }
 
 function attemptsView(task: Task): TaskView['attempts'] {
-  return task.attempts.map(({ start, owner, ends }) => {
+  return task.attempts.map(({ start, author, owner, ends }) => {
     const end = ends[0];
     const error = end === undefined ? undefined : errorView(task, end);
     return {
       attempt: start.n,
       run_id: start.run_id,
+      placed_by: author,
       owner,
       runner: start.runner,
       runner_name: start.runner_name,

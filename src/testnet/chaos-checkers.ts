@@ -3,42 +3,21 @@
  * far as they can be seen from outside real daemons. Each checker is a pure function that says who broke its rule.
  */
 import type { TaskView } from '../api/task.ts';
-import { causeOf, faultsOfSecondStart, overlap, type StartSeen } from '../base/second-start.ts';
 import {
   type ChaosEvidence,
   FAILS_WITH,
   finalOf,
   outputOf,
   type ProgramRun,
+  runsByTask,
   type Submit,
+  short,
+  type Violation,
+  viewOf,
 } from './chaos-evidence.ts';
+import { judgeStarts } from './chaos-starts.ts';
 
-export interface Violation {
-  readonly rule: string;
-  readonly detail: string;
-}
-
-type Attempt = TaskView['attempts'][number];
 type Checker = (evidence: ChaosEvidence) => Violation[];
-
-/** The end of an id names its home, the start its time: in between is what differs. */
-export const short = (id: string): string => id.slice(8, 20);
-
-/** What any peer shows of a task at the end; whether all show the same is a rule of its own. */
-export function viewOf(evidence: ChaosEvidence, id: string): TaskView | undefined {
-  const shown = [...evidence.views.values()].flatMap((views) => views.get(id) ?? []);
-  return shown.find((view) => finalOf(view) !== undefined) ?? shown[0];
-}
-
-export function runsByTask(runs: readonly ProgramRun[]): Map<string, ProgramRun[]> {
-  const byTask = new Map<string, ProgramRun[]>();
-  for (const run of [...runs].sort((a, b) => a.startedMs - b.startedMs)) {
-    const list = byTask.get(run.taskId);
-    if (list === undefined) byTask.set(run.taskId, [run]);
-    else list.push(run);
-  }
-  return byTask;
-}
 
 /** As many of the stores that acknowledged it are destroyed as its receipt promised to survive not. */
 export const isPromiseVoid = (
@@ -122,99 +101,6 @@ function judgeResult(submit: Submit, view: TaskView, runs: readonly ProgramRun[]
   if (view.state === 'canceled' && !submit.cancelSent)
     return [{ rule: 'false_cancel', detail: `${what}, and nobody canceled it` }];
   return [];
-}
-
-/** A surplus start that the history explains, and by what. */
-export interface Explained {
-  readonly taskId: string;
-  readonly runId: string;
-  readonly cause: string;
-  readonly overlapped: boolean;
-}
-
-interface Judged {
-  readonly violations: readonly Violation[];
-  readonly explained: readonly Explained[];
-}
-
-/** Every start is in the history; a second one has a cause there, and is marked when it may have overlapped. */
-export function judgeStarts(evidence: ChaosEvidence): Judged {
-  const violations: Violation[] = [];
-  const explained: Explained[] = [];
-  for (const [id, runs] of runsByTask(evidence.runs)) {
-    const view = viewOf(evidence, id);
-    if (view === undefined) {
-      // An unknown outcome may have left a start and no record; an acknowledged one is `lost` already.
-      const detail = `${short(id)} ran on ${runs[0]?.host} and is nowhere`;
-      violations.push({ rule: 'orphan_run', detail });
-      continue;
-    }
-    const seen: { start: StartSeen; attempt: Attempt }[] = [];
-    for (const run of runs) {
-      const attempt = view.attempts.find(({ run_id }) => run_id === run.runId);
-      const what = `run ${run.runId} of ${short(id)} (attempt ${run.attempt}) on ${run.host}`;
-      if (attempt === undefined) {
-        violations.push({ rule: 'orphan_run', detail: `${what} is not in its history` });
-        continue;
-      }
-      const after = { start: startOf(run, attempt, evidence), attempt };
-      for (const before of seen) {
-        const concurrent = areConcurrent(evidence, view, before.attempt, attempt);
-        for (const rule of faultsOfSecondStart(before.start, after.start, concurrent)) {
-          const ends = before.start.outcomes.join('/') || 'open';
-          const detail = `${what} after ${before.start.runId} on ${before.attempt.runner_name} (${ends})`;
-          violations.push({ rule, detail });
-        }
-      }
-      const last = seen.at(-1);
-      if (last !== undefined) {
-        const concurrent = areConcurrent(evidence, view, last.attempt, attempt);
-        const cause = concurrent ? 'concurrent' : (causeOf(last.start) ?? 'none');
-        const overlapped = seen.some((before) => overlap(before.start, after.start));
-        explained.push({ taskId: id, runId: run.runId, cause, overlapped });
-      }
-      seen.push(after);
-    }
-  }
-  return { violations, explained };
-}
-
-function startOf(run: ProgramRun, attempt: Attempt, { histories }: ChaosEvidence): StartSeen {
-  const prefix = `${attempt.attempt} `;
-  const noted = (histories.get(run.taskId) ?? [])
-    .filter((line) => line.startsWith(prefix))
-    .map((line) => line.slice(prefix.length));
-  const outcomes = [...new Set([attempt.outcome ?? [], noted].flat())];
-  const { runId, startedMs, endedMs } = run;
-  return { runId, startedMs, endedMs, outcomes, possiblyDouble: attempt.possibly_double };
-}
-
-/** After a separation: until a silence is noticed to be over and what was missed is read. */
-const REJOIN_MS = 5_000;
-
-/**
- * Whether the store that placed `after` could not know of `before`: an owner numbers its next attempt above all that it
- * knows, so one of its numbers is not above `before`'s; and something kept peers apart when the two were placed.
- */
-function areConcurrent(
-  { separations }: ChaosEvidence,
-  view: TaskView,
-  before: Attempt,
-  after: Attempt,
-): boolean {
-  if (before.owner === after.owner) return false;
-  const placedMs = [before, after].map(({ placed_at }) => Date.parse(placed_at));
-  const wasApart = separations.some(
-    ({ fromMs, toMs }) =>
-      fromMs <= Math.max(...placedMs) && toMs + REJOIN_MS >= Math.min(...placedMs),
-  );
-  return (
-    wasApart &&
-    view.attempts.some(
-      ({ owner, attempt, run_id }) =>
-        owner === after.owner && run_id !== before.run_id && attempt <= before.attempt,
-    )
-  );
 }
 
 const startsHaveCauses: Checker = (evidence) => [...judgeStarts(evidence).violations];

@@ -4,6 +4,7 @@
  * Times are the host's uptime in milliseconds: shell scripts can read nothing finer without another process.
  */
 import type { TaskView } from '../api/task.ts';
+import type { FaultKind } from './chaos-options.ts';
 
 export type ProgramKind = 'exec' | 'worker';
 
@@ -61,11 +62,28 @@ export interface Destroyed {
   readonly atMs: number;
 }
 
-/** A time in which peers could not hear of one another's starts: a partition or a frozen daemon. Wall clock. */
-export interface Separation {
+/** What the harness itself did to whom: of a partition the peers of one side. It ends when the peer is back. */
+export interface Strike {
+  readonly kind: FaultKind;
+  readonly peers: readonly string[];
   readonly fromMs: number;
   readonly toMs: number;
 }
+
+/** An end of an attempt in the history of its task, by the peer that wrote it. */
+export interface EndNoted {
+  readonly n: number;
+  readonly outcome: string;
+  readonly by: string;
+  readonly atMs: number;
+}
+
+export interface Violation {
+  readonly rule: string;
+  readonly detail: string;
+}
+
+export type Attempt = TaskView['attempts'][number];
 
 export interface ChaosEvidence {
   readonly submits: readonly Submit[];
@@ -73,9 +91,13 @@ export interface ChaosEvidence {
   readonly told: readonly ToldFinal[];
   /** At the end: peer, then task. A peer that did not answer is not in it. */
   readonly views: ReadonlyMap<string, ReadonlyMap<string, TaskView>>;
-  /** Of tasks that were started more than once: outcomes of attempts in the full history, as `n outcome`. */
-  readonly histories: ReadonlyMap<string, readonly string[]>;
-  readonly separations: readonly Separation[];
+  /** Of tasks that were started more than once: every end of an attempt in the full history. */
+  readonly histories: ReadonlyMap<string, readonly EndNoted[]>;
+  readonly strikes: readonly Strike[];
+  /** The peer of every store that there was. */
+  readonly stores: ReadonlyMap<string, string>;
+  /** The wall clock at uptime 0: the mesh tells wall times. */
+  readonly wallAtBootMs: number;
   readonly destroyed: readonly Destroyed[];
   /** Processes of commands that still ran when every task was final. */
   readonly leftRunning: readonly string[];
@@ -97,3 +119,22 @@ export const outputOf = (view: TaskView): string =>
     : typeof view.stdout === 'string'
       ? view.stdout
       : JSON.stringify(view.result ?? null);
+
+/** The end of an id names its home, the start its time: in between is what differs. */
+export const short = (id: string): string => id.slice(8, 20);
+
+/** What any peer shows of a task at the end; whether all show the same is a rule of its own. */
+export function viewOf(evidence: ChaosEvidence, id: string): TaskView | undefined {
+  const shown = [...evidence.views.values()].flatMap((views) => views.get(id) ?? []);
+  return shown.find((view) => finalOf(view) !== undefined) ?? shown[0];
+}
+
+export function runsByTask(runs: readonly ProgramRun[]): Map<string, ProgramRun[]> {
+  const byTask = new Map<string, ProgramRun[]>();
+  for (const run of [...runs].sort((a, b) => a.startedMs - b.startedMs)) {
+    const list = byTask.get(run.taskId);
+    if (list === undefined) byTask.set(run.taskId, [run]);
+    else list.push(run);
+  }
+  return byTask;
+}

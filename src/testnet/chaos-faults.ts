@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../base/errors.ts';
 import { pickDistinct, type Random, SeededRandom } from '../base/random.ts';
 import type { SmallDisk } from './chaos-disk.ts';
-import type { Separation } from './chaos-evidence.ts';
+import type { Strike } from './chaos-evidence.ts';
 import { between, type FaultKind } from './chaos-options.ts';
 import type { ChaosPeers } from './chaos-peers.ts';
 import { uptimeMs } from './chaos-work.ts';
@@ -58,7 +58,7 @@ export interface FaultDeps {
 export class FaultDriver {
   readonly counts: Partial<Record<FaultKind, number>> = {};
   skipped = 0;
-  readonly separations: Separation[] = [];
+  readonly strikes: Strike[] = [];
   readonly #deps: FaultDeps;
   readonly #kinds: readonly FaultKind[];
   readonly #random: SeededRandom;
@@ -129,7 +129,7 @@ export class FaultDriver {
     this.counts[draw.kind] = (this.counts[draw.kind] ?? 0) + 1;
     const isOfPeer = draw.kind !== 'halves' && draw.kind !== 'worker';
     for (const index of isOfPeer ? draw.peers : []) this.#struck.add(index);
-    const under = this.#strike(draw)
+    const under = this.#noted(draw, () => this.#strike(draw))
       .catch((thrown: unknown) => this.#deps.say(`${draw.kind} failed: ${messageOf(thrown)}`))
       .then(() => {
         for (const index of isOfPeer ? draw.peers : []) this.#struck.delete(index);
@@ -148,14 +148,12 @@ export class FaultDriver {
         await this.#sleep(lastsMs);
         return await peers.start(index);
       case 'pause':
-        return await this.#apart(async () => {
-          await peers.freeze(index);
-          await this.#sleep(lastsMs);
-          await peers.thaw(index);
-        });
+        await peers.freeze(index);
+        await this.#sleep(lastsMs);
+        return await peers.thaw(index);
       case 'isolate':
       case 'halves':
-        return await this.#apart(() => this.#cut(side, lastsMs));
+        return await this.#cut(side, lastsMs);
       case 'disk':
         await disk?.disk.fill();
         await this.#sleep(lastsMs);
@@ -185,11 +183,22 @@ export class FaultDriver {
     say(`${peers.nameOf(index)} is back after ${uptimeMs() - atMs} ms`);
   }
 
-  /** What two peers place meanwhile they cannot tell each other. */
-  async #apart(separate: () => Promise<void>): Promise<void> {
-    const fromMs = Date.now();
-    await separate();
-    this.separations.push({ fromMs, toMs: Date.now() });
+  /** For the checker, also when it ends in an error. */
+  async #noted({ kind, peers }: Pick<Draw, 'kind' | 'peers'>, act: () => Promise<void>) {
+    const fromMs = uptimeMs();
+    try {
+      await act();
+    } finally {
+      const names = peers.map((index) => this.#deps.peers.nameOf(index));
+      this.strikes.push({ kind, peers: names, fromMs, toMs: uptimeMs() });
+    }
+  }
+
+  /** The power cut of the whole site at the end. */
+  restartAll(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    const { peers } = this.#deps;
+    const kind = signal === 'SIGKILL' ? 'kill' : 'term';
+    return this.#noted({ kind, peers: peers.network.indices }, () => peers.restartAll(signal));
   }
 
   async #cut(side: readonly number[], lastsMs: number): Promise<void> {

@@ -5,8 +5,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TaskView } from '../api/task.ts';
 import { messageOf } from '../base/errors.ts';
-import { runsByTask, short } from './chaos-checkers.ts';
-import { finalOf, type ProgramRun, type Submit } from './chaos-evidence.ts';
+import {
+  type EndNoted,
+  finalOf,
+  type ProgramRun,
+  runsByTask,
+  type Submit,
+  short,
+} from './chaos-evidence.ts';
 import { commandsAlive } from './chaos-work.ts';
 import type { TestNetwork } from './testnet.ts';
 
@@ -137,20 +143,22 @@ async function viewAt(
   return answer.ok ? answer.value : undefined;
 }
 
-/** Every end that the history holds of the attempts of what was started more than once, as `n outcome`. */
+/** Every end that the history holds of the attempts of what was started more than once. */
 export async function gatherHistories(
   network: TestNetwork,
   runs: readonly ProgramRun[],
-): Promise<Map<string, readonly string[]>> {
-  const histories = new Map<string, readonly string[]>();
+  wallAtBootMs: number,
+): Promise<Map<string, readonly EndNoted[]>> {
+  const histories = new Map<string, readonly EndNoted[]>();
   for (const [id, list] of runsByTask(runs)) {
     if (list.length < 2) continue;
     for (const index of network.indices) {
       const answer = await network.call(index, 'task.explain', { id }, CALL_MS);
       if (!answer.ok) continue;
-      const ends = answer.value.history.flatMap(({ what }) => {
+      const ends = answer.value.history.flatMap(({ what, by, at }) => {
         const [, n, outcome] = /^attempt (\d+) (?!placed)(\w+)/.exec(what) ?? [];
-        return n === undefined || outcome === undefined ? [] : [`${n} ${outcome}`];
+        if (n === undefined || outcome === undefined) return [];
+        return [{ n: Number(n), outcome, by, atMs: Date.parse(at) - wallAtBootMs }];
       });
       histories.set(id, ends);
       break;

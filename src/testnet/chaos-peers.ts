@@ -26,6 +26,8 @@ export class ChaosPeers {
   readonly network: TestNetwork;
   readonly gaveUp: string[] = [];
   readonly destroyed: Destroyed[] = [];
+  /** The peer of every store that there was: a wiped one gets another. */
+  readonly stores = new Map<string, string>();
   readonly deaths: Death[] = [];
   /** From SIGKILL until every peer that answers lists the daemon dead. */
   readonly detectMs: number[] = [];
@@ -40,8 +42,16 @@ export class ChaosPeers {
   constructor(network: TestNetwork, say: (text: string) => void) {
     this.network = network;
     this.#say = say;
-    for (const index of network.indices) this.#watch(index);
+    for (const index of network.indices) {
+      this.#noteStore(index);
+      this.#watch(index);
+    }
     void this.#sample();
+  }
+
+  #noteStore(index: number): void {
+    const { storeId, name } = this.network.identity(index);
+    this.stores.set(storeId, name);
   }
 
   nameOf(index: number): string {
@@ -113,6 +123,7 @@ export class ChaosPeers {
         // It may have been killed on purpose, or started by somebody else, since.
         if (this.#meantDown.has(index) || (await this.#isUp(index))) return;
         await this.network.restart(index);
+        this.#noteStore(index);
         this.#watch(index);
         return;
       } catch (thrown) {

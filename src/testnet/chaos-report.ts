@@ -1,16 +1,10 @@
 /** The verdict of a chaos run: one object, the line of `--json`, and its text for people. */
 import { formatDuration, SECOND_MS } from '../base/units.ts';
-import {
-  checkChaos,
-  isPromiseVoid,
-  judgeStarts,
-  runsByTask,
-  type Violation,
-  viewOf,
-} from './chaos-checkers.ts';
-import type { ChaosEvidence } from './chaos-evidence.ts';
+import { checkChaos, isPromiseVoid } from './chaos-checkers.ts';
+import { type ChaosEvidence, runsByTask, type Violation, viewOf } from './chaos-evidence.ts';
 import type { ChaosOptions, FaultKind } from './chaos-options.ts';
 import type { Death } from './chaos-peers.ts';
+import { judgeStarts } from './chaos-starts.ts';
 
 const LINES_MAX = 40;
 const UNEXPLAINED: ReadonlySet<string> = new Set([
@@ -18,6 +12,7 @@ const UNEXPLAINED: ReadonlySet<string> = new Set([
   'started_again',
   'unmarked_double',
   'same_run_twice',
+  'unfounded_cause',
 ]);
 
 export interface Spread {

@@ -15,7 +15,7 @@ import type { ChaosOptions, FaultKind } from './chaos-options.ts';
 import { ChaosPeers } from './chaos-peers.ts';
 import { WorkerPrograms } from './chaos-programs.ts';
 import { type Outcome, outcomeOf } from './chaos-report.ts';
-import { furnish, locksDirOf, parseRuns, runsFileOf } from './chaos-work.ts';
+import { furnish, locksDirOf, parseRuns, runsFileOf, uptimeMs } from './chaos-work.ts';
 import { logFileOf } from './down.ts';
 import { TestNetwork } from './testnet.ts';
 
@@ -60,17 +60,18 @@ export class ChaosRun {
     const driver = await this.#story(peers, load);
     this.#say('healing: every daemon is restarted, then all must become quiet');
     const healedMs = performance.now();
-    await this.#heal(peers);
+    await this.#heal(peers, driver);
     const pending = await waitForQuiet(network, load.submits, QUIET_MS_MAX, this.#say);
     const quietMs = performance.now() - healedMs;
     await load.end();
     const leftRunning = await strays(this.#dir);
     const views = await gatherViews(network, load.submits, AGREE_MS_MAX);
     const runs = parseRuns(await readFile(runsFileOf(this.#dir), 'utf8'));
+    const wallAtBootMs = Date.now() - uptimeMs();
     const evidence: ChaosEvidence = {
       ...{ submits: load.submits, told: load.told, runs, views, leftRunning },
-      histories: await gatherHistories(network, runs),
-      separations: driver.separations,
+      histories: await gatherHistories(network, runs, wallAtBootMs),
+      ...{ strikes: driver.strikes, stores: peers.stores, wallAtBootMs },
       ...{ destroyed: peers.destroyed, gaveUp: peers.gaveUp },
     };
     peers.end();
@@ -163,11 +164,11 @@ export class ChaosRun {
   }
 
   /** Every daemon dies at once: what was acknowledged lies on disks. */
-  async #heal(peers: ChaosPeers): Promise<void> {
+  async #heal(peers: ChaosPeers, driver: FaultDriver): Promise<void> {
     peers.network.heal();
     await this.#disk?.free();
     for (const index of peers.network.indices) await peers.thaw(index);
-    await peers.restartAll(this.#options.faults.includes('kill') ? 'SIGKILL' : 'SIGTERM');
+    await driver.restartAll(this.#options.faults.includes('kill') ? 'SIGKILL' : 'SIGTERM');
     this.#throwIfAborted();
   }
 
@@ -186,8 +187,9 @@ export class ChaosRun {
       told: evidence.told.filter(({ id }) => id === submit.id),
       history: evidence.histories.get(submit.id),
     }));
-    const { destroyed, gaveUp, separations } = evidence;
-    const seen = { destroyed, gaveUp, separations, deaths: peers.deaths };
+    const { destroyed, gaveUp, strikes, wallAtBootMs } = evidence;
+    const stores = [...evidence.stores];
+    const seen = { destroyed, gaveUp, strikes, stores, wallAtBootMs, deaths: peers.deaths };
     const text = { report, violations, pending, ...seen, stories };
     await writeFile(join(this.#dir, 'verdict.json'), `${JSON.stringify(text, null, 1)}\n`);
   }

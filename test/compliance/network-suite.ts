@@ -55,6 +55,20 @@ const linkTests = [
       expect(b.network.links()).toEqual(b.openedLinks);
     }),
   () =>
+    test('dials whoever is there, and by a name', async () => {
+      const a = await bench.startPeer('a');
+      const b = await bench.startPeer('b');
+      const c = await bench.startPeer('c');
+      const dial = (address: string) =>
+        bench.wait(a.call((n) => n.dial(undefined, address, 5_000)));
+      expect(await dial(b.address)).toEqual({ ok: true, peerId: b.peerId });
+      expect(await dial(c.address.replace('127.0.0.1', 'localhost'))).toEqual({
+        ok: true,
+        peerId: c.peerId,
+      });
+      expect(await dial(a.address)).toMatchObject({ ok: false, code: 'wrong_peer' });
+    }),
+  () =>
     test('tells why a dial failed', async () => {
       const a = await bench.startPeer('a');
       const b = await bench.startPeer('b');

@@ -22,6 +22,7 @@ export function simWorld(): NetworkWorld {
     random: new SeededRandom('compliance'),
     isLocalHost: (host) => host === '127.0.0.1',
   });
+  hub.hosts.set('localhost', '127.0.0.1');
   // The world must move by itself, or a condition that sends is never asked again.
   const tick = () => {
     clock.after(POLL_MS, tick);

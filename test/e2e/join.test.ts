@@ -94,6 +94,8 @@ test(
     const expiresAt = Date.now() + 1_000;
     await network.waitFor('the token has expired', () => Date.now() > expiresAt + 50);
     expect(await join(3, short)).toBe('TOKEN_EXPIRED');
+    // Whoever is in stays in, whatever has become of a token.
+    expect(await join(2, short)).toBe('joined');
     // A member of one mesh takes no token of another.
     expect(await join(2, await invite(network, 4))).toBe('FOREIGN_MESH');
     // Issued by nobody: well formed, with a secret of its own.
@@ -107,6 +109,11 @@ test(
     expect(await join(3, forged)).toMatch(/^(TOKEN_USED|JOIN_FAILED)$/);
     const listed = await network.call(1, 'access.list', {});
     expect(listed.ok && listed.value.entries).toHaveLength(2);
+    const gone = await invite(network, 4);
+    await network.kill(4);
+    const unreachable = await covey(['join', gone, ...at(3)]);
+    expect(unreachable).toMatchObject({ code: 75, out: '' });
+    expect(unreachable.err).toContain(`could not be reached: ${network.address(4)}`);
     expect(await network.members(3)).toHaveLength(1);
     expect(await join(3, await invite(network, 2))).toBe('joined');
   },
@@ -154,6 +161,7 @@ test(
       value: { degraded: true },
     });
     alone.value.close();
+    await late.logged('TOKEN_USED');
     const { stderr } = await late.kill('SIGTERM');
     expect(stderr).toMatch(/could not be joined.*TOKEN_USED/);
     const listed = await opened.value.call('access.list', {});

@@ -302,8 +302,8 @@ export const TASK_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'tasks/runner.ts',
-        find: 'for (const peer of new Set([run.teller, ...holders])) {',
-        replace: 'for (const peer of new Set(holders.slice(0, 1))) {',
+        find: 'return this.#bring(run, end, [run.teller, ...holders]);',
+        replace: 'return this.#bring(run, end, holders.slice(0, 1));',
       },
       {
         file: 'tasks/runner.ts',

@@ -37,13 +37,16 @@ const creationArb = fc.record({
   digest: fc.constantFrom('x', 'y'),
   blob: fc.constantFrom(undefined, new Uint8Array([1]), new Uint8Array([2])),
   home: fc.uniqueArray(fc.constantFrom(...STORES)),
+  /** Fields of a later version; one copy may have come by a peer that dropped them. */
+  later: fc.constantFrom(undefined, undefined, { x: 1 }, { x: 2, y: [null, 'z'] }),
 });
 
 const recordArb = (kind: RecordState['kind']): fc.Arbitrary<RecordState> =>
-  fc.tuple(creationArb, factsArb).map(([{ stamp, digest, blob, home }, facts]) => {
+  fc.tuple(creationArb, factsArb).map(([{ stamp, digest, blob, home, later }, facts]) => {
     const id = kind === 'key' ? 'key-1' : ID;
     const created = newRecord(home, { id, stamp, header: { digest }, ...(blob && { blob }) });
-    return facts.reduce(withFact, { ...created, kind });
+    const base = { ...created, kind, ...(later === undefined ? {} : { later }) };
+    return facts.reduce(withFact, base);
   });
 
 const anyRecords = (count: number) =>

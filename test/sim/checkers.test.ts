@@ -3,6 +3,7 @@
  * of the rule. A checker that accepts everything would make every seed green.
  */
 import { beforeAll, describe, expect, it } from 'vitest';
+import type { Fact } from '../../src/records/record.ts';
 import { type CheckOptions, check } from '../../src/sim/checkers.ts';
 import { argvOf } from '../../src/sim/commands.ts';
 import type { Evidence, OutsideRun, Replicated } from '../../src/sim/evidence.ts';
@@ -85,6 +86,37 @@ describe('the checkers', () => {
     expect(rulesOf({ ...twice, cuts: [cut] }, cutsOnly)).not.toContain('needless_double');
     const elsewhere = { ...cut, host: 'another' };
     expect(rulesOf({ ...twice, cuts: [elsewhere] }, cutsOnly)).toContain('needless_double');
+  });
+
+  it('excuse an owner that could not know of the first start, but no daemon that ran both at once', () => {
+    const twice = (fact: Fact): Fact[] =>
+      fact.value.run_id !== run.runId || !['start', 'end'].includes(String(fact.value.t))
+        ? [fact]
+        : [fact, { ...fact, seq: fact.seq + 1_000, value: { ...fact.value, run_id: 'again' } }];
+    const both = withCopies(
+      copies.map((copy) => ({
+        ...copy,
+        record: { ...copy.record, facts: copy.record.facts.flatMap(twice) },
+      })),
+    );
+    const again: OutsideRun = { ...run, runId: 'again', startedMs: run.startedMs + 1 };
+    // The host that knew first of the second start heard of the first one later.
+    const knownSince = new Map([
+      ['here', new Map([[run.runId, 1]])],
+      [
+        'there',
+        new Map([
+          ['again', 2],
+          [run.runId, 3],
+        ]),
+      ],
+    ]);
+    const story = (second: OutsideRun): Evidence => ({ ...both, knownSince, runs: [run, second] });
+    expect(rulesOf(story({ ...again, host: 'elsewhere' }), WILD)).toEqual([]);
+    expect(
+      rulesOf({ ...story({ ...again, host: 'elsewhere' }), knownSince: new Map() }, WILD),
+    ).toEqual(['started_again', 'unmarked_double']);
+    expect(rulesOf(story(again), WILD)).toEqual(['started_again', 'unmarked_double']);
   });
 
   it('see a final that changes and one that is taken back', () => {

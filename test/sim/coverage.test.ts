@@ -10,6 +10,7 @@ import { Newcomer } from '../../src/sim/newcomer.ts';
 import { drawOptions } from '../../src/sim/options.ts';
 import { REQUESTS, type RequestName } from '../../src/sim/programs.ts';
 import { SimRandom } from '../../src/sim/random.ts';
+import { exitOfBatch, runSim, SIM_EXIT } from '../../src/sim/runs.ts';
 import { REACHABLE } from '../../src/sim/sightings.ts';
 import { SocketClient } from '../../src/sim/socket-client.ts';
 import { World } from '../../src/sim/world.ts';
@@ -74,6 +75,7 @@ describe('a program at the control socket of a simulated daemon', () => {
     ['long_command', 'PAYLOAD_TOO_LARGE'],
     ['token', 'TOKEN_INVALID'],
     ['forget_itself', 'NOT_REMOVABLE'],
+    ['forget_itself', 'NOT_REVOCABLE'],
     ['many_subscriptions', 'SUBSCRIPTIONS_MAX'],
     ['large_batch', 'BATCH_TOO_LARGE'],
     ['long_line', 'LINE_TOO_LONG'],
@@ -111,7 +113,7 @@ describe('a program at the control socket of a simulated daemon', () => {
 describe('who comes from outside', () => {
   it('a newcomer joins in the end, whatever its operator does wrong first', async () => {
     const world = await story(2, async (two) => {
-      const random = new SimRandom('newcomers');
+      const random = new SimRandom('newcomers d');
       for (let n = 0; n < 8; n++) {
         const newcomer = new Newcomer(two, random);
         await two.until(newcomer.run(), 120_000);
@@ -119,16 +121,22 @@ describe('who comes from outside', () => {
       expect(await two.runUntil(() => two.isWhole(), 60_000)).toBe(true);
     });
     const codes = Object.keys(world.sightings.reached().codes);
-    expect(world.hosts).toHaveLength(10);
+    // One more, who tries the token of another one.
+    expect(world.hosts.length).toBeGreaterThanOrEqual(10);
+    expect(codes).toContain('TOKEN_USED');
     expect(codes).toEqual(expect.arrayContaining(['LOOPBACK_ONLY', 'NO_ADDRESS', 'TOKEN_EXPIRED']));
   });
 
-  it('a stranger is not let in, nor one that was revoked', async () => {
+  it('a stranger is not let in, nor one that was revoked, nor whom that one has admitted', async () => {
     const world = await story(2, async (two) => {
       await two.until(intrude(two, new SimRandom('stranger'), 0, 1), 30_000);
       expect(await two.runUntil(() => two.isWhole(), 30_000)).toBe(true);
     });
-    expect(world.sightings.reached().codes).toMatchObject({ NOT_ALLOWED: 1, REVOKED: 1 });
+    expect(world.sightings.reached().codes).toMatchObject({
+      NOT_ALLOWED: 1,
+      REVOKED: 1,
+      ADMISSION_VOID: 1,
+    });
   });
 });
 
@@ -158,21 +166,76 @@ describe('coverage', () => {
       virtualMs: 3_600_000,
       counts: { crash: 2 },
       finals: { completed: 1 },
-      reached: { codes: { BUSY: 1 }, states: { active: 3 }, edges: { 'new → active': 1 } },
+      reached: {
+        codes: { BUSY: 1 },
+        states: { active: 3 },
+        edges: { 'new → active': 1 },
+        members: { 'dead(crash)': 1 },
+        member_edges: { 'suspect → dead': 2 },
+      },
     } as const;
     coverage.add(result);
     const missing = coverage.missing();
     const all = FAULT_NAMES.length + Object.values(REACHABLE).flat().length;
-    expect(missing).toHaveLength(all - 4);
+    expect(missing).toHaveLength(all - 6);
     expect(missing).toEqual(
       expect.arrayContaining([
         'fault stop',
         'code REVOKED',
         'state completed',
         'edge new → delayed',
+        'member dead(silence)',
+        'member edge dead → removed',
       ]),
     );
     expect(coverage.toJson()).toMatchObject({ virtual_hours: 1, codes: { BUSY: 1, INTERNAL: 0 } });
+    // A full batch may not miss anything, and a smaller one may.
+    expect(exitOfBatch(SIM_EXIT.held, coverage)).toBe(SIM_EXIT.held);
+    expect(exitOfBatch(SIM_EXIT.held, coverage, 2)).toBe(SIM_EXIT.held);
+    expect(exitOfBatch(SIM_EXIT.held, coverage, 1)).toBe(12);
+    expect(exitOfBatch(SIM_EXIT.safety, coverage, 1)).toBe(12);
+  });
+
+  it('of a full batch of real worlds decides about its exit code', async () => {
+    const request = {
+      seeds: ['one', 'two'],
+      peers: 1,
+      minutes: undefined,
+      faults: [],
+      mode: undefined,
+      overrides: { tasks: 1, storyMs: 1_000, requests: 0 },
+    };
+    const lines: string[] = [];
+    const say = (line: string) => void lines.push(line);
+    const output = { say, trace: undefined, json: false, log: false, twice: false, shrink: false };
+    expect(await runSim(request, output, 3)).toBe(SIM_EXIT.held);
+    expect(await runSim(request, output, 2)).toBe(SIM_EXIT.crash);
+    expect(lines.at(-1)).toMatch(/^coverage: 2 seeds, .*not reached: fault crash/);
+  });
+
+  it('reaches everything only with every count', () => {
+    const coverage = new Coverage();
+    const every = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, 1]));
+    coverage.add({
+      options: drawOptions('all'),
+      outcome: 'held',
+      violations: [],
+      pending: [],
+      hash: '',
+      events: 0,
+      virtualMs: 1,
+      counts: every(FAULT_NAMES),
+      finals: {},
+      reached: {
+        codes: every(REACHABLE.codes),
+        states: every(REACHABLE.states),
+        edges: every(REACHABLE.edges),
+        members: every(REACHABLE.members),
+        member_edges: every(REACHABLE.member_edges),
+      },
+    });
+    expect(coverage.missing()).toEqual([]);
+    expect(exitOfBatch(SIM_EXIT.held, coverage, 1)).toBe(SIM_EXIT.held);
   });
 });
 

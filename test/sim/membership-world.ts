@@ -12,10 +12,14 @@ import { SimDisk } from '../../src/sim/disk.ts';
 import { Freezer } from '../../src/sim/freezer.ts';
 import { createSimIdentity } from '../../src/sim/identity.ts';
 import { SimNetworkHub } from '../../src/sim/network-hub.ts';
+import { decodeValue } from '../../src/wire/codec.ts';
+import { isWireMap } from '../../src/wire/envelope.ts';
 
 export interface HostOptions {
   readonly host?: string;
   readonly dialFrom?: string;
+  readonly peers?: readonly string[];
+  readonly advertise?: readonly string[];
 }
 
 export class World {
@@ -70,12 +74,17 @@ export class World {
 export class Host {
   readonly world: World;
   readonly name: string;
-  readonly address: string;
+  /** Where it listens from its next start on. */
+  address: string;
   readonly options: HostOptions;
   readonly identity;
   readonly disk: SimDisk;
   readonly log = new RecordingLogger();
   readonly refusals: string[] = [];
+  /** Where another daemon with its key was seen to live, before which it has to give way. */
+  readonly twins: string[] = [];
+  /** What it heard of its own standing: `revoked by h1`; empty: a member again. */
+  readonly standing: string[] = [];
   events: MemberEvent[] = [];
   storeId: string;
   bootIds: string[] = [];
@@ -120,7 +129,8 @@ export class Host {
     this.bootIds = [...this.bootIds, `${this.name}-boot-${this.bootCount}-${this.#run}`].slice(-64);
     this.freezer = new Freezer(this.world.clock.forOwner(this.name));
     this.clock = this.freezer.clock();
-    const config = configSchema.parse({ name: this.name, dial_from: this.options.dialFrom });
+    const { dialFrom, peers = [], advertise = [] } = this.options;
+    const config = configSchema.parse({ name: this.name, dial_from: dialFrom, peers });
     const network = this.world.hub.createNetwork(this.identity, this.clock);
     this.#network = this.freezer.network(network);
     const loaded = await this.world.until(
@@ -142,13 +152,16 @@ export class Host {
         log: this.log,
         frame: () => undefined,
         onRefusedStore: (why) => this.refusals.push(why),
+        onTwin: (address) => this.twins.push(address),
+        onExpelled: (expelled) =>
+          this.standing.push(expelled === undefined ? '' : `${expelled.kind} by ${expelled.by}`),
       }),
     );
     if (!loaded.ok) throw new Error(loaded.error);
     this.#membership = loaded.value;
     loaded.value.onEvent((event) => this.events.push(event));
     const listening = await this.world.until(
-      loaded.value.start({ host: this.address, port: 26_839 }, []),
+      loaded.value.start({ host: this.address, port: 26_839 }, advertise),
     );
     if (!listening.ok) throw new Error(listening.detail);
   }
@@ -159,6 +172,13 @@ export class Host {
     const joined = await this.world.until(this.membership.join(invited.value.token));
     if (!joined.ok) throw new Error(joined.error.message);
     return joined.value;
+  }
+
+  /** The start of its identity that it has written down. */
+  get epoch(): number {
+    const value = decodeValue(this.disk.read().get('membership/epoch') ?? new Uint8Array());
+    const epoch = value.ok && isWireMap(value.value) ? value.value.epoch : undefined;
+    return typeof epoch === 'number' ? epoch : 0;
   }
 
   /** A frame of control, as its membership would send one. */

@@ -43,6 +43,7 @@ function watch(durable: RecordState | undefined, disks = 3, ground: Partial<Grou
         bootCount: 1,
         durable: () => durable,
         isBuried: () => false,
+        isAside: () => false,
       })),
     nowMs: () => 100_000,
     isIntact: () => true,
@@ -68,7 +69,7 @@ const bodyOf = (type: string): Fact['value'] =>
 
 describe('the rules of steps', () => {
   it('object to a start in a later boot than the one that was ordered to', () => {
-    const disk = { name: 'h1', durable: () => record, isBuried: () => false };
+    const disk = { name: 'h1', durable: () => record, isBuried: () => false, isAside: () => false };
     const start = (bootCount: number): string[] => {
       const { steps, rules } = watch(record, 3, {
         disks: () => Array.from({ length: 3 }, () => ({ ...disk, bootCount })),
@@ -194,7 +195,7 @@ describe('the rules of steps', () => {
     steps.convicted('h2', 'h3');
     expect(rules()).toEqual([]);
     steps.convicted('h1', 'h3');
-    steps.refused('h1', 'rolled back');
+    steps.refused('h1', 'rolled back', 'a store');
     expect(rules()).toEqual(['accused_after_pause', 'refused_for_nothing']);
   });
 });

@@ -3,7 +3,7 @@
  * as scripted, and hands typed tasks to workers. It forgets nothing when its server is replaced: a restarted daemon.
  */
 
-import type { MemberView } from '../../src/api/methods.ts';
+import type { MemberView, MethodResult } from '../../src/api/methods.ts';
 import { type Receipt, type SubmitParams, submitSchema } from '../../src/api/task.ts';
 import { type CoveyError, coveyError } from '../../src/base/errors.ts';
 import { toHex } from '../../src/base/hash.ts';
@@ -54,6 +54,7 @@ export class FakeBackend {
   readonly submitted: string[] = [];
   /** Members beside the fake one itself; dead unless they say otherwise. */
   others: Partial<MemberView>[] = [];
+  entries: MethodResult<'access.list'>['entries'] = [];
   readonly #random = new SeededRandom(`fake ${Math.random()}`);
   readonly #script: NonNullable<Options['script']>;
   /** task.wait calls seen. */
@@ -294,7 +295,14 @@ export class FakeBackend {
           token: 'covey1-fake-token',
           expires_at: new Date(this.clock.wallMs() + ttl_ms).toISOString(),
         }),
-      'access.list': async () => ok({ entries: [] }),
+      'access.list': async () => ok({ entries: this.entries }),
+      'access.allow': async ({ peer }) =>
+        ok({ peer_id: peer, token: 'covey1-known', is_new: true }),
+      'access.revoke': async ({ peer }) => {
+        const entry = this.entries.find(({ peer_id: id }) => id === peer);
+        const already = entry?.revoked === true ? { already_by: 'one' } : {};
+        return ok({ peer_id: peer, name: entry?.name ?? peer, ...already });
+      },
       'mesh.join': async ({ token }) =>
         token === 'covey1-fake-token'
           ? ok({ mesh_id: 'fake-mesh', members: 2 })

@@ -101,6 +101,7 @@ export class FakeTask {
     return {
       attempt: this.attempt,
       run_id: this.runId,
+      placed_by: FAKE_STORE,
       owner: FAKE_STORE,
       runner: FAKE_PEER,
       runner_name: 'fake',

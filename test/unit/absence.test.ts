@@ -13,19 +13,23 @@ function world() {
   const clock = new SimClock();
   const disk = new SimDisk({ clock, random: new SeededRandom('absence') });
   const linked = new Set<string>();
+  const out = new Set<string>();
   let run = 0;
   const start = () => {
     run += 1;
     const own = clock.forOwner(`run ${run}`);
     const absences = new Absences({ store: disk.openStore(), clock: own, ttlMs: TTL_MS });
-    absences.start(() => [...linked]);
+    absences.start(
+      () => [...linked],
+      () => [...out],
+    );
     return absences;
   };
   const crash = () => {
     clock.dropOwner(`run ${run}`);
     disk.crash();
   };
-  return { clock, disk, linked, start, crash };
+  return { clock, disk, linked, out, start, crash };
 }
 
 describe('absence', () => {
@@ -43,6 +47,21 @@ describe('absence', () => {
     await clock.runFor(HOUR_MS + 2_000);
     expect(absences.isLong(X)).toBe(true);
     expect(absences.isLong(Y)).toBe(false);
+  });
+
+  it('of a dead store of which nothing is noted begins now', async () => {
+    const { clock, linked, out, start, crash } = world();
+    linked.add(X);
+    start();
+    await clock.runFor(2_000);
+    crash();
+    linked.delete(X);
+    out.add(X);
+    const absences = start();
+    await clock.runFor(TTL_MS - HOUR_MS);
+    expect(absences.isLong(X)).toBe(false);
+    await clock.runFor(HOUR_MS + 10_000);
+    expect(absences.isLong(X)).toBe(true);
   });
 
   it('of a store that was away for too long lasts until it has settled that', async () => {

@@ -1,31 +1,49 @@
 /** The outside checker of `npm run chaos`: evidence that holds is believed, falsified evidence is contradicted. */
 import { describe, expect, it, test } from 'vitest';
 import type { TaskView } from '../../src/api/task.ts';
-import { checkChaos, judgeStarts } from '../../src/testnet/chaos-checkers.ts';
+import { checkChaos } from '../../src/testnet/chaos-checkers.ts';
 import {
+  type Attempt,
   type ChaosEvidence,
+  type EndNoted,
   finalOf,
   type ProgramRun,
+  type Strike,
   type Submit,
 } from '../../src/testnet/chaos-evidence.ts';
 import { spreadOf, takeoversOf } from '../../src/testnet/chaos-report.ts';
+import { judgeStarts } from '../../src/testnet/chaos-starts.ts';
 import { parseRuns } from '../../src/testnet/chaos-work.ts';
 
 const ID = '00T3ZMPGE8T9MKYPMAXR6CXYT505V9ENX871EG0';
 
-const PLACED_MS = Date.parse('2026-11-21T14:50:42.553Z');
+const WALL_AT_BOOT_MS = Date.parse('2026-11-21T14:50:42.553Z');
+const wallAt = (uptimeMs: number): string => new Date(WALL_AT_BOOT_MS + uptimeMs).toISOString();
 
-const attempt = (n: number, more: Partial<TaskView['attempts'][number]> = {}) => ({
-  ...{ attempt: n, run_id: `run${n}`, owner: 'store-a', runner: 'peer-1', runner_name: 'test1' },
-  ...{ placed_at: '2026-11-21T14:50:42.553Z', possibly_double: false, accepted: false },
+/** Placed a tenth of a second before its start. */
+const attempt = (n: number, more: Partial<Attempt> = {}): Attempt => ({
+  ...{ attempt: n, run_id: `run${n}`, placed_by: 'store-a', owner: 'store-a' },
+  ...{ runner: 'peer-1', runner_name: 'test1', placed_at: wallAt(n * 1_000 - 100) },
+  ...{ possibly_double: false, accepted: false },
   ...more,
+});
+
+const noted = (n: number, outcome: string, atMs: number): EndNoted => ({
+  ...{ n, outcome, atMs, by: 'test2' },
+});
+
+const strike = (kind: Strike['kind'], peers: string[], fromMs: number, toMs: number): Strike => ({
+  ...{ kind, peers, fromMs, toMs },
 });
 
 const view = (more: Partial<TaskView> = {}): TaskView => ({
   ...{ id: ID, queue: 'default', type: 'exec', state: 'completed', priority: 0, labels: {} },
   ...{ since: '', submitted_at: '', attempt: 2, failures: 0, losses: 2, home: [], conflicts: 0 },
   ...{ stdout: 'run2', orphans: [] },
-  attempts: [attempt(1, { outcome: 'lost' }), attempt(2, { outcome: 'completed', accepted: true })],
+  attempts: [
+    attempt(1, { outcome: 'lost', ended_at: wallAt(1_700) }),
+    attempt(2, { outcome: 'completed', accepted: true }),
+  ],
   ...more,
 });
 
@@ -50,8 +68,10 @@ const TRUE_STORY: ChaosEvidence = {
   runs: [run(1, { exitCode: undefined }), run(2)],
   told: [{ atMs: 3_000, peer: 'test2', id: ID, final: 'completed run2 run2' }],
   views: seenBy(view(), view()),
-  histories: new Map([[ID, ['1 lost', '2 completed']]]),
-  separations: [],
+  histories: new Map([[ID, [noted(1, 'lost', 1_700), noted(2, 'completed', 2_600)]]]),
+  strikes: [strike('kill', ['test1'], 1_400, 1_800)],
+  stores: new Map(['a', 'b', 'c', 'd', 'e'].map((x, i) => [`store-${x}`, `test${i + 1}`])),
+  wallAtBootMs: WALL_AT_BOOT_MS,
   destroyed: [],
   leftRunning: [],
   gaveUp: [],
@@ -138,6 +158,143 @@ test.each<[string, string, Partial<ChaosEvidence>]>([
   expect(rulesOf({ ...TRUE_STORY, ...falsified })).toContain(rule);
 });
 
+/** Test1 placed the task on itself, and test3, which was cut off from it, did so too. */
+const HOME = ['store-a', 'store-b', 'store-c'];
+const SIDES: ChaosEvidence = {
+  ...TRUE_STORY,
+  runs: [run(1, { endedMs: 9_000 }), run(2, { host: 'test3' })],
+  views: seenBy(
+    view({
+      ...{ conflicts: 1, stdout: 'run1', home: HOME },
+      attempts: [
+        attempt(1, { outcome: 'completed', accepted: true }),
+        attempt(1, {
+          ...{ run_id: 'run2', placed_by: 'store-c', owner: 'store-a', outcome: 'completed' },
+          placed_at: wallAt(1_900),
+        }),
+      ],
+    }),
+  ),
+  histories: new Map(),
+  told: [],
+  strikes: [strike('isolate', ['test3'], 800, 5_000)],
+};
+const UNEXCUSED = ['started_again', 'unmarked_double'];
+
+/** The second attempt of `SIDES` otherwise. */
+function withSecond(more: Partial<Attempt>): Partial<ChaosEvidence> {
+  const [first, second] = SIDES.views.get('test1')?.get(ID)?.attempts ?? [];
+  if (first === undefined || second === undefined) throw new Error('two attempts');
+  const attempts = [first, { ...second, ...more }];
+  return { views: seenBy(view({ conflicts: 1, stdout: 'run1', home: HOME, attempts })) };
+}
+
+describe('a run on each side of a partition', () => {
+  it('is explained by the side of the store that placed it, whoever owned it later', () => {
+    expect(checkChaos(SIDES)).toEqual([]);
+    expect(judgeStarts(SIDES).explained).toMatchObject([{ cause: 'concurrent', overlapped: true }]);
+  });
+
+  it.each<[string, Partial<ChaosEvidence>]>([
+    ['nothing parted them', { strikes: [] }],
+    ['what parted them was long over', { strikes: [strike('isolate', ['test3'], 0, 100)] }],
+    ['it came later', { strikes: [strike('isolate', ['test3'], 1_950, 5_000)] }],
+    ['it parted others', { strikes: [strike('isolate', ['test4'], 800, 5_000)] }],
+    ['both were on one side', { strikes: [strike('halves', ['test1', 'test3'], 800, 5_000)] }],
+    ['the other owner only died', { strikes: [strike('kill', ['test1'], 800, 5_000)] }],
+    ['one store placed both', withSecond({ placed_by: 'store-a' })],
+    ['its number says that it knew of the first', withSecond({ attempt: 2 })],
+    ['they ran beside each other on one host', { runs: [run(1, { endedMs: 9_000 }), run(2)] }],
+  ])('is not, when %s', (_what, falsified) => {
+    const late = falsified.strikes?.[0]?.toMs === 100;
+    // A store is forgiven for some seconds after a separation.
+    const shifted = late ? shiftedBy(20_000) : {};
+    expect(rulesOf({ ...SIDES, ...falsified, ...shifted })).toEqual(UNEXCUSED);
+  });
+
+  it('is explained where the other side was struck anew before it could tell', () => {
+    const late = { ...SIDES, ...withSecond({ placed_at: wallAt(12_000) }) };
+    const runs = SIDES.runs.map((item, i) =>
+      i === 0 ? item : { ...item, startedMs: 12_100, endedMs: 12_600 },
+    );
+    const story = (...strikes: Strike[]) => ({ ...late, runs, strikes });
+    const cut = strike('isolate', ['test1'], 800, 1_500);
+    const halves = strike('halves', ['test1', 'test2'], 800, 1_500);
+    const down = (fromMs: number) => strike('kill', ['test1'], fromMs, 11_000);
+    expect(rulesOf(story(cut, down(2_000)))).toEqual([]);
+    expect(rulesOf(story(cut))).toEqual(['started_again']);
+    expect(rulesOf(story(down(2_000)))).toEqual(['started_again']);
+    // It was back for long enough; or somebody else who had been on its side was.
+    expect(rulesOf(story(cut, down(7_000)))).toEqual(['started_again']);
+    expect(rulesOf(story(halves, down(2_000)))).toEqual(['started_again']);
+  });
+
+  it('is explained where too few stores of the home could be reached, whoever placed the first', () => {
+    const blind = { ...SIDES, ...withSecond({ placed_by: 'store-c' }) };
+    const down = (...peers: string[]) => peers.map((peer) => strike('kill', [peer], 800, 5_000));
+    expect(checkChaos({ ...blind, strikes: down('test1', 'test2') })).toEqual([]);
+    expect(rulesOf({ ...blind, strikes: down('test1', 'test4') })).toEqual(UNEXCUSED);
+    // Of one that was wiped before nothing can be read, though its peer is in reach.
+    const wiped = (atMs: number) => [{ peer: 'test2', storeId: 'store-b', atMs }];
+    const oneIsDown = { ...blind, strikes: down('test1') };
+    expect(checkChaos({ ...oneIsDown, destroyed: wiped(1_000) })).toEqual([]);
+    expect(rulesOf({ ...oneIsDown, destroyed: wiped(1_950) })).toEqual(UNEXCUSED);
+  });
+});
+
+/** The same story so much later, with the strikes left where they were. */
+function shiftedBy(ms: number): Partial<ChaosEvidence> {
+  return {
+    wallAtBootMs: WALL_AT_BOOT_MS - ms,
+    runs: SIDES.runs.map((item) => ({
+      ...item,
+      startedMs: item.startedMs + ms,
+      endedMs: (item.endedMs ?? 0) + ms,
+    })),
+  };
+}
+
+describe('the end that called for another start', () => {
+  it.each<[string, Partial<ChaosEvidence>]>([
+    ['a loss that nothing caused', { strikes: [] }],
+    ['a loss of another host', { strikes: [strike('kill', ['test2'], 1_400, 1_800)] }],
+    ['a loss before its cause', { strikes: [strike('kill', ['test1'], 1_750, 1_800)] }],
+    [
+      'a loss by the death of a worker program that it had not',
+      { strikes: [strike('worker', ['test1'], 1_400, 1_800)] },
+    ],
+    [
+      'a loss to a cut with whoever said so on one side',
+      { strikes: [strike('halves', ['test1', 'test2'], 1_400, 1_800)] },
+    ],
+    [
+      'a failure of a program that did not fail',
+      {
+        histories: new Map([[ID, [noted(1, 'failed', 1_700)]]]),
+        views: seenBy(
+          view({
+            attempts: [
+              attempt(1, { outcome: 'failed' }),
+              attempt(2, { accepted: true, outcome: 'completed' }),
+            ],
+          }),
+        ),
+        runs: [run(1, { exitCode: 0 }), run(2)],
+      },
+    ],
+  ])('is contradicted, being %s', (_what, falsified) => {
+    expect(rulesOf({ ...TRUE_STORY, ...falsified })).toEqual(['unfounded_cause']);
+  });
+
+  it.each<[string, Strike]>([
+    ['a cut from whoever said so', strike('halves', ['test1', 'test3'], 1_400, 1_800)],
+    ['a frozen daemon', strike('pause', ['test1'], 1_400, 1_800)],
+    ['a stop', strike('term', ['test1'], 1_400, 1_800)],
+  ])('is believed, being a loss by %s', (_what, cause) => {
+    expect(checkChaos({ ...TRUE_STORY, strikes: [cause] })).toEqual([]);
+  });
+});
+
 describe('what is allowed', () => {
   it('is an overlap that is marked', () => {
     const marked = view({
@@ -149,32 +306,6 @@ describe('what is allowed', () => {
     const evidence = { ...TRUE_STORY, runs: overlapping, views: seenBy(marked) };
     expect(checkChaos(evidence)).toEqual([]);
     expect(judgeStarts(evidence).explained).toMatchObject([{ overlapped: true }]);
-  });
-
-  it('is a run on each side of a partition: whoever knew of the first would have counted on', () => {
-    const sides = view({
-      conflicts: 1,
-      stdout: 'run1',
-      attempts: [
-        attempt(1, { outcome: 'completed', accepted: true }),
-        attempt(1, { run_id: 'run2', owner: 'store-b', outcome: 'completed' }),
-      ],
-    });
-    const evidence = {
-      ...TRUE_STORY,
-      runs: [run(1, { endedMs: 9_000 }), run(2)],
-      views: seenBy(sides),
-      histories: new Map(),
-      told: [],
-      separations: [{ fromMs: PLACED_MS - 9_000, toMs: PLACED_MS - 1_000 }],
-    };
-    expect(checkChaos(evidence)).toEqual([]);
-    const early = [{ fromMs: PLACED_MS - 99_000, toMs: PLACED_MS - 90_000 }];
-    expect(rulesOf({ ...evidence, separations: early })).toEqual([
-      'started_again',
-      'unmarked_double',
-    ]);
-    expect(judgeStarts(evidence).explained).toMatchObject([{ cause: 'concurrent' }]);
   });
 
   it('is the loss of a task with as many stores as its receipt does not survive', () => {

@@ -1,10 +1,10 @@
 /** Messages about runs from other members: whatever they hold, each is answered and nothing is thrown. */
 import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/base/hash.ts';
-import { encodeRecord } from '../../src/records/record.ts';
+import { encodeFacts, encodeRecord } from '../../src/records/record.ts';
 import type { StartFact } from '../../src/tasks/facts.ts';
+import type { RunOrder } from '../../src/tasks/order.ts';
 import { type RunMessagesDeps, serveRuns } from '../../src/tasks/run-messages.ts';
-import type { RunOrder } from '../../src/tasks/runner.ts';
 import { Tails } from '../../src/tasks/tails.ts';
 import type { WireMap } from '../../src/wire/envelope.ts';
 import { AttemptsWorld, type TaskHost } from '../support/attempts-world.ts';
@@ -18,11 +18,14 @@ async function world() {
   const tasks = await AttemptsWorld.of('a', 'b');
   const a = tasks.host('a');
   const orders: RunOrder[] = [];
+  const known: ReadonlySet<string>[] = [];
   const runner = {
-    start: (order: RunOrder) => {
+    start: (order: RunOrder, _credit: string, ended: ReadonlySet<string>) => {
       orders.push(order);
+      known.push(ended);
       return { taken: true };
     },
+    held: () => [],
     query: () => 'unknown',
     runs: () => [],
   };
@@ -42,7 +45,7 @@ async function world() {
   serveRuns(deps as unknown as RunMessagesDeps);
   const call = (type: string, body: WireMap) =>
     tasks.stores.run(tasks.host('b').messaging.call('peer-a', type, body));
-  return { tasks, a, orders, call };
+  return { tasks, a, orders, known, call };
 }
 
 /** An order for host `a`, unless `more` says otherwise. */
@@ -84,6 +87,40 @@ describe('messages about runs', () => {
       value: { taken: true },
     });
     expect(orders).toHaveLength(1);
+  });
+
+  it('say with an order which runs of the task the owner knows to be over', async () => {
+    const { a, known, call } = await world();
+    const body = { record: placedAt(a), run_id: 'run1', owner: a.storeId, credit: 'c' };
+    await call('run.start', body);
+    await call('run.start', { ...body, known: ['run0'] });
+    expect(known).toEqual([new Set(), new Set(['run0'])]);
+  });
+
+  it('let a home store learn of a run whose start it has not heard of, from the report of its runner', async () => {
+    const { tasks, a, call } = await world();
+    const { id } = await tasks.submit();
+    const fact = factOf(storeOf('far'), 1, startOf('run7', { runner: 'peer-b' }));
+    const asked: WireMap[] = [];
+    tasks.host('b').messaging.onRequest('run.held', (_from, body) => {
+      asked.push(body);
+      return {
+        ok: true,
+        value: {
+          runs: [
+            [id, encodeFacts([fact])],
+            ['not asked for', []],
+          ],
+        },
+      };
+    });
+    const runs = [{ id, run_id: 'run7' }];
+    expect(await call('run.report', { runs })).toMatchObject({ value: { stale: [] } });
+    await tasks.stores.clock.runFor(100);
+    expect(tasks.task(a, id).attempts.map(({ start }) => start.run_id)).toEqual(['run7']);
+    await call('run.report', { runs });
+    await tasks.stores.clock.runFor(100);
+    expect(asked).toEqual([{ ids: [id] }]);
   });
 
   it.each<[string, (a: TaskHost) => Partial<StartFact>]>([

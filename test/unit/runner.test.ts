@@ -7,7 +7,8 @@ import { silentLogger } from '../../src/base/telemetry.ts';
 import type { RunHandlers, StopReason } from '../../src/executors/executor.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import type { TaskHeader } from '../../src/tasks/facts.ts';
-import { Runner, type RunOrder } from '../../src/tasks/runner.ts';
+import type { RunOrder } from '../../src/tasks/order.ts';
+import { EARLIER_RUN, Runner } from '../../src/tasks/runner.ts';
 import { PAUSE_TTL_MS, Slots } from '../../src/tasks/slots.ts';
 import type { WireMap } from '../../src/wire/envelope.ts';
 import { MemoryMesh } from '../support/memory-messaging.ts';
@@ -70,7 +71,8 @@ function world() {
   });
   const home = homeOn(mesh);
   const order = (runId: string, header: Partial<TaskHeader> = {}): RunOrder => ({
-    id: 'TASK',
+    // Each of a task of its own, but for the second and third attempt of one.
+    id: runId.startsWith('run1') ? 'TASK' : `TASK of ${runId}`,
     n: 1,
     runId,
     header: headerOf({ type: 'exec', argv: ['true'], cwd: '/', ...header }),
@@ -123,6 +125,36 @@ describe('the runner', () => {
     await clock.runFor(10);
     expect(runner.start(order('run1'), 'none')).toEqual({ taken: true });
     expect(started).toHaveLength(1);
+  });
+
+  it('starts no other attempt of a task while it holds one that the owner has not heard of', async () => {
+    const { clock, mesh, runner, slots, started, done, start, order } = world();
+    mesh.gone.add('owner');
+    mesh.frozen.add('other');
+    start('run1');
+    expect(runner.held('TASK')).toEqual([order('run1').startFact]);
+    expect(start('run1 again')).toEqual({ taken: false, code: EARLIER_RUN });
+    started[0]?.ended({ out: 'completed', exit: 0 });
+    await clock.runFor(10);
+    mesh.gone.delete('owner');
+    // Its delivery waits for the store that does not answer; whoever asks gets it at once.
+    expect(start('run1 again')).toEqual({ taken: false, code: EARLIER_RUN });
+    expect([started.length, slots.execFree]).toEqual([1, 2]);
+    await clock.runFor(10);
+    expect(done).toMatchObject([{ at: 'owner', body: { end: { run_id: 'run1' } } }]);
+    expect([runner.activeCount, runner.held('TASK')]).toEqual([0, []]);
+    await clock.runFor(20_000);
+    expect(done).toHaveLength(1);
+    expect(start('run1 later')).toEqual({ taken: true });
+  });
+
+  it('starts the next attempt while the answer to the end of the last one is still on its way', () => {
+    const { runner, slots, started, start, order } = world();
+    start('run1');
+    started[0]?.ended({ out: 'failed', exit: 1 });
+    const credit = slots.reserve('exec:/') ?? 'none';
+    expect(runner.start(order('run1 again'), credit, new Set(['run1']))).toEqual({ taken: true });
+    expect(started).toHaveLength(2);
   });
 
   it('never starts what it was asked about and did not know', () => {

@@ -2,7 +2,10 @@
 import { describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
 import { RecordingLogger } from '../../src/base/telemetry.ts';
+import type { Fact } from '../../src/records/record.ts';
+import { serveHeld } from '../../src/tasks/held.ts';
 import { Takeover } from '../../src/tasks/takeover.ts';
+import { openAttempts, taskOf } from '../../src/tasks/task.ts';
 import { StoreWorld } from '../support/store-world.ts';
 import {
   factOf,
@@ -15,8 +18,15 @@ import {
 
 const PATIENCE_MS = 5_000;
 
+/** By host and id: the starts of runs that the host holds. */
+const held = new Map<string, Fact[]>();
+
+const runnerOf = (name: string) => ({ held: (id: string) => held.get(`${name} ${id}`) ?? [] });
+
 async function takeoverAt(world: StoreWorld, name: string) {
   const host = world.host(name);
+  for (const each of world.hosts)
+    serveHeld({ messaging: each.messaging, runner: runnerOf(each.name) });
   const log = new RecordingLogger();
   const done = new Map<string, boolean>();
   const batches: { readonly atMs: number; readonly ids: readonly string[] }[] = [];
@@ -26,6 +36,8 @@ async function takeoverAt(world: StoreWorld, name: string) {
     log,
     replica: host.replica,
     sharing: host.sharing,
+    messaging: host.messaging,
+    runner: runnerOf(name),
     view: host.view,
     copiesRequired: 2,
     patienceMs: () => PATIENCE_MS,
@@ -171,6 +183,25 @@ describe('takeover', () => {
     // Two of four were heard; three are needed.
     expect(await request(record.id)).toBe(false);
   });
+
+  it.each(['a', 'c'])(
+    'learns of what runs on %s, though nobody in reach knows that it was started',
+    async (runner) => {
+      const world = await StoreWorld.of('a', 'b', 'c');
+      const [a, b] = world.hosts;
+      if (!a || !b) throw new Error('no hosts');
+      const record = await stored(world, [a.storeId, b.storeId, storeOf('far')]);
+      held.set(`${runner} ${record.id}`, [factOf(storeOf('far'), 1, startOf('run1'))]);
+      const { request } = await takeoverAt(world, 'a');
+      expect(await request(record.id)).toBe(true);
+      const kept = a.replica.get(record.id);
+      expect(kept && openAttempts(taskOf(kept)).map(({ start }) => start.run_id)).toEqual(['run1']);
+      const { seq } = a.identity;
+      expect(await request(record.id)).toBe(true);
+      // What is known is not written again.
+      expect(a.identity.seq).toBe(seq);
+    },
+  );
 
   it('learns that a task is long over from a tombstone', async () => {
     const world = await StoreWorld.of('a', 'b');

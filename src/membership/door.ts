@@ -1,0 +1,61 @@
+/** `/covey/admit/1` at this end: the one protocol that anybody may open, and how many strangers are answered at once. */
+import { coveyError } from '../base/errors.ts';
+import type { PeerId } from '../ports/identity.ts';
+import type { Core } from './core.ts';
+import type { Gate } from './gate.ts';
+import { decodeAdmit, encodeAdmit } from './hello.ts';
+import { STRANGER_RETRY_MS, STRANGERS_MAX } from './limits.ts';
+import type { Links } from './links.ts';
+
+export class Door {
+  readonly #core: Core;
+  readonly #gate: Gate;
+  readonly #links: Links;
+  #state: 'starting' | 'open' | 'closed' = 'starting';
+  #strangers = 0;
+
+  constructor(core: Core, gate: Gate, links: Links) {
+    this.#core = core;
+    this.#gate = gate;
+    this.#links = links;
+  }
+
+  open(): void {
+    this.#state = 'open';
+  }
+
+  close(): void {
+    this.#state = 'closed';
+  }
+
+  async request(from: PeerId, bytes: Uint8Array): Promise<Uint8Array | undefined> {
+    if (this.#state !== 'open') {
+      const busy = { what: 'starting', retry_after_ms: STRANGER_RETRY_MS };
+      const code = this.#state === 'closed' ? 'STOPPING' : 'BUSY';
+      return encodeAdmit({ type: 'refuse', error: coveyError(code, busy) });
+    }
+    const isStranger = !this.#core.view.access.isAllowed(from);
+    if (!isStranger) return this.#answer(from, bytes);
+    if (this.#strangers >= STRANGERS_MAX) {
+      const details = { what: 'newcomers', retry_after_ms: STRANGER_RETRY_MS };
+      return encodeAdmit({ type: 'refuse', error: coveyError('BUSY', details) });
+    }
+    this.#strangers += 1;
+    try {
+      return await this.#answer(from, bytes);
+    } finally {
+      this.#strangers -= 1;
+    }
+  }
+
+  async #answer(from: PeerId, bytes: Uint8Array): Promise<Uint8Array | undefined> {
+    const frame = decodeAdmit(bytes);
+    if (!frame.ok) return undefined;
+    const { value } = frame;
+    const reply =
+      value.type === 'redeem'
+        ? await this.#gate.redeem(from, value.secret, value.name)
+        : await this.#links.serve(from, value);
+    return encodeAdmit(reply);
+  }
+}

@@ -1,0 +1,37 @@
+/** Who comes back after a long absence, and whom it may ask: a member that is back itself does not vouch at once. */
+import { expect, it } from 'vitest';
+import type { AwayNotice } from '../../src/membership/types.ts';
+import { Away, type AwayDeps } from '../../src/peer/away.ts';
+import { World } from '../../src/sim/world.ts';
+
+const NOTICE: AwayNotice = { storeId: 'here', ttlMs: 60_000, wallMs: 0 };
+
+it('is not answered before its partner can have heard what the others have forgotten', async () => {
+  const world = new World({ seed: 'away', peers: 0 });
+  await world.run(async () => {
+    const { clock } = world;
+    const unused = { onRequest: () => undefined };
+    const deps = {
+      clock,
+      replica: { aside: {}, unfinished: () => [] },
+      messaging: unused,
+      absences: { isLong: (store: string) => store === 'store of b', touch: () => undefined },
+      membership: {
+        member: (peer: string) => ({ storeId: `store of ${peer}` }),
+        linked: () => false,
+      },
+    } as unknown as AwayDeps;
+    const away = new Away(deps);
+    const refused = (from: string): boolean => away.refusalOf(from, 'rec.ask')?.code === 'BUSY';
+    away.linked('b');
+    away.linked('c');
+    expect([refused('b'), refused('c')]).toEqual([true, false]);
+    await world.runFor(2_000);
+    expect(refused('b')).toBe(false);
+    // It was told itself, by another one: first that is settled.
+    away.told('c', NOTICE);
+    expect(refused('b')).toBe(true);
+    await world.runFor(13_000);
+    expect(refused('b')).toBe(false);
+  });
+});
