@@ -66,6 +66,19 @@ export const INVITES_MAX = 256;
 export const CHAIN_MAX = 16;
 
 export const MEMBERS_MAX = 10_000;
+/** Admissions, remembered for good: some 300 bytes each, and a digest of the view names them all. */
+export const ENTRIES_MAX = 20_000;
+/**
+ * A turn that others say of us may be ahead of ours by so much: more is a lie or a mistake, and to outbid it would bring
+ * our own turn to where no number is left.
+ */
+export const TURN_LEAP_MAX = 2 ** 20;
+/** Of the facts in one delta; with as many keys as may be wanted it fits into a frame of 8 MiB. */
+export const DELTA_BYTES_MAX = 2 * 1_024 * 1_024;
+/** Facts of one member that are read: each costs a verification, 0.1 ms. A view of 10,000 members comes at once. */
+export const DELTA_ALLOWANCE = { burst: 16 * 1_024 * 1_024, perSecond: 256 * 1_024 };
+/** Requests of strangers that are looked at, each with up to 17 signatures: two racks that join at once. */
+export const STRANGER_ALLOWANCE = { burst: 200, perSecond: 50 };
 /** Stores removed by operators, remembered for good: some 300 bytes each. */
 export const REMOVALS_MAX = 10_000;
 /** Peers revoked, remembered for good; some 300 bytes each. */
