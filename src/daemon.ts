@@ -19,7 +19,7 @@ import { beginAnew, openRecords } from './host/open-records.ts';
 import { makePrivateDirectory } from './host/private-directory.ts';
 import { HostProcesses } from './host/processes.ts';
 import { HostRandom } from './host/random.ts';
-import { lostIdentity, settled } from './host/recover-store.ts';
+import { isDamaged, lostIdentity, orDamage, settled } from './host/recover-store.ts';
 import { openSpool } from './host/spool.ts';
 import { openStore } from './host/store.ts';
 import { Peer } from './peer/peer.ts';
@@ -256,26 +256,28 @@ async function createPeer(
     if (!opened.ok) return opened;
     const { ports, release } = opened.value;
     const about = { why: refusal ?? '', log, tombstoneTtlMs: config.tombstone_ttl };
-    const renewed = refusal === undefined ? ok('') : await renewStore(ports, about);
-    const created = !renewed.ok
-      ? renewed
-      : await Peer.create(ports, {
-          config: { ...config, name: config.name ?? (hostname() || 'unnamed') },
-          log,
-          version: VERSION,
-          slots: config.exec ? (config.slots ?? availableParallelism()) : 0,
-          socket,
-          onFatal: hooks.fatal,
-          onRenew: hooks.renew,
-          onStoreRead: () => void settle(),
-        });
+    const created = await orDamage(async () => {
+      const renewed = refusal === undefined ? ok('') : await renewStore(ports, about);
+      if (!renewed.ok) return renewed;
+      return Peer.create(ports, {
+        config: { ...config, name: config.name ?? (hostname() || 'unnamed') },
+        log,
+        version: VERSION,
+        slots: config.exec ? (config.slots ?? availableParallelism()) : 0,
+        socket,
+        onFatal: hooks.fatal,
+        onRenew: hooks.renew,
+        onStoreRead: () => void settle(),
+      });
+    });
     if (created.ok) return ok({ peer: created.value, release: () => settle().then(release) });
     const { code, detail } = created.error;
-    if (code !== 'corrupt' || tries > 1) return err(detail);
+    if (code === 'newer' || tries > 1) return err(detail);
     await ports.store.close();
     await ports.identityStore.close();
     await ports.processes.stop();
     await release();
+    if (code === 'failed' && !(await isDamaged(directory, detail))) return err(detail);
     const aside = await beginAnew(directory, detail, log);
     if (!aside.ok) return aside;
   }

@@ -137,12 +137,9 @@ export const configSchema = z.strictObject({
     description: 'how long attempts of a gone worker connection are held in a planned stop',
   }),
   retention_age: duration('24h').meta({ description: 'how long final tasks are kept' }),
-  retention_count: z
-    .int()
-    .min(0)
-    .max(10_000_000)
-    .default(100_000)
-    .meta({ description: 'final tasks kept at most' }),
+  retention_count: z.int().min(1).max(10_000_000).default(100_000).meta({
+    description: 'final tasks kept at most; whoever waits for a result must still find it',
+  }),
   tombstone_ttl: duration('30d').meta({
     description: "how long a dropped task's id is remembered, and the longest absence of a store",
   }),

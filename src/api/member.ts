@@ -24,6 +24,10 @@ export const memberSchema = z.object({
   addresses: z.array(z.string()),
   labels: z.record(z.string(), z.string()),
   version: z.string(),
+  shortage: z.enum(['scarce', 'full']).optional().meta({
+    description:
+      'of room on its disk; scarce: others own what it would start; full: nothing runs there either',
+  }),
   set_aside: z
     .int()
     .optional()

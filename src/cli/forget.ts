@@ -13,11 +13,11 @@ export const verb: Verb = {
   async run(cli, command) {
     const list = await cli.call('members.list', {});
     if (!list.ok) return cli.fail(list.error);
-    const member = peerNamed(
-      list.value.members,
-      command.args[0] ?? '',
-      ({ status }) => status !== 'removed',
-    );
+    const { members } = list.value;
+    const word = command.args[0] ?? '';
+    // A second time the answer is the same, also by the name that nobody else has now.
+    const hasOther = members.some(({ name, status }) => name === word && status !== 'removed');
+    const member = peerNamed(members, word, ({ status }) => status !== 'removed' || !hasOther);
     if (!member.ok) return cli.fail(member.error);
     const answer = await cli.call('members.forget', { peer: member.value.peer_id });
     if (!answer.ok) return cli.fail(answer.error);

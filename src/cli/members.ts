@@ -80,10 +80,13 @@ const STYLES: Readonly<Record<MemberStatus, NonNullable<Cell['style']>>> = {
   removed: 'dim',
 };
 
+const DISK = { scarce: 'disk nearly full', full: 'disk full' } as const;
+
 function statusCell(member: MemberView): Cell {
-  const { status, stopping, set_aside: aside } = member;
+  const { status, stopping, shortage, set_aside: aside } = member;
   const notes = [
     ...(stopping && !isGone(member) ? ['stopping'] : []),
+    ...(shortage === undefined || isGone(member) ? [] : [DISK[shortage]]),
     ...(aside === undefined ? [] : [`${aside} tasks set aside`]),
   ];
   const text = notes.length === 0 ? status : `${status} (${notes.join(', ')})`;

@@ -1,7 +1,7 @@
 /** `covey sim`: whole meshes in virtual time, from a seed. The one verb that loads the simulator. */
 import { createWriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { FAULTS, type FaultName } from '../sim/faults.ts';
 import { MODES, type Mode, type ScenarioOptions } from '../sim/options.ts';
 import {
@@ -80,11 +80,10 @@ export const verb: Verb = {
       .option('--seeds <n>', 'so many seeds, whole numbers from --seed on', integer(1, SEEDS_MAX))
       .option('--peers <n>', 'so many peers instead of a drawn number', integer(1, PEERS_MAX))
       .option('--minutes <n>', 'virtual minutes of clients and faults', integer(1, MINUTES_MAX))
-      .option(
-        '--faults <list>',
-        'all, none, or names from below with commas',
-        faults,
-        faults('all'),
+      .addOption(
+        new Option('--faults <list>', 'all, none, or names from below with commas')
+          .argParser(faults)
+          .default(faults('all'), 'all'),
       )
       .option('--mode <mode>', `a smaller story of this kind: ${MODES.join(', ')}`, mode)
       .option('--options <json>', 'in place of what is drawn, as a failed run prints it', options)

@@ -9,8 +9,8 @@ import type { Verb } from './verb.ts';
 const ROOM = {
   ample: undefined,
   low: 'little room on the disk: no new tasks are stored here',
-  scarce: 'very little room on the disk: no new tasks and attempts; what runs ends as usual',
-  full: 'the disk is full: nothing is stored here, and results wait at their runners',
+  scarce: 'very little room on the disk: no new tasks and attempts; others start what waits here',
+  full: 'the disk is full: nothing is stored and nothing runs here; others go on with what this peer owned',
 };
 
 /** Only what an operator should know of: a store that is well needs no line. */

@@ -233,6 +233,7 @@ function memberView(peer: Peer, member: Member): MemberView {
     addresses: [...member.addresses],
     labels: { ...member.labels },
     version: member.version,
+    ...(member.shortage === undefined ? {} : { shortage: member.shortage }),
     ...(load.setAside === undefined ? {} : { set_aside: load.setAside }),
     load: {
       slots: load.slots,

@@ -135,6 +135,8 @@ const INTERVALS = [
 const INTERVAL_MS_MIN = 10;
 /** With less, every restart is a long absence, and others' unfinished tasks are set aside. */
 const TOMBSTONE_TTL_MS_MIN = 60_000;
+/** A canceled command keeps its slot for so long. */
+const KILL_GRACE_MS_MAX = 3_600_000;
 
 /** What one key alone cannot know. */
 function crossCheck(config: Config): Result<Config, string> {
@@ -142,6 +144,7 @@ function crossCheck(config: Config): Result<Config, string> {
   if (tooShort !== undefined) return err(`'${tooShort}' must be at least ${INTERVAL_MS_MIN}ms`);
   if (config.tombstone_ttl < TOMBSTONE_TTL_MS_MIN)
     return err("'tombstone_ttl' must be at least 1m");
+  if (config.kill_grace > KILL_GRACE_MS_MAX) return err("'kill_grace' must be at most 1h");
   if (config.copies_required > config.copies) {
     return err(
       `'copies_required' (${config.copies_required}) is more than 'copies' (${config.copies})`,

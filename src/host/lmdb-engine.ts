@@ -72,20 +72,9 @@ export class LmdbEngine implements Engine {
         }
       });
     } catch (error) {
-      throw await this.#causeOf(error);
+      throw await causeOf(this.#clock, error);
     }
     this.#db.resetReadTxn();
-  }
-
-  /**
-   * lmdb-js rejects with a shell of an error whose `commitError` promise rejects with the cause.
-   */
-  async #causeOf(error: unknown): Promise<CommitError> {
-    const inner = error instanceof Error && 'commitError' in error ? error.commitError : error;
-    const outcome = await outcomeOf(this.#clock, CAUSE_DEADLINE_MS, toPromise(inner));
-    const cause = outcome.kind === 'error' ? outcome.error : error;
-    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-    return new CommitError(textOf(cause), code);
   }
 
   get(key: string): Uint8Array | undefined {
@@ -166,6 +155,15 @@ interface TreeStats {
 
 const pagesOf = (tree: TreeStats | undefined): number =>
   (tree?.treeBranchPageCount ?? 0) + (tree?.treeLeafPageCount ?? 0) + (tree?.overflowPages ?? 0);
+
+/** lmdb-js rejects with a shell of an error whose `commitError` promise rejects with the cause. */
+export async function causeOf(clock: Clock, error: unknown): Promise<CommitError> {
+  const inner = error instanceof Error && 'commitError' in error ? error.commitError : error;
+  const outcome = await outcomeOf(clock, CAUSE_DEADLINE_MS, toPromise(inner));
+  const cause = outcome.kind === 'error' ? outcome.error : error;
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+  return new CommitError(textOf(cause), code);
+}
 
 const toPromise = async (value: unknown): Promise<unknown> => await value;
 

@@ -5,7 +5,7 @@ import type { Logger } from '../base/telemetry.ts';
 import type { Store } from '../ports/store.ts';
 import type { HostClock } from './clock.ts';
 import { makePrivateDirectory } from './private-directory.ts';
-import { fellOver, flawOf, markOpening, setAside } from './recover-store.ts';
+import { fellOver, flawOf, forbidden, isDamaged, markOpening, setAside } from './recover-store.ts';
 import { openStore } from './store.ts';
 
 /** Opens `store/`; one that is no store any more is set aside first, and a new one begun. */
@@ -14,6 +14,8 @@ export async function openRecords(
   clock: HostClock,
 ): Promise<Result<Store, string>> {
   const directory = join(dataDir, 'store');
+  const why = await forbidden(directory);
+  if (why !== undefined) return err(why);
   const flaw =
     (await flawOf(directory)) ?? ((await fellOver(directory)) ? 'reading it ends the process' : '');
   if (flaw !== '') {
@@ -21,7 +23,15 @@ export async function openRecords(
     if (!aside.ok) return aside;
   }
   await markOpening(directory);
-  const store = await openStore({ directory, clock });
+  let store = await openStore({ directory, clock });
+  if (!store.ok && store.error.code === 'failed') {
+    const { detail } = store.error;
+    if (!(await isDamaged(directory, detail))) return err(detail);
+    const aside = await beginAnew(directory, detail, log);
+    if (!aside.ok) return aside;
+    await markOpening(directory);
+    store = await openStore({ directory, clock });
+  }
   return store.ok ? store : err(store.error.detail);
 }
 

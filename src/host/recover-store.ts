@@ -4,10 +4,21 @@
  * read before it is opened, and after a start that ended inside the opening a process of its own tries it first.
  */
 import { spawn } from 'node:child_process';
-import { open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  access,
+  constants,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+  statfs,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { err, ok, type Result } from '../base/result.ts';
+import { FREE_BYTES_MIN } from '../ports/room.ts';
 import { textOf } from './directory-lock.ts';
 
 const DATA_FILE = 'data.mdb';
@@ -118,6 +129,56 @@ export async function settled(directory: string): Promise<void> {
 export async function fellOver(directory: string): Promise<boolean> {
   const mark = await stat(join(directory, MARK_FILE)).catch(() => undefined);
   return mark !== undefined && !(await isReadable(directory));
+}
+
+/** What LMDB says of a file in which pages are not what they should be: also where all that is kept can be read. */
+const DAMAGED = /MDB_(CORRUPTED|PAGE_NOTFOUND|INVALID)/;
+/** What it says after such an error, and after a full disk too. */
+const IN_DOUBT = /MDB_(BAD_TXN|PANIC|PROBLEM)/;
+/** Sentences about this store and not about the peer book, which is an LMDB file too. */
+const ABOUT_STORE = /^(cannot open|the boot could not be counted)/;
+
+/** An error of LMDB's at the start: whether the store is to blame. It must not be open here. */
+export async function isDamaged(directory: string, detail: string): Promise<boolean> {
+  if (DAMAGED.test(detail) && ABOUT_STORE.test(detail)) return true;
+  if (!DAMAGED.test(detail) && !IN_DOUBT.test(detail)) return false;
+  const { bavail, bsize } = await statfs(directory);
+  return bavail * bsize >= FREE_BYTES_MIN && !(await isReadable(directory));
+}
+
+/** Runs what may meet a damaged page; an error of LMDB's is an answer, everything else is thrown on. */
+export async function orDamage<T, E>(
+  run: () => Promise<Result<T, E>>,
+): Promise<Result<T, E | { readonly code: 'failed'; readonly detail: string }>> {
+  try {
+    return await run();
+  } catch (thrown) {
+    const detail = `store/ cannot be read: ${textOf(thrown)}`;
+    if (DAMAGED.test(detail) || IN_DOUBT.test(detail)) return err({ code: 'failed', detail });
+    throw thrown;
+  }
+}
+
+/** Why this user cannot use what lies there; undefined: he can, or nothing lies there. */
+export async function forbidden(directory: string): Promise<string | undefined> {
+  const { R_OK, W_OK, X_OK } = constants;
+  for (const [path, mode] of [
+    [directory, R_OK | W_OK | X_OK],
+    [join(directory, DATA_FILE), R_OK | W_OK],
+  ] as const) {
+    const code = await access(path, mode).then(
+      () => '',
+      (thrown: unknown) => (thrown instanceof Error && 'code' in thrown ? String(thrown.code) : ''),
+    );
+    if (code === '' || code === 'ENOENT') continue;
+    const info = await stat(path).catch(() => undefined);
+    const rights =
+      info === undefined
+        ? ''
+        : `: its owner is user ${info.uid}, its mode ${(info.mode & 0o7777).toString(8)}`;
+    return `${path} cannot be read and written by user ${process.getuid?.()} (${code})${rights}`;
+  }
+  return undefined;
 }
 
 /** Reads all of it in another process, whose death says no. */

@@ -24,6 +24,7 @@ import { type Outcome, outcomeOf } from './deadline.ts';
 import { lockDataDirectory, type OpenError, syncDirectory, textOf } from './directory-lock.ts';
 import {
   CommitError,
+  causeOf,
   type Engine,
   FULL_CODES,
   LmdbEngine,
@@ -238,8 +239,9 @@ export async function openStore(options: StoreOptions): Promise<Result<Store, Op
   const { directory, clock } = options;
   const lock = await lockDataDirectory(directory);
   if (!lock.ok) return lock;
+  let db: ReturnType<typeof openLmdb> | undefined;
   try {
-    const db = openLmdb(directory);
+    db = openLmdb(directory);
     const probe = provesDurable(db);
     const engine = new LmdbEngine(db, clock, directory, lock.value);
     const outcome = await outcomeOf(clock, options.deadlineMs ?? DISK_DEADLINE_MS, probe);
@@ -248,7 +250,10 @@ export async function openStore(options: StoreOptions): Promise<Result<Store, Op
     await syncDirectory(directory);
     return ok(new HostStore(options.wrap?.(engine) ?? engine, clock, options.deadlineMs));
   } catch (error) {
+    const cause = await causeOf(clock, error);
+    // Else this process would get the same broken file again when another one lies there.
+    await db?.close().catch(() => undefined);
     lock.value.release();
-    return err({ code: 'failed', detail: `cannot open ${directory}: ${textOf(error)}` });
+    return err({ code: 'failed', detail: `cannot open ${directory}: ${cause.message}` });
   }
 }

@@ -11,7 +11,7 @@ import type { Identity, PeerId } from '../ports/identity.ts';
 import { type AppendResult, prefixEnd, type Store, type StoreOp } from '../ports/store.ts';
 import { decodeValue, encodeValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
-import { decodeFact, type Fact, factBytes } from './fact.ts';
+import { decodeFact, type Fact, factBytes, isKind, type SelfRecord } from './fact.ts';
 import { BOOK_FLUSH_MS } from './limits.ts';
 import { readInt, readText } from './read.ts';
 import type { SeenStore } from './store-check.ts';
@@ -21,6 +21,8 @@ const MESH_KEY = 'membership/mesh';
 const EPOCH_KEY = 'membership/epoch';
 const FACTS = 'membership/fact/';
 const STORES = 'membership/store/';
+/** Not deleted with a mesh: records are kept when their peer joins another one. */
+const FORMER = 'membership/former/';
 const INVITES = 'membership/invite/';
 const REDEEMED = 'membership/redeemed/';
 const PAGE = 1_000;
@@ -105,8 +107,27 @@ export class Book {
     return Promise.resolve({ ok: false, code: 'failed', detail: 'the peer book is closed' });
   }
 
-  saveEpoch(epoch: number): Promise<AppendResult> {
-    return this.#append([{ put: EPOCH_KEY, value: encodeValue({ epoch }) }]);
+  /** With the store that this peer had before, if it has another one now. */
+  saveEpoch(epoch: number, former?: string): Promise<AppendResult> {
+    const op = { put: EPOCH_KEY, value: encodeValue({ epoch }) };
+    if (former === undefined) return this.#append([op]);
+    return this.#append([op, { put: FORMER + former, value: encodeValue({ store_id: former }) }]);
+  }
+
+  /** This peer's own record as it was written last. */
+  ownRecord(peerId: PeerId, meshId: string, verify: Identity['verify']): SelfRecord | undefined {
+    const bytes = this.#store.get(`${FACTS}record/${peerId}`);
+    const fact = bytes && decodeFact(bytes, meshId, verify);
+    return fact?.ok && isKind(fact.value, 'record') ? fact.value.statement : undefined;
+  }
+
+  /** Stores that this peer had, and that were not removed from the mesh yet. */
+  formerStores(): string[] {
+    return [...this.#maps(FORMER)].flatMap(({ value }) => readText(value.store_id) ?? []);
+  }
+
+  forgetFormer(storeId: string): void {
+    void this.#append([{ del: FORMER + storeId }]);
   }
 
   saveFacts(facts: readonly Fact[]): Promise<AppendResult> {

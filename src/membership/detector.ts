@@ -142,12 +142,14 @@ export class Detector {
         return;
       }
       case 'pulse':
+        this.#links.pulsed(from, message.nonce);
         return;
       case 'opinion':
         this.#heardOpinion(from, message);
         return;
       case 'accused':
-        if (message.level === 'suspect') this.#links.send(from, { type: 'pulse' });
+        if (message.level === 'suspect')
+          this.#links.send(from, { type: 'pulse', nonce: message.nonce });
         else this.#core.refute(message.turn);
     }
   }

@@ -13,6 +13,7 @@
 import { err, ok, type Result } from '../base/result.ts';
 import type { Identity, PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
+import type { Shortage } from '../ports/room.ts';
 import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import { ADDRESSES_MAX, RECORD_BYTES_MAX, SEEN_BY_MAX } from './limits.ts';
@@ -48,6 +49,8 @@ export interface SelfRecord extends Turn {
   readonly execEnabled: boolean;
   readonly stopping: boolean;
   readonly left: boolean;
+  /** Its disk takes no starts, or nothing: others own what it cannot advance. */
+  readonly shortage?: Shortage | undefined;
 }
 
 export interface Verdict extends Turn {
@@ -119,6 +122,7 @@ function toMap(statement: Statement, meshId: string): WireMap {
         exec: statement.execEnabled,
         stopping: statement.stopping,
         left: statement.left,
+        ...(statement.shortage === undefined ? {} : { shortage: statement.shortage }),
       };
     case 'verdict':
       return {
@@ -266,5 +270,6 @@ function readRecord(map: WireMap, peerId: PeerId): Result<SelfRecord, string> {
     execEnabled: map.exec === true,
     stopping: map.stopping === true,
     left: map.left === true,
+    ...(map.shortage === 'scarce' || map.shortage === 'full' ? { shortage: map.shortage } : {}),
   });
 }

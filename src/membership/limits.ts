@@ -52,8 +52,6 @@ export const ACCUSED_NOTICE_MS = 500;
 
 /** A second daemon with the key of a linked peer is put off for so long: longer than a heartbeat interval. */
 export const TWIN_RETRY_MS = 1_000;
-/** Intervals in which the first one was heard, so that the second one is turned away. */
-export const TWIN_SIGNS_MIN = 2;
 /** Times that somebody with our key outbid us in one boot: an old copy of `identity/` explains one or two. */
 export const OUTBID_MAX = 3;
 
@@ -81,6 +79,10 @@ export const DELTA_ALLOWANCE = { burst: 16 * 1_024 * 1_024, perSecond: 256 * 1_0
 export const STRANGER_ALLOWANCE = { burst: 200, perSecond: 50 };
 /** Stores removed by operators, remembered for good: some 300 bytes each. */
 export const REMOVALS_MAX = 10_000;
+/** Former stores that wait for their removal: one for each time that this peer's store was replaced meanwhile. */
+export const FORMER_MAX = 64;
+/** All members in touch for so long: takeovers are over, and each pair of stores has compared what both hold. */
+export const FORMER_AFTER_MS = 30_000;
 /** Peers revoked, remembered for good; some 300 bytes each. */
 export const REVOCATIONS_MAX = 10_000;
 /** Admissions that a revocation lists as standing, 53 bytes each: it fits into news. More are signed anew. */

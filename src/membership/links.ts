@@ -312,18 +312,26 @@ export class Links {
     const link = this.#links.get(from);
     if (link?.phase !== 'up' || link.bootId === undefined || link.bootId === hello.bootId)
       return undefined;
-    link.twin = suspect(link.twin, hello, link.frames);
-    if (!link.twin) return undefined;
+    const { random, log } = this.#core.deps;
+    link.twin = suspect(link.twin, hello, link.frames, () => random.uint32());
     const record = this.#core.view.get(from)?.record.statement;
-    const address = record?.addresses[0] ?? 'an unknown address';
+    if (!link.twin || !record) return undefined;
+    const { epoch, incarnation } = record;
+    const { nonce } = link.twin;
+    this.send(from, { type: 'accused', turn: { epoch, incarnation }, level: 'suspect', nonce });
+    const address = record.addresses[0] ?? 'an unknown address';
     const error = twinError(link.twin, address);
+    const seen = { name: record.name, peer: from, linked: address };
     if (twinOf(error) !== undefined)
-      this.#core.deps.log.log('error', 'two daemons run with one key: the later one was refused', {
-        name: record?.name ?? '',
-        peer: from,
-        linked: address,
-      });
+      log.log('error', 'two daemons run with one key: the later one was refused', seen);
     return error;
+  }
+
+  /** An answer to a suspicion, with the number that it repeats. */
+  pulsed(from: PeerId, nonce: number | undefined): void {
+    const link = this.#links.get(from);
+    if (link?.twin !== undefined && link.twin.nonce === nonce)
+      link.twin = { ...link.twin, isAnswered: true };
   }
 
   /** Undefined: the peer is let in, and what its hello says is known now. */

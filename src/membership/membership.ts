@@ -8,6 +8,7 @@ import { err, ok, type Result } from '../base/result.ts';
 import type { Timer } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Address, FrameClass, ListenResult } from '../ports/network.ts';
+import type { Shortage } from '../ports/room.ts';
 import { Book, newMeshId } from './book.ts';
 import { Core } from './core.ts';
 import { Detector } from './detector.ts';
@@ -16,6 +17,7 @@ import { Door } from './door.ts';
 import type { Fact } from './fact.ts';
 import { Finder } from './finder.ts';
 import { firstRecord, founderEntry } from './first-facts.ts';
+import { FormerStores, noticeFormer } from './former-stores.ts';
 import { Gate } from './gate.ts';
 import { LOOK_INTERVAL_MS, TICK_MS } from './limits.ts';
 import { type LinkEnd, Links } from './links.ts';
@@ -29,25 +31,15 @@ import { Stats } from './stats.ts';
 import { Sync } from './sync.ts';
 import type {
   AccessEntry,
+  Allowed,
   Expelled,
   Load,
   Member,
   MemberListener,
   MembershipDeps,
+  SelfChange,
 } from './types.ts';
 import { View } from './view.ts';
-
-export interface SelfChange {
-  /** Travels on the next heartbeat; no event. */
-  readonly load?: Load;
-  readonly stopping?: boolean;
-  readonly labels?: Readonly<Record<string, string>>;
-}
-
-export interface Allowed {
-  readonly token: string;
-  readonly isNew: boolean;
-}
 
 type Phase = 'loaded' | 'running' | 'stopped';
 
@@ -60,6 +52,7 @@ export class Membership {
   readonly #detector: Detector;
   readonly #sync: Sync;
   readonly #gate: Gate;
+  readonly #former: FormerStores;
   readonly #door: Door;
   readonly #finder: Finder;
   /** For people. */
@@ -86,7 +79,7 @@ export class Membership {
     }
     // Before the first packet: others compare it with what they know of our last start.
     const epoch = book.epoch() + 1;
-    const saved = await book.saveEpoch(epoch);
+    const saved = await book.saveEpoch(epoch, noticeFormer({ book, deps }, mesh.meshId));
     if (!saved.ok) return err(`the start was not counted: ${saved.detail}`);
     return ok(new Membership(deps, book, mesh.meshId, mesh.root, epoch));
   }
@@ -127,6 +120,10 @@ export class Membership {
         core.moveTo(...mesh);
         if (this.#load) roster.load(core.peerId, this.#load);
       },
+    });
+    this.#former = new FormerStores(core, {
+      isUp: (peerId) => this.#links.isUp(peerId),
+      announce: (fact) => announce([fact]),
     });
     this.#door = new Door(core, this.#gate, this.#links);
     this.#finder = new Finder(core, this.#links);
@@ -186,6 +183,7 @@ export class Membership {
         this.stats.tick();
         this.#detector.tick();
         this.#links.tick();
+        this.#former.tick();
       },
     );
     const sync = () => jitter(random, config.anti_entropy_interval, 0.2);
@@ -266,6 +264,11 @@ export class Membership {
       this.#core.roster.load(this.#core.peerId, load);
     }
     if (change.stopping !== undefined || change.labels !== undefined) this.#core.changeOwn(change);
+  }
+
+  /** Of room on this disk; undefined: there is enough again. */
+  tellShortage(shortage: Shortage | undefined): void {
+    this.#core.changeOwn({ shortage });
   }
 
   async invite(ttlMs: number): Promise<Result<{ token: string; expiresAtMs: number }, CoveyError>> {

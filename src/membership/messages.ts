@@ -22,11 +22,17 @@ export type ControlMessage =
       readonly load: Load | undefined;
     }
   /** An answer to a suspicion, out of turn: never enters the interval window. */
-  | { readonly type: 'pulse' }
+  | { readonly type: 'pulse'; readonly nonce?: number | undefined }
   /** About another peer, among its observers. */
   | { readonly type: 'opinion'; readonly peerId: PeerId; readonly turn: Turn; readonly says: Says }
   /** To the accused itself. */
-  | { readonly type: 'accused'; readonly turn: Turn; readonly level: 'suspect' | 'dead' }
+  | {
+      readonly type: 'accused';
+      readonly turn: Turn;
+      readonly level: 'suspect' | 'dead';
+      /** To be repeated in the answer: who repeats it is alive now, whatever the network has kept. */
+      readonly nonce?: number | undefined;
+    }
   | { readonly type: 'view'; readonly hash: string }
   | { readonly type: 'digest'; readonly lines: ReadonlyMap<string, string> }
   | {
@@ -43,8 +49,9 @@ export function encodeMessage(message: ControlMessage): Uint8Array {
 function bodyOf(message: ControlMessage): WireMap {
   switch (message.type) {
     case 'ready':
-    case 'pulse':
       return {};
+    case 'pulse':
+      return nonceMap(message.nonce);
     case 'heartbeat':
       return {
         seq: message.seq,
@@ -53,7 +60,7 @@ function bodyOf(message: ControlMessage): WireMap {
     case 'opinion':
       return { peer_id: message.peerId, ...message.turn, says: message.says };
     case 'accused':
-      return { ...message.turn, level: message.level };
+      return { ...message.turn, level: message.level, ...nonceMap(message.nonce) };
     case 'view':
       return { hash: message.hash };
     case 'digest':
@@ -64,6 +71,8 @@ function bodyOf(message: ControlMessage): WireMap {
       return { reason: message.reason };
   }
 }
+
+const nonceMap = (nonce: number | undefined): WireMap => (nonce === undefined ? {} : { nonce });
 
 const loadMap = (load: Load): WireMap => ({
   slots: load.slots,
@@ -89,8 +98,9 @@ export function decodeMessage(bytes: Uint8Array): Result<ControlMessage, string>
 function readMessage(type: string, body: WireMap): ControlMessage | undefined {
   switch (type) {
     case 'ready':
-    case 'pulse':
       return { type };
+    case 'pulse':
+      return { type, ...readNonce(body) };
     case 'heartbeat': {
       const seq = readInt(body.seq);
       return seq === undefined ? undefined : { type, seq, load: readLoad(body.load) };
@@ -104,7 +114,7 @@ function readMessage(type: string, body: WireMap): ControlMessage | undefined {
     case 'accused': {
       const turn = readTurn(body);
       const level = body.level === 'dead' ? 'dead' : 'suspect';
-      return turn && { type, turn, level };
+      return turn && { type, turn, level, ...readNonce(body) };
     }
     case 'view': {
       const hash = readText(body.hash);
@@ -130,6 +140,11 @@ function readMessage(type: string, body: WireMap): ControlMessage | undefined {
 
 const SAYS: readonly Says[] = ['suspect', 'hears', 'crash', 'silence'];
 const GOODBYES: readonly GoodbyeReason[] = ['stop', 'leave', 'stale', 'refused'];
+
+function readNonce(body: WireMap): { nonce?: number } {
+  const nonce = readInt(body.nonce);
+  return nonce === undefined ? {} : { nonce };
+}
 
 function readTurn(body: WireMap): Turn | undefined {
   const epoch = readInt(body.epoch);

@@ -3,7 +3,9 @@ import type { Identity } from '../ports/identity.ts';
 import { type Fact, type SelfRecord, signFact, type Turn } from './fact.ts';
 import { compareTurns } from './member.ts';
 
-export type OwnChange = Partial<Pick<SelfRecord, 'addresses' | 'labels' | 'stopping' | 'left'>>;
+export type OwnChange = Partial<
+  Pick<SelfRecord, 'addresses' | 'labels' | 'stopping' | 'left' | 'shortage'>
+>;
 
 export class OwnRecord {
   readonly #identity: Identity;

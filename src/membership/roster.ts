@@ -8,6 +8,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
 import { type Cause, causeOfStatus, sentenceOf, type Via } from './cause.ts';
+import type { SelfRecord } from './fact.ts';
 import { Returns } from './flapping.ts';
 import { type MemberFacts, statusOf } from './member.ts';
 import {
@@ -118,13 +119,15 @@ export class Roster {
     }
     const before = row.facts.record.statement;
     const booted = before.epoch !== record.epoch || before.storeId !== record.storeId;
-    if (before.storeId !== record.storeId) this.#forgetStore(before.storeId, peerId);
+    const isOther = before.storeId !== record.storeId;
+    if (isOther) this.#forgetStore(before.storeId, peerId);
     const said = row.facts.record !== after.record;
     row.facts = after;
     if (booted) {
       row.load = NO_LOAD;
       this.#changed();
-      const kind = before.storeId === record.storeId ? 'restarted' : 'other_store';
+      if (isOther) this.#logOther(peerId, before.storeId, record);
+      const kind = isOther ? 'other_store' : 'restarted';
       const { bootCount } = record;
       this.emit('boot', peerId, { kind, seenBy: [peerId], via, bootCount });
     }
@@ -132,6 +135,12 @@ export class Roster {
       causeOfStatus(peerId, status, row.facts, via),
     );
     if (said && !turned && !booted) this.emit('updated', peerId);
+  }
+
+  /** Wiped, renewed or replaced: what only the former one had is gone. */
+  #logOther(peer: PeerId, former: string, { name, storeId }: SelfRecord): void {
+    const fields = { peer, store_id: storeId, former };
+    this.#log.log('warn', `${name} came with another store than before`, fields);
   }
 
   #forgetStore(storeId: string, peerId: PeerId): void {
@@ -213,7 +222,7 @@ export class Roster {
   #show(peerId: PeerId, row: Row): Member {
     const record = row.facts.record.statement;
     const lasting = statusOf(row.facts);
-    const { storeId, bootCount, bootId, name, incarnation, stopping } = record;
+    const { storeId, bootCount, bootId, name, incarnation, stopping, shortage } = record;
     const { addresses, labels, version, features, execEnabled } = record;
     const { status, sinceMs, sinceWallMs, evidence, load } = row;
     const phiOf = this.#phiOf;
@@ -228,6 +237,7 @@ export class Roster {
       ...('deadBy' in lasting && lasting.deadBy !== undefined ? { deadBy: lasting.deadBy } : {}),
       incarnation,
       stopping,
+      ...(shortage === undefined ? {} : { shortage }),
       sinceMs,
       sinceWallMs,
       ...(evidence === undefined ? {} : { evidence }),

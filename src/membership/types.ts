@@ -5,6 +5,7 @@ import type { Logger } from '../base/telemetry.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Identity, PeerId } from '../ports/identity.ts';
 import type { Address, Network } from '../ports/network.ts';
+import type { Shortage } from '../ports/room.ts';
 import type { Store } from '../ports/store.ts';
 import type { Cause } from './cause.ts';
 import type { BootSpan } from './store-check.ts';
@@ -18,6 +19,13 @@ export interface Load {
   readonly workers: Readonly<Record<string, { readonly total: number; readonly free: number }>>;
   /** Unfinished tasks that its store has set aside after a long absence; absent: none. */
   readonly setAside?: number;
+}
+
+export interface SelfChange {
+  /** Travels on the next heartbeat; no event. */
+  readonly load?: Load;
+  readonly stopping?: boolean;
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 /** To a store that was away for longer than `tombstone_ttl`, by the running time of the member that tells it. */
@@ -47,6 +55,8 @@ export interface Member {
   readonly deadBy?: Evidence;
   readonly incarnation: number;
   readonly stopping: boolean;
+  /** Of room on its disk; absent: there is enough. */
+  readonly shortage?: Shortage;
   /** Boot time of this peer's clock when the status was entered. */
   readonly sinceMs: number;
   readonly sinceWallMs: number;
@@ -166,4 +176,9 @@ export interface Expelled {
   /** Name of the member that revoked this peer, or the one that had admitted it. */
   readonly by: string;
   readonly atMs: number;
+}
+
+export interface Allowed {
+  readonly token: string;
+  readonly isNew: boolean;
 }

@@ -33,6 +33,7 @@ import { Messenger } from './messenger.ts';
 import type { PeerOptions, StartError } from './options.ts';
 import { startOutside } from './outside.ts';
 import { requestDigestOf } from './request-digest.ts';
+import { type ShortageWatch, shortageWatchOf } from './shortage.ts';
 import { Sight } from './sight.ts';
 import { Upkeep } from './upkeep.ts';
 import { windDown } from './wind-down.ts';
@@ -60,6 +61,7 @@ export class Peer {
   readonly #sync: PartnerSync;
   readonly #upkeep: Upkeep;
   readonly #witness: Witness;
+  readonly #shortage: ShortageWatch;
   readonly away: Away;
   readonly #repair: Repair;
   readonly startedMs: number;
@@ -113,8 +115,8 @@ export class Peer {
     this.#repair = this.#repairOf(store);
     this.#upkeep = this.#upkeepOf(store);
     this.away = this.#awayOf(absences);
+    this.#shortage = shortageWatchOf(this);
     store.onDamaged = (key) => this.#upkeep.damaged(key);
-    store.onScrubbed = options.onStoreRead;
     this.workers = new WorkerRegistry({
       clock,
       random,
@@ -171,7 +173,8 @@ export class Peer {
   }
 
   #upkeepOf(store: CheckedStore): Upkeep {
-    const { config } = this.options;
+    const { config, onStoreRead } = this.options;
+    store.onScrubbed = onStoreRead;
     const keeping = this.#keeping(store);
     return new Upkeep({
       ...keeping,
@@ -233,6 +236,7 @@ export class Peer {
     this.#state = 'running';
     this.#tellLoad();
     this.away.start();
+    this.#shortage.start();
     this.tasks.start();
     if (this.#refusal !== undefined) this.refused(this.#refusal);
     else this.#upkeep.start();
@@ -241,12 +245,12 @@ export class Peer {
   }
 
   #onMember(event: MemberEvent): void {
-    this.sight.note(event);
+    const isRouted = this.sight.note(event) || event.member.stopping;
     if (event.type === 'linked') this.away.linked(event.member.peerId);
     if (event.type === 'unlinked') this.messenger.unlinked(event.member.peerId);
     if (event.type === 'updated' || this.#state === 'stopped') {
       this.tasks.capacityChanged();
-      if (!event.member.stopping) return;
+      if (!isRouted) return;
     }
     if (RETURNS.has(event.type)) this.tasks.memberReturned();
     if (event.type !== 'heard') this.tasks.membersChanged();
@@ -349,6 +353,7 @@ export class Peer {
   async #close(reason: 'stop' | 'leave'): Promise<void> {
     this.#state = 'stopped';
     this.#upkeep.stop();
+    this.#shortage.stop();
     this.#loadTimer?.cancel();
     this.tasks.close();
     await this.tasks.visibility.close();

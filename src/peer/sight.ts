@@ -2,9 +2,11 @@
 import { parseTaskId } from '../base/task-id.ts';
 import type { Member } from '../membership/types.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Shortage } from '../ports/room.ts';
 import type { StoreDirectory, StoreStatus } from '../records/directory.ts';
 import { Ring } from '../ring/ring.ts';
 import type { MeshView, PeerSight } from '../tasks/mesh-view.ts';
+import { type OwnerStatus, ownerStatus } from '../tasks/ownership.ts';
 
 /** What this adapter needs of membership. */
 export interface MembershipSight {
@@ -30,6 +32,10 @@ export class Sight implements MeshView {
   readonly #clock: Clock;
   /** Nothing is exchanged with a member before what it told of a long absence is settled (away.ts). */
   isSettled: (peerId: string) => boolean = () => true;
+  /** There is room on this disk again, and others may still own what this store did (shortage.ts). */
+  isReturning: () => boolean = () => false;
+  /** By member, as it last told. */
+  readonly #shortages = new Map<string, Shortage>();
   /** When others last were known to take this peer for dead. */
   #condemnedMs = Number.NEGATIVE_INFINITY;
 
@@ -38,8 +44,14 @@ export class Sight implements MeshView {
     this.#clock = clock;
   }
 
-  note(event: { readonly type: string }): void {
-    if (event.type === 'condemned') this.#condemnedMs = this.#clock.nowMs();
+  /** True when what may be owned where has changed with a mere word of that member. */
+  note({ type, member }: { readonly type: string; readonly member: Member }): boolean {
+    if (type === 'condemned') this.#condemnedMs = this.#clock.nowMs();
+    const { peerId, shortage } = member;
+    const isOther = this.#shortages.get(peerId) !== shortage;
+    if (shortage === undefined) this.#shortages.delete(peerId);
+    else this.#shortages.set(peerId, shortage);
+    return isOther;
   }
 
   inTouchForMs(store: string): number {
@@ -48,10 +60,11 @@ export class Sight implements MeshView {
     return Math.min(hearingMs, this.#clock.nowMs() - this.#condemnedMs);
   }
 
-  status(store: string): 'alive' | 'stopping' | 'dead' {
+  status(store: string): OwnerStatus {
     const member = this.#membership.memberOfStore(store);
     if (member === undefined || !isPresent(member)) return 'dead';
-    return member.stopping ? 'stopping' : 'alive';
+    const isReturning = this.isReturning() && member.peerId === this.#membership.self().peerId;
+    return ownerStatus(isReturning ? { ...member, shortage: 'scarce' } : member);
   }
 
   peers(): PeerSight[] {
@@ -79,6 +92,7 @@ export class Sight implements MeshView {
       status: member.status,
       crashed: member.deadBy === 'crash',
       stopping: member.stopping,
+      ...(member.shortage === undefined ? {} : { shortage: member.shortage }),
       linked: self || (this.#membership.linked(member.peerId) && this.isSettled(member.peerId)),
       self,
       execEnabled: member.execEnabled,

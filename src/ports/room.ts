@@ -70,4 +70,9 @@ const REFUSED: Readonly<Record<Room, readonly Purpose[]>> = {
   full: ['create', 'extend', 'settle'],
 };
 
+/** Too little room for starts, or for anything: what the other members have to know of a disk. */
+export type Shortage = 'scarce' | 'full';
+export const shortageOf = (room: Room): Shortage | undefined =>
+  room === 'scarce' || room === 'full' ? room : undefined;
+
 export const takes = (room: Room, purpose: Purpose): boolean => !REFUSED[room].includes(purpose);

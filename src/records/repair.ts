@@ -21,6 +21,8 @@ const ROUND_IDS_MAX = 1_024;
 const LINES_MAX = 20;
 /** A member in sight that has not answered by then is not waited for. */
 export const ANSWERS_WITHIN_MS = 10_000;
+/** Damaged keys of which the right one is looked for in one round: a quarter of a second for a value of 1 MiB. */
+const RIGHTS_MAX = 4;
 /** Entries of the Merkle trees held against the records in one round. */
 const INDEX_PAGE = 5_000;
 /** Read in one round: a gigabyte takes twenty minutes, and a round some ten milliseconds. */
@@ -62,6 +64,8 @@ export class Repair {
   #found: string[] = [];
   /** Told to the log already. */
   readonly #told = new Set<string>();
+  /** Of damaged keys: what they were written under, if that could be told. */
+  readonly #rights = new Map<string, string | undefined>();
   #repaired = 0;
   #running = false;
 
@@ -134,12 +138,15 @@ export class Repair {
         await this.#fetch(lost.slice(i, i + ASK_IDS_MAX));
       for (const id of this.#missing)
         if (store.get(`r/${id}`) !== undefined) this.#missing.delete(id);
+      await this.#removeMisplaced();
       const still = new Set([
         ...this.#missing,
         ...store.damaged().flatMap((key) => recordOf(key) ?? []),
       ]);
       const healed = lost.filter((id) => !still.has(id)).length;
       this.#repaired += healed;
+      if (healed > 0)
+        this.#deps.log.log('info', 'what was damaged was fetched again', { records: healed });
       return healed;
     } finally {
       this.#running = false;
@@ -163,6 +170,21 @@ export class Repair {
     this.#told.clear();
     for (const key of keys) this.#told.add(key);
     return news.length > 0;
+  }
+
+  /** What lies under a key of which a bit has turned is nobody's, once there is something under the right one again. */
+  async #removeMisplaced(): Promise<void> {
+    const { store, log } = this.#deps;
+    const keys = store.damaged();
+    const unknown = keys.filter((key) => !this.#rights.has(key)).slice(0, RIGHTS_MAX);
+    for (const key of unknown) this.#rights.set(key, store.writtenUnder(key));
+    const damaged = new Set(keys);
+    for (const key of this.#rights.keys()) if (!damaged.has(key)) this.#rights.delete(key);
+    for (const [key, right] of this.#rights) {
+      if (right === undefined || store.get(right) === undefined) continue;
+      const removed = await store.append([{ del: key }]);
+      if (removed.ok) log.log('info', 'what lay under a damaged key was removed', { key, right });
+    }
   }
 
   /** Tombstones, tails: others have them, or nobody needs them. */

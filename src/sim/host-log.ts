@@ -2,7 +2,6 @@
 import type { LogFields, Logger, LogLevel } from '../base/telemetry.ts';
 import { HANDLER_FAILED } from '../peer/messenger.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Steps } from './steps.ts';
 
 /** Lines of each host kept for a report. */
 const LOG_LINES_MAX = 2_000;
@@ -17,21 +16,16 @@ export class HostLog implements Logger {
   readonly lines: string[] = [];
   readonly #host: string;
   readonly #clock: Clock;
-  readonly #steps: Steps;
 
-  constructor(host: string, clock: Clock, steps: Steps) {
+  constructor(host: string, clock: Clock) {
     this.#host = host;
     this.#clock = clock;
-    this.#steps = steps;
   }
 
   log(level: LogLevel, message: string, fields: LogFields = {}): void {
     const at = this.#clock.nowMs().toFixed(1).padStart(9);
     this.lines.push(`${at} ${this.#host} ${level} ${message} ${JSON.stringify(fields)}`);
     if (this.lines.length > LOG_LINES_MAX) this.lines.shift();
-    const [, dead] = /^(\w+) is dead$/.exec(message) ?? [];
-    if (dead !== undefined && String(fields.evidence).startsWith('not heard for'))
-      this.#steps.convicted(this.#host, dead);
     if (!MISTAKES.has(message)) return;
     this.#clock.after(0, () => {
       throw new Error(`${message}: ${fields.type ?? fields.method}: ${fields.error}`);

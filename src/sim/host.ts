@@ -96,7 +96,7 @@ export class SimHost {
     this.name = `h${index + 1}`;
     this.address = `127.77.0.${index + 1}`;
     this.#deps = deps;
-    this.#log = new HostLog(this.name, clock, deps.steps);
+    this.#log = new HostLog(this.name, clock);
     this.#identity = createSimIdentity(`${this.name} ${seed}`);
     this.peerId = this.#identity.peerId;
     const random = (what: string) =>

@@ -22,6 +22,8 @@ export class Notes {
   /** By the operator's word; each stays so for good. */
   readonly forgotten = new Set<StoreId>();
   readonly laterFacts: LaterFact[] = [];
+  /** Tasks of which a client was told so. */
+  readonly acknowledged = new Set<string>();
   /** Hosts that are away for too long just now. */
   readonly away = new Set<string>();
   readonly #dropped = new Map<string, RecordState>();

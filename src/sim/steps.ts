@@ -224,7 +224,9 @@ export class Steps {
     if (this.#disk(actor.host)?.isAside(record.id) === true) {
       const isKnown = copies > 0 || this.notes.dropped(record.id) !== undefined;
       const detail = `${actor.host} set ${short(record.id)} aside, which is not over and which it alone has`;
-      if (!isKnown && this.#ground.isIntact(record.id)) this.violate('aside_for_nothing', detail);
+      // Of what was never acknowledged nobody else need ever have heard: to the store that looks forgotten.
+      if (!isKnown && this.notes.acknowledged.has(record.id) && this.#ground.isIntact(record.id))
+        this.violate('aside_for_nothing', detail);
       return;
     }
     // Its end had been everywhere, and was forgotten.
@@ -245,6 +247,7 @@ export class Steps {
   }
 
   acknowledged(host: string, id: string): void {
+    this.notes.acknowledged.add(id);
     const copies = () => this.#copies(id, () => true);
     this.#demand(id, copies, 'acknowledged_early', `${host} acknowledged ${short(id)}`);
   }

@@ -16,7 +16,9 @@ export function watchPeer(peer: Peer, host: string, boot: number, deps: HostDeps
     shown: new Map(),
     minoritySinceMs: undefined,
   };
-  peer.membership.onEvent(() => {
+  peer.membership.onEvent(({ type, member, cause }) => {
+    if (type === 'dead' && cause?.kind === 'silence' && cause.via === 'own')
+      steps.convicted(host, member.name);
     const statuses = peer.membership.members().map(({ status }) => status);
     steps.members(actor, statuses);
   });

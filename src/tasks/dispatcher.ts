@@ -193,6 +193,7 @@ export class Dispatcher {
     const n = Math.min(state.ready.size, WANT_MAX);
     for (const peer of this.#deps.view.peers()) {
       if (peer.self || !peer.linked || peer.status !== 'alive' || peer.stopping) continue;
+      if (peer.shortage === 'full') continue;
       if (refused.has(peer.peerId) || (!repeat && state.asked.has(peer.peerId))) continue;
       const isWorker = demand.startsWith('worker:');
       if (isWorker && (peer.load.workers[demand.slice(7)]?.total ?? 0) === 0) continue;

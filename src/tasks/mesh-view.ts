@@ -1,5 +1,6 @@
 /** What the tasks room needs to see of the members; given by the peer, built on membership. */
 import type { Load } from '../membership/types.ts';
+import type { Shortage } from '../ports/room.ts';
 import type { StoreDirectory } from '../records/directory.ts';
 import type { OwnerView } from './ownership.ts';
 
@@ -12,6 +13,8 @@ export interface PeerSight {
   /** The death is proven: its process ended (refused redials after a reset), it did not merely fall silent. */
   readonly crashed: boolean;
   readonly stopping: boolean;
+  /** Of room on its disk, as it told; absent: there is enough. */
+  readonly shortage?: Shortage;
   readonly linked: boolean;
   readonly self: boolean;
   readonly execEnabled: boolean;

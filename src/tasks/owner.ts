@@ -16,7 +16,7 @@ import { demandOf } from './demand.ts';
 import type { Credit, Dispatcher } from './dispatcher.ts';
 import { type HomeDeps, HomeKeeper } from './home-keeper.ts';
 import { type Fused, Newborns } from './newborn.ts';
-import { ownerOf, ownerOrder } from './ownership.ts';
+import { firstOwner, type OwnerView, ownerOf, ownerOrder } from './ownership.ts';
 import { EARLIER_RUN, type Runner } from './runner.ts';
 import { sendStart } from './start-order.ts';
 import type { Takeover } from './takeover.ts';
@@ -120,6 +120,7 @@ export class Owner {
     this.#closed = true;
     this.#timer?.cancel();
     this.#homes.close();
+    this.#deps.takeover.close();
     for (const entry of this.#entries.values()) entry.timer?.cancel();
   }
 
@@ -358,20 +359,21 @@ export class Owner {
     const byStore = new Map<string, string[]>();
     // Not the entries alone: what had no open attempt was given up when this store began to stop, and nobody may
     // have read it yet. Who takes it over after the goodbye would wait for our answer until patience ends.
+    const asAlive: OwnerView = {
+      status: (store) => (store === replica.storeId ? 'alive' : view.status(store)),
+    };
     const mine = [...replica.unfinished()].filter(
       (record) =>
         record.kind === 'task' &&
         (this.#entries.has(record.id) ||
-          ownerOrder(record.id, homeOf(record)).find((store) => view.status(store) !== 'dead') ===
-            replica.storeId),
+          firstOwner(ownerOrder(record.id, homeOf(record)), asAlive) === replica.storeId),
     );
     await Promise.all(
       mine.map(async (record) => {
         const { id } = record;
-        const next = ownerOrder(id, homeOf(record)).find(
-          (store) => store !== replica.storeId && view.status(store) === 'alive',
-        );
-        if (next === undefined) return;
+        const others = homeOf(record).filter((store) => store !== replica.storeId);
+        const next = firstOwner(ownerOrder(id, others), view);
+        if (next === undefined || view.status(next) === 'stopping') return;
         await attempts.note(id, (task) => {
           const open = currentAttempt(task);
           if (open === undefined || open.owner !== replica.storeId) return undefined;

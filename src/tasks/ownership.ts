@@ -3,12 +3,28 @@
  * sees of the members, so two peers with one view agree without a word.
  */
 import { hash52 } from '../base/hash.ts';
+import type { Shortage } from '../ports/room.ts';
 import { homeOf, type StoreId } from '../records/record.ts';
 import { currentAttempt, type Task } from './task.ts';
 
+/**
+ * Whether a store may own, the best first. scarce: its disk takes no starts, but ends. stopping: routed around. full: its
+ * disk takes nothing. dead: dead, left, or unknown.
+ */
+export type OwnerStatus = (typeof PREFERENCE)[number] | 'dead';
+const PREFERENCE = ['alive', 'scarce', 'stopping', 'full'] as const;
+
 export interface OwnerView {
-  /** alive: may own. stopping: alive, but routed around. dead: dead, left, or unknown. */
-  status(store: StoreId): 'alive' | 'stopping' | 'dead';
+  status(store: StoreId): OwnerStatus;
+}
+
+/** Of a member neither dead nor left. */
+export function ownerStatus(member: {
+  readonly stopping: boolean;
+  readonly shortage?: Shortage;
+}): OwnerStatus {
+  if (member.shortage === 'full') return 'full';
+  return member.stopping ? 'stopping' : (member.shortage ?? 'alive');
 }
 
 /** Of the tasks that were looked at last: an owner is asked for many times while a task lives. */
@@ -37,17 +53,25 @@ function orderOf(id: string, stores: readonly StoreId[]): readonly StoreId[] {
     .map((entry) => entry.store);
 }
 
+/** The first in this order that owns at all, of those that can do it best. */
+export function firstOwner(order: readonly StoreId[], view: OwnerView): StoreId | undefined {
+  for (const status of PREFERENCE) {
+    const found = order.find((store) => view.status(store) === status);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
 /**
  * The owner, or undefined when no store of the home is live. While an attempt is open its owner stays the owner
  * until it is dead or has handed the attempt over: moving a running task for the sake of order would only risk a
- * second run.
+ * second run. One whose disk is full can neither hand it over nor write its end: another one adopts the attempt.
  */
 export function ownerOf(task: Task, view: OwnerView): StoreId | undefined {
   const open = currentAttempt(task);
-  if (open !== undefined && view.status(open.owner) !== 'dead') return open.owner;
-  const order = ownerOrder(task.id, homeOf(task.record));
-  return (
-    order.find((store) => view.status(store) === 'alive') ??
-    order.find((store) => view.status(store) !== 'dead')
-  );
+  const held = open === undefined ? 'dead' : view.status(open.owner);
+  if (open !== undefined && held !== 'dead' && held !== 'full') return open.owner;
+  const first = firstOwner(ownerOrder(task.id, homeOf(task.record)), view);
+  const isNoBetter = first === undefined || view.status(first) === 'full';
+  return open !== undefined && held === 'full' && isNoBetter ? open.owner : first;
 }

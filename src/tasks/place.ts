@@ -19,6 +19,8 @@ function verdict(
     const how = peer.status === 'removed' ? 'was removed' : `is ${peer.status}`;
     return { ok: false, code: peer.status, detail: `the peer ${how}` };
   }
+  if (peer.shortage === 'full')
+    return { ok: false, code: 'disk_full', detail: 'the disk of the peer is full' };
   if (peer.stopping) return { ok: false, code: 'stopping', detail: 'the peer is stopping' };
   if (peer.status === 'suspect')
     return { ok: false, code: 'suspect', detail: 'the peer is not heard of' };

@@ -223,6 +223,8 @@ export class Tasks {
 
   #closedBecause(): { code: string; detail: string } | undefined {
     if (this.#stopping) return { code: 'stopping', detail: 'the peer is stopping' };
+    if (this.#deps.view.self().shortage === 'full')
+      return { code: 'disk_full', detail: 'the disk of the peer is full' };
     if (this.runner.isChoked)
       return { code: 'over_limit', detail: 'too many results wait for a reachable home store' };
     return undefined;

@@ -61,12 +61,20 @@ export class Takeover {
   readonly #deps: TakeoverDeps;
   readonly #waiting = new Set<string>();
   #running = false;
+  #closed = false;
 
   constructor(deps: TakeoverDeps) {
     this.#deps = deps;
   }
 
+  /** What is under way ends without being handed over: nobody of this peer owns anything any more. */
+  close(): void {
+    this.#closed = true;
+    this.#waiting.clear();
+  }
+
   request(id: string): void {
+    if (this.#closed) return;
     this.#waiting.add(id);
     if (this.#running) return;
     this.#running = true;
@@ -98,6 +106,7 @@ export class Takeover {
     });
     for (const [i, batch] of batches.entries()) {
       if (i > 0) await sleep(clock, jitter(random, BATCH_PAUSE_MS, 0.5));
+      if (this.#closed) return;
       done(batch, complete);
     }
   }
@@ -109,6 +118,7 @@ export class Takeover {
       for (const id of ids) this.#waiting.delete(id);
       const unread = new Set<string>();
       const answered = await this.#round(ids, unread);
+      if (this.#closed) return;
       const { view, clock } = this.#deps;
       const all = presentPeers(view).every((peer) => peer.self || answered.has(peer.storeId));
       const read = ids.filter((id) => !unread.has(id));
@@ -145,7 +155,7 @@ export class Takeover {
       const missing = presentPeers(view).filter(
         (peer) => !peer.self && !answered.has(peer.storeId),
       );
-      if (missing.length === 0) return answered;
+      if (missing.length === 0 || this.#closed) return answered;
       if (clock.nowMs() >= giveUpAt) {
         log.log('warn', 'a takeover went on without some members', {
           tasks: ids.length,

@@ -178,7 +178,7 @@ export class ChaosRun {
 
   async #write(outcome: Outcome, evidence: ChaosEvidence, peers: ChaosPeers): Promise<void> {
     const { report, violations, pending } = outcome;
-    const about = violations.map(({ detail }) => detail).join('\n');
+    const about = [...violations.map(({ detail }) => detail), ...pending].join('\n');
     const named = evidence.submits.filter(({ id }) => about.includes(id.slice(8, 20)));
     const stories = named.map((submit) => ({
       submit,

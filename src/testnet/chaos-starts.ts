@@ -26,6 +26,8 @@ import {
 const REJOIN_MS = 5_000;
 /** From the placing of an attempt until enough stores have it: a cut in between may leave it with its owner alone. */
 const PLACING_MS = 5_000;
+/** The host's uptime is told in hundredths of a second: what caused an end may seem to come after it. */
+const UPTIME_STEP_MS = 10;
 /** Of the mesh: copies before a start. */
 const COPIES_REQUIRED = 2;
 
@@ -144,7 +146,7 @@ function isFounded(evidence: ChaosEvidence, cause: string, before: Started): boo
   if (cause === 'failed' || cause === 'timeout') return run.exitCode !== 0;
   const noted = ends.filter(({ outcome }) => outcome === cause);
   const endedMs = Date.parse(attempt.ended_at ?? attempt.placed_at) - evidence.wallAtBootMs;
-  const untilMs = Math.max(endedMs, ...noted.map(({ atMs }) => atMs));
+  const untilMs = UPTIME_STEP_MS + Math.max(endedMs, ...noted.map(({ atMs }) => atMs));
   const judges = new Set(noted.map(({ by }) => by));
   return evidence.strikes.some((strike) => {
     if (strike.fromMs > untilMs || strike.toMs + REJOIN_MS < placedMs) return false;

@@ -23,6 +23,8 @@ const load = {
 const messages: ControlMessage[] = [
   { type: 'ready' },
   { type: 'pulse' },
+  { type: 'pulse', nonce: 7 },
+  { type: 'accused', turn: { epoch: 1, incarnation: 0 }, level: 'suspect', nonce: 7 },
   { type: 'heartbeat', seq: 7, load },
   { type: 'heartbeat', seq: 8, load: undefined },
   { type: 'opinion', peerId: 'p', turn, says: 'crash' },
@@ -43,6 +45,8 @@ describe('messages between members', () => {
       [
         "840000657265616479a0",
         "8400006570756c7365a0",
+        "8400006570756c7365a1656e6f6e636507",
+        "8400006761636375736564a46565706f636801656c6576656c6773757370656374656e6f6e6365076b696e6361726e6174696f6e00",
         "84000069686561727462656174a26373657107646c6f6164a565736c6f74730466616374697665036777616974696e670967776f726b657273a161748202016a736c6f74735f6672656501",
         "84000069686561727462656174a16373657108",
         "840000676f70696e696f6ea464736179736563726173686565706f63680367706565725f696461706b696e6361726e6174696f6e02",

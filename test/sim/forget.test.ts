@@ -79,10 +79,83 @@ describe('a removed member', () => {
   });
 });
 
+const logOf = (host: Host): string => host.log.lines.map(({ message }) => message).join('\n');
+
+describe('a store that was replaced', () => {
+  const replace = async (host: Host, storeId: string): Promise<void> => {
+    host.crash();
+    host.storeId = storeId.padEnd(32, '0');
+    host.bootCount = 0;
+    host.bootIds = [];
+    await host.start();
+  };
+
+  it('is removed by its own peer, when all have been in touch for a while', async () => {
+    const world = new World('replaced');
+    const [a, b, c] = (await world.mesh(3)) as [Host, Host, Host];
+    await world.clock.runFor(3_000);
+    const former = c.storeId;
+    await replace(c, 'another');
+    expect(logOf(c)).toContain('the store of this peer is another one');
+    await world.timeUntil('back', () => a.sees(3) && b.sees(3) && c.sees(3), 10_000);
+    expect(logOf(a)).toContain('h3 came with another store than before');
+    b.crash();
+    await world.clock.runFor(60_000);
+    // The one that is away may have the only copy of what the former store had acknowledged.
+    expect(a.membership.isRemoved(former)).toBe(false);
+    await b.start();
+    await world.timeUntil('removed', () => b.membership.isRemoved(former), 60_000);
+    expect(a.membership.isRemoved(c.storeId)).toBe(false);
+    expect([a, b, c].map((host) => host.sees(3))).toEqual([true, true, true]);
+    expect(c.refusals).toEqual([]);
+  });
+
+  it('that was a copy of the one of another member stays: its own peer has it', async () => {
+    const world = new World('cloned');
+    const [a, b, c] = (await world.mesh(3)) as [Host, Host, Host];
+    await world.clock.runFor(3_000);
+    const former = c.storeId;
+    await replace(c, b.storeId);
+    await world.timeUntil('told', () => c.refusals.length > 0, 15_000);
+    expect(c.refusals[0]).toContain('a copy');
+    await replace(c, 'another');
+    await world.timeUntil('removed', () => a.membership.isRemoved(former), 60_000);
+    await world.clock.runFor(60_000);
+    expect(a.membership.isRemoved(b.storeId)).toBe(false);
+    expect([...b.refusals, ...a.refusals]).toEqual([]);
+  });
+});
+
 describe('what a removed store held', () => {
   const about = { kind: 'exec', attempts: 1, failures: 0 } as const;
   const job = (durationMs: number) => ({
     exec: { argv: argvOf({ durationMs, failures: 0, isDeaf: false }), cwd: '/' },
+  });
+
+  it('is read by a quorum of the home as it stands, however often stores of it were replaced', async () => {
+    const world = new Mesh({ seed: 'replaced', peers: 3, slots: 4 });
+    await world.run(async () => {
+      await world.joinAll();
+      await world.runFor(3_000);
+      const task = world.submit(0, { ...job(200), delay_ms: 600_000 }, about);
+      await world.runFor(2_000);
+      const formers: string[] = [];
+      for (const i of [1, 2, 1, 2]) {
+        formers.push(world.peer(i).identity.storeId);
+        world.crash(i);
+        world.host(i).putBack([]);
+        await world.until(world.restart(i), 5_000);
+        await world.runUntil(() => world.isWhole(), 30_000);
+        await world.runFor(8_000);
+      }
+      const { reader } = world.peer(0).tasks;
+      const quorum = () => world.until(reader.findFrom(task.id ?? '', false, 'quorum'), 5_000);
+      expect(await quorum()).toMatchObject({ ok: false, error: { code: 'NOT_ENOUGH_READ' } });
+      const { membership } = world.peer(0);
+      const isDone = () => formers.every((store) => membership.isRemoved(store));
+      expect(await world.runUntil(isDone, 60_000)).toBe(true);
+      expect(await quorum()).toMatchObject({ ok: true, value: { record: { id: task.id } } });
+    });
   });
 
   it('gets other homes; it comes back as another store, and nothing runs twice or is lost', async () => {

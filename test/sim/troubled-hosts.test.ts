@@ -74,6 +74,7 @@ describe('wrong clocks', () => {
 
 /** Room for all but creations, and for what settles alone. */
 const LOW = { ...AMPLE, freeBytes: (RESERVE_BYTES_MAX * 3) / 4 };
+const FULL = { ...AMPLE, freeBytes: 0 };
 const SCARCE = { ...AMPLE, freeBytes: RESERVE_BYTES_MAX / 4 };
 
 describe('disks with little room', () => {
@@ -127,6 +128,50 @@ describe('disks with little room', () => {
 });
 
 describe('full disks', () => {
+  it('of a few hosts do not hold up the mesh: the others own what waits there, and give it back', async () => {
+    await inWorld({ seed: 'one full', peers: 5, slots: 2 }, async (world) => {
+      const full = world.peer(0).identity.storeId;
+      const running = Array.from({ length: 6 }, () =>
+        world.submit(0, { ...command(60_000), run_timeout_ms: 90_000 }, ABOUT),
+      );
+      await world.runUntil(() => world.runs.length === 6, 5_000);
+      const anywhere = ({ id }: Submitted) =>
+        [1, 2, 3, 4].flatMap((i) => {
+          const record = world.peer(i).replica.get(id ?? '');
+          return record === undefined ? [] : [taskOf(record)];
+        });
+      const owned = running.filter((item) =>
+        anywhere(item).some(({ attempts }) => attempts[0]?.owner === full),
+      );
+      world.host(0).disk.space = FULL;
+      await world.runFor(2_000);
+      const submits = Array.from({ length: 40 }, (_, i) => world.submit(i % 5, command(50), ABOUT));
+      await world.runFor(12_000);
+      expect(submits.map(({ outcome }) => outcome)).toEqual(submits.map(() => 'acknowledged'));
+      const isOver = (item: Submitted) => anywhere(item).some(({ final }) => final !== undefined);
+      expect(submits.filter((item) => !isOver(item))).toEqual([]);
+      // What ran when the disk was full has other owners too: a cancel is carried out.
+      expect(owned.length).toBeGreaterThan(0);
+      for (const item of running) world.cancel(1, item);
+      await world.runFor(10_000);
+      expect(running.filter((item) => !isOver(item))).toEqual([]);
+      const sight = world.peer(1).sight;
+      expect(sight.status(full)).toBe('full');
+      const because = submits.flatMap(anywhere).flatMap(({ record }) => {
+        return world.peer(1).tasks.explainHere({ record, extras: {} }).because;
+      });
+      expect(because.find(({ name }) => name === 'h1')).toMatchObject({ code: 'disk_full' });
+      world.host(0).disk.space = AMPLE;
+      await world.runUntil(() => sight.status(full) === 'alive', 8_000);
+      await world.runFor(8_000);
+      expect(world.peer(0).sight.status(full)).toBe('alive');
+      const later = Array.from({ length: 20 }, (_, i) => world.submit(i % 5, command(50), ABOUT));
+      await world.runFor(10_000);
+      expect(later.filter((item) => !isOver(item))).toEqual([]);
+      expect(new Set(world.runs.map(({ taskId }) => taskId)).size).toBe(world.runs.length);
+    });
+  });
+
   it('a final that met a full disk is written when there is room', async () => {
     const state = await inWorld({ seed: 'final', peers: 1, slots: 1 }, async (world) => {
       const submitted = world.submit(0, command(300, 5), { ...ABOUT, failures: 1 });
@@ -147,9 +192,12 @@ describe('full disks', () => {
 
   it('a loss that cannot be written is tried again at leisure', async () => {
     const appends = await inWorld({ seed: 'l3', peers: 3, slots: 8 }, async (world) => {
-      for (let i = 0; i < 24; i++) world.submit(i % 3, command(100_000), ABOUT);
-      await world.runUntil(() => world.runs.length === 24, 5_000);
       const { storeId } = world.peer(0).replica;
+      const stores = world.hosts.map((_, i) => world.peer(i).replica.storeId);
+      const ids = world.peer(0).tasks.submitter.reserve(200).ids;
+      const mine = ids.filter((id) => ownerOrder(id, stores)[0] === storeId).slice(0, 24);
+      for (const id of mine) world.submit(0, { ...command(100_000), id }, ABOUT);
+      await world.runUntil(() => world.runs.length === 24, 10_000);
       const owned = world.runs.filter(
         ({ host, taskId }) =>
           host === 'h2' && taskAt(world, 0, { id: taskId }).attempts[0]?.owner === storeId,

@@ -286,6 +286,12 @@ describe('the end that called for another start', () => {
     expect(rulesOf({ ...TRUE_STORY, ...falsified })).toEqual(['unfounded_cause']);
   });
 
+  it('may seem to come a hundredth of a second before its cause, as the uptime tells it', () => {
+    const killed = (fromMs: number) => ({ strikes: [strike('kill', ['test1'], fromMs, 1_800)] });
+    expect(checkChaos({ ...TRUE_STORY, ...killed(1_710) })).toEqual([]);
+    expect(rulesOf({ ...TRUE_STORY, ...killed(1_711) })).toEqual(['unfounded_cause']);
+  });
+
   it.each<[string, Strike]>([
     ['a cut from whoever said so', strike('halves', ['test1', 'test3'], 1_400, 1_800)],
     ['a frozen daemon', strike('pause', ['test1'], 1_400, 1_800)],

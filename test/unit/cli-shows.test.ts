@@ -78,14 +78,14 @@ describe('covey members', () => {
         const list = await original['members.list'](params, session);
         if (!list.ok) return list;
         const members = list.value.members.flatMap((member): MemberView[] => [
-          { ...member, stopping: true },
+          { ...member, stopping: true, shortage: 'full' },
           { ...member, name: 'gone', self: false, stopping: true, status: 'left' },
         ]);
         return ok({ ...list.value, members });
       },
     });
     const { stdout } = await run('members');
-    expect(stdout).toMatch(/^fake\* +alive \(stopping\) .* 0\/4 +0 /m);
+    expect(stdout).toMatch(/^fake\* +alive \(stopping, disk full\) .* 0\/4 +0 /m);
     expect(stdout).toMatch(/^gone +left +0\.0 .* - +- +- +\S+$/m);
   });
 });

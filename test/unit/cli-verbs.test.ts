@@ -311,6 +311,8 @@ describe('verbs about the mesh', () => {
     host.backend.others = [{ ...gone, status: 'removed' }];
     expect((await run(['members'])).stdout).not.toContain('gone');
     expect((await run(['members', '--all'])).stdout).toMatch(/gone +removed/);
+    // A second time the same.
+    expect((await run(['forget', 'gone'])).stdout).toContain('gone was removed');
   });
 
   it('watches members until Ctrl-C', async () => {

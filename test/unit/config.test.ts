@@ -120,6 +120,8 @@ describe('the configuration', () => {
   it.each([
     [{ copies: 2, copies_required: 3 }, "'copies_required' (3) is more than 'copies' (2)"],
     [{ tombstone_ttl: '0s' }, "'tombstone_ttl' must be at least 1m"],
+    [{ kill_grace: '99999d' }, "'kill_grace' must be at most 1h"],
+    [{ retention_count: 0 }, 'must be at least 1'],
     [{ heartbeat_pause: '900ms' }, "'heartbeat_pause' must be at least twice"],
     [{ silence_patience: '2s' }, "'silence_patience' must be longer"],
     [{ heartbeat_interval: '0ms' }, "'heartbeat_interval' must be at least 10ms"],

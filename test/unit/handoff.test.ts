@@ -88,6 +88,24 @@ describe('handoff', () => {
     expect(a.replica.get(record.id)).toBeUndefined();
   });
 
+  it('reads who came into the home where stores of it were removed', async () => {
+    const world = await StoreWorld.of('a', 'b', 'c', 'd');
+    const [a, b, c, d] = [world.host('a'), world.host('b'), world.host('c'), world.host('d')];
+    const record = newRecord([b.storeId, d.storeId]);
+    await standIn(world, a, record);
+    const round = handoffOf(world, a);
+    world.mesh.gone.add(d.peerId);
+    const grown = withFacts(record, factOf(b.storeId, 1, { t: 'home', store: c.storeId, at: 1 }));
+    for (const host of [b, c])
+      await world.run(
+        host.sharing.accept({ record: grown, blob: undefined, fresh: false, standIn: false }),
+      );
+    world.status.set(d.peerId, 'dead');
+    expect([await round(2), await round(2)]).toEqual([0, 0]);
+    world.status.set(d.peerId, 'removed');
+    expect([await round(2), await round(2)]).toEqual([0, 1]);
+  });
+
   it('comes to every copy, though the first ones cannot be delivered', async () => {
     const world = await StoreWorld.of('a', 'b');
     const [a, b] = [world.host('a'), world.host('b')];

@@ -46,6 +46,7 @@ describe('placement', () => {
     ['exec:/', { status: 'left' }, 'left'],
     ['exec:/', { status: 'suspect' }, 'suspect'],
     ['exec:/', { stopping: true }, 'stopping'],
+    ['exec:/', { shortage: 'full' }, 'disk_full'],
     ['exec:/', { linked: false }, 'unreachable'],
     ['exec:/', { execEnabled: false }, 'exec_disabled'],
     ['exec:/', { load: { ...LOAD, slots: 0, slotsFree: 0 } }, 'exec_disabled'],
@@ -60,6 +61,11 @@ describe('placement', () => {
     ],
   ])('of %s on %j is refused as %s', (demand, more, code) => {
     expect(place(demand, [peer('a', more)], NONE).because).toMatchObject([{ ok: false, code }]);
+  });
+
+  it('takes a disk without room for starts, which only its store cannot write', () => {
+    const { candidates } = place('exec:/', [peer('a', { shortage: 'scarce' })], NONE);
+    expect(candidates.map((item) => item.name)).toEqual(['a']);
   });
 
   it('hands on what a peer said itself', () => {

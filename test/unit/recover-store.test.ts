@@ -1,14 +1,20 @@
 /** Whether a file may be opened as a store, seen from its first bytes: LMDB would end the process instead of saying no. */
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import process from 'node:process';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { RecordingLogger } from '../../src/base/telemetry.ts';
 import { HostClock } from '../../src/host/clock.ts';
+import { openRecords } from '../../src/host/open-records.ts';
 import {
   fellOver,
   flawOf,
+  isDamaged,
   lostIdentity,
   markOpening,
+  orDamage,
   setAside,
   settled,
 } from '../../src/host/recover-store.ts';
@@ -85,6 +91,59 @@ test('a store without the identity it was made under is told from a new director
   expect(await lostIdentity(dataDir)).toBe('identity/book/data.mdb');
   await writeFile(join(dataDir, 'identity', 'book', 'data.mdb'), 'book');
   expect(await lostIdentity(dataDir)).toBeUndefined();
+});
+
+/** Where the newer head of the file says that the tree of what is stored begins. */
+function rootPageOf(bytes: Buffer): number {
+  const heads = [0, bytes.readUInt32LE(48)];
+  const newer = heads.sort((a, b) =>
+    Number(bytes.readBigUInt64LE(b + 152) - bytes.readBigUInt64LE(a + 152)),
+  );
+  return Number(bytes.readBigUInt64LE((newer[0] ?? 0) + 136)) * bytes.readUInt32LE(48);
+}
+
+test('damage that the opening meets costs this start nothing but the store, which is set aside', async () => {
+  const dataDir = join(directory, '..');
+  const log = new RecordingLogger();
+  const bytes = await makeStore();
+  await put(bytes.fill(0, rootPageOf(bytes), rootPageOf(bytes) + 4_096));
+  const opened = await openRecords({ dataDir, log }, new HostClock());
+  if (!opened.ok) throw new Error(opened.error);
+  expect(log.lines).toMatchObject([
+    { level: 'error', fields: { why: expect.stringContaining('MDB_CORRUPTED') } },
+  ]);
+  expect(await opened.value.append([{ put: 'k', value: new Uint8Array(1) }])).toEqual({ ok: true });
+  await opened.value.close();
+  expect((await readdir(dataDir)).sort()).toEqual(['store', 'store.corrupt-1']);
+});
+
+test('an error of LMDB at the start is the fault of the store only if nothing else can explain it', async () => {
+  const thrown = await orDamage(() => Promise.reject(new Error('MDB_BAD_TXN: must abort')));
+  expect(thrown).toMatchObject({ ok: false, error: { code: 'failed' } });
+  await expect(orDamage(() => Promise.reject(new Error('a bug')))).rejects.toThrow('a bug');
+  const bytes = await makeStore();
+  expect(await isDamaged(directory, 'writing failed: the port is in use')).toBe(false);
+  expect(await isDamaged(directory, 'store/ cannot be read: MDB_BAD_TXN')).toBe(false);
+  // The peer book is another file.
+  expect(await isDamaged(directory, 'the start was not counted: MDB_CORRUPTED')).toBe(false);
+  await put(bytes.subarray(0, 3 * 4_096));
+  expect(await isDamaged(directory, 'store/ cannot be read: MDB_BAD_TXN')).toBe(true);
+});
+
+test('a directory that this user may not use is named, with its rights', async () => {
+  await chmod(directory, 0o100);
+  // Root may do everything.
+  const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+  const module = join(import.meta.dirname, '../../src/host/recover-store.ts');
+  const script = `import { forbidden } from ${JSON.stringify(module)};
+    console.log(await forbidden(process.argv[1]));`;
+  const said = spawnSync(process.execPath, ['--input-type=module', '-e', script, directory], {
+    ...user,
+    encoding: 'utf8',
+  });
+  expect(said.stdout).toContain(`${directory} cannot be read and written by user`);
+  expect(said.stdout).toContain('EACCES');
+  await chmod(directory, 0o700);
 });
 
 test('a directory is set aside under the first name that is free', async () => {

@@ -121,6 +121,30 @@ test('a member in sight that does not answer is not waited for without end', asy
   expect(shown).toHaveLength(2);
 });
 
+test('what lies under a damaged key goes, when its record is back', async () => {
+  const world = await StoreWorld.of('a', 'b');
+  const [a, b] = [world.host('a'), world.host('b')];
+  const { store, repair } = repairOf(world, a);
+  const record = finalRecord(a, b);
+  const key = `r/${record.id}`;
+  await take(world, a, record);
+  await take(world, b, record);
+  const sealed = a.disk.read().get(key);
+  if (sealed === undefined) throw new Error('it is not on the disk');
+  // The second bit of the last character but three.
+  const turned = String.fromCharCode(key.charCodeAt(key.length - 4) ^ 2);
+  const wrong = key.slice(0, -4) + turned + key.slice(-3);
+  a.disk.read().set(wrong, sealed);
+  await world.run(a.store.append([{ del: key }]));
+  repair.scrub();
+  expect(store.damaged()).toEqual([wrong]);
+  await world.run(repair.round());
+  expect(a.replica.get(record.id)).toEqual(record);
+  await world.run(repair.round());
+  repair.scrub();
+  expect([store.damaged(), a.disk.read().get(wrong)]).toEqual([[], undefined]);
+});
+
 test('a record whose key is damaged is missed, and fetched again', async () => {
   const world = await StoreWorld.of('a', 'b');
   const [a, b] = [world.host('a'), world.host('b')];

@@ -65,6 +65,20 @@ const stored = async (world: StoreWorld, home: readonly string[], more = 0) => {
 };
 
 describe('takeover', () => {
+  it('ends with its peer: nothing is owned, and nobody is missed', async () => {
+    const world = await StoreWorld.of('a', 'b');
+    const [a, b] = [world.host('a'), world.host('b')];
+    const record = await stored(world, [a.storeId, b.storeId]);
+    const { takeover, done, log } = await takeoverAt(world, 'a');
+    world.mesh.gone.add(b.peerId);
+    takeover.request(record.id);
+    await world.clock.runFor(1_000);
+    takeover.close();
+    takeover.request(record.id);
+    await world.clock.runFor(2 * PATIENCE_MS);
+    expect([done.size, log.lines]).toEqual([0, []]);
+  });
+
   it('owns what was lost first, then what runs, then what waits: not all in one moment', async () => {
     const world = await StoreWorld.of('a', 'b', 'c');
     const [a, b, c] = world.hosts;

@@ -3,19 +3,21 @@ import { describe, expect, it } from 'vitest';
 import { givesWay, type Suspicion, suspect, twinError, twinOf } from '../../src/membership/twin.ts';
 
 describe('a hello of another boot over a link that is up', () => {
-  it('is put off; silence of the old boot lets it in, two signs of life turn it away', () => {
+  it('is put off; silence of the old boot lets it in, its answer turns it away', () => {
     const hello = { bootId: 'later' };
-    const first = suspect(undefined, hello, 10);
-    expect(first).toEqual({ bootId: 'later', frames: 10, signs: 0 });
-    expect(suspect(first, hello, 10)).toBeUndefined();
-    const once = suspect(first, hello, 12) as Suspicion;
-    // What was on the way when the old one died may be the first sign.
-    expect(twinOf(twinError(once, 'there:1'))).toBeUndefined();
-    expect(suspect(once, hello, 12)).toBeUndefined();
-    const twice = suspect(once, hello, 13) as Suspicion;
-    expect(twinOf(twinError(twice, 'there:1'))).toBe('there:1');
+    const asked = (before: Suspicion | undefined, frames: number, boot = hello) =>
+      suspect(before, boot, frames, () => 7);
+    const first = asked(undefined, 10) as Suspicion;
+    expect(first).toEqual({ bootId: 'later', nonce: 7, isAnswered: false, frames: 10 });
+    expect(asked(first, 10)).toBeUndefined();
+    // What the network kept of the old one, for as long as it comes, is no sign of life.
+    const kept = asked(asked(first, 12), 13) as Suspicion;
+    expect(twinOf(twinError(kept, 'there:1'))).toBeUndefined();
+    expect(asked(kept, 13)).toBeUndefined();
+    const answered = asked({ ...kept, isAnswered: true }, 14) as Suspicion;
+    expect(twinOf(twinError(answered, 'there:1'))).toBe('there:1');
     // Yet another boot begins anew.
-    expect(suspect(twice, { bootId: 'third' }, 20)?.signs).toBe(0);
+    expect(asked(answered, 20, { bootId: 'third' })?.isAnswered).toBe(false);
   });
 
   it('gives way when it was started later; exactly one of two does', () => {
