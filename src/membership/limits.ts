@@ -73,8 +73,13 @@ export const ENTRIES_MAX = 20_000;
 export const TURN_LEAP_MAX = 2 ** 20;
 /** Of the facts in one delta; with as many keys as may be wanted it fits into a frame of 8 MiB. */
 export const DELTA_BYTES_MAX = 2 * 1_024 * 1_024;
-/** Facts of one member that are read: each costs a verification, 0.1 ms. A view of 10,000 members comes at once. */
-export const DELTA_ALLOWANCE = { burst: 16 * 1_024 * 1_024, perSecond: 256 * 1_024 };
+/**
+ * Facts of one member that are read: each costs a verification, 0.1 ms. A view of 500 members comes at once, a larger one
+ * in some rounds and from several members. `burst` is more than one delta has: else that one would never be taken.
+ */
+export const DELTA_ALLOWANCE = { burst: 1_024, perSecond: 512 };
+/** Digests of one member that are answered, each with up to a whole view; one comes every two seconds at most. */
+export const DIGEST_ALLOWANCE = { burst: 16, perSecond: 4 };
 /** Requests of strangers that are looked at, each with up to 17 signatures: two racks that join at once. */
 export const STRANGER_ALLOWANCE = { burst: 200, perSecond: 50 };
 /** Stores removed by operators, remembered for good: some 300 bytes each. */

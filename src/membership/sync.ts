@@ -7,11 +7,10 @@ import { Allowances } from '../base/allowance.ts';
 import { pickDistinct } from '../base/random.ts';
 import type { PeerId } from '../ports/identity.ts';
 import { NEWS_BYTES_MAX } from '../ports/network.ts';
-import type { WireValue } from '../wire/codec.ts';
 import { decodeEnvelope, encodeEnvelope } from '../wire/envelope.ts';
 import type { Core } from './core.ts';
 import { type Fact, toWire } from './fact.ts';
-import { DELTA_ALLOWANCE, DELTA_BYTES_MAX, DELTA_FACTS_MAX } from './limits.ts';
+import { DELTA_ALLOWANCE, DELTA_BYTES_MAX, DELTA_FACTS_MAX, DIGEST_ALLOWANCE } from './limits.ts';
 import type { Links } from './links.ts';
 import type { ControlMessage } from './messages.ts';
 import { readList } from './read.ts';
@@ -22,6 +21,7 @@ const LINKED_MAX = 512;
 export class Sync {
   readonly #core: Core;
   readonly #links: Links;
+  readonly #digests = new Allowances(DIGEST_ALLOWANCE, LINKED_MAX);
   readonly #allowances = new Allowances(DELTA_ALLOWANCE, LINKED_MAX);
 
   constructor(core: Core, links: Links) {
@@ -84,14 +84,17 @@ export class Sync {
       return;
     }
     if (message.type === 'digest') {
+      if (!this.#digests.take(from, 1, this.#core.deps.clock.nowMs())) {
+        this.#core.refused.count('control: too many digests');
+        return;
+      }
       telemetry.rounds.startedDifferent += 1;
       const { send, want } = view.compare(message.lines);
       if (send.length > 0 || want.length > 0) this.#delta(from, send, want);
       return;
     }
     telemetry.facts.received += message.facts.length;
-    const bytes = message.facts.reduce<number>((sum, fact) => sum + wireBytes(fact), 0);
-    if (!this.#allowances.take(from, bytes, this.#core.deps.clock.nowMs())) {
+    if (!this.#allowances.take(from, message.facts.length, this.#core.deps.clock.nowMs())) {
       // What is true comes again, with a comparison of the views.
       this.#core.refused.count('facts: too many at once');
       return;
@@ -118,12 +121,6 @@ export class Sync {
     }
   }
 }
-
-/** Author and signature are about as long as the key of a small fact: 128 stands for both. */
-const wireBytes = (fact: WireValue): number => {
-  const payload = Array.isArray(fact) ? (fact as readonly WireValue[])[1] : undefined;
-  return 128 + (payload instanceof Uint8Array ? payload.length : 0);
-};
 
 const RANKS = ['entry', 'revocation', 'record', 'verdict', 'removal'];
 const rank = (fact: Fact): number => RANKS.indexOf(fact.statement.kind);
