@@ -72,6 +72,9 @@ const statsSchema = z.object({
     facts_received: z.int(),
   }),
   news: z.object({ published: z.int(), received: z.int() }),
+  refused: z.record(z.string(), z.int()).optional().meta({
+    description: 'what came from outside and was not taken, since the start, by reason',
+  }),
   health: z.object({
     step: z.number().meta({ description: '0 in health; patience is doubled at 4' }),
     patience: z.number(),

@@ -52,6 +52,7 @@ function textOf(stats: Stats, color: boolean): string {
         `${rounds.started} rounds begun (${rounds.started_different} different), ${rounds.asked} of others (${rounds.asked_different} different); facts: ${rounds.facts_sent} sent, ${rounds.facts_received} received`,
       ],
       ['news', `${news.published} published, ${news.received} received`],
+      ...(stats.refused === undefined ? [] : [['refused', refusedText(stats.refused)] as const]),
     ],
     color,
   );
@@ -65,6 +66,11 @@ function textOf(stats: Stats, color: boolean): string {
   }
   parts.push(peersText(stats, color));
   return parts.join('\n');
+}
+
+function refusedText(refused: NonNullable<Stats['refused']>): string {
+  const parts = Object.entries(refused).sort(([, a], [, b]) => b - a);
+  return parts.length === 0 ? 'nothing' : parts.map(([why, n]) => `${n} x ${why}`).join('; ');
 }
 
 function healthText(health: Stats['health']): string {

@@ -44,7 +44,7 @@ function statsOf(peer: Peer): Stats {
     name: membership.member(peerId)?.name ?? '',
   });
   const { observes, observedBy, links, rates, ...rest } = membership.stats.gossip();
-  const { rounds, facts, news, health } = rest;
+  const { rounds, facts, news, health, refused } = rest;
   const nowMs = peer.ports.clock.nowMs();
   return {
     view_hash: membership.viewHash(),
@@ -64,6 +64,7 @@ function statsOf(peer: Peer): Stats {
       facts_received: facts.received,
     },
     news,
+    refused: { ...refused },
     health: {
       step: health.step,
       patience: health.patience,

@@ -4,8 +4,10 @@
  * process for as long as it likes; `run_timeout` bounds it). When it ends while the daemon lives, they are lost at
  * once. What a worker still ran when its daemon went away it may resume at the next boot.
  */
+
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { toHex } from '../base/hash.ts';
+import { readJsonText } from '../base/json-text.ts';
 import type { Random } from '../base/random.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
@@ -73,7 +75,7 @@ function taskFor({ id, n, runId, header, blob }: RunRequest): WorkerTask {
     attempt: n,
     run_id: runId,
     type,
-    ...(blob.payload === undefined ? {} : { payload: JSON.parse(blob.payload) as unknown }),
+    ...(blob.payload === undefined ? {} : { payload: readJsonText(blob.payload) }),
     ...(timeoutMs === undefined ? {} : { deadline_ms: timeoutMs }),
   };
 }

@@ -103,6 +103,8 @@ export class FrameQueue {
   }
 }
 
+const EMPTY = new Uint8Array(0);
+
 export type Decoded =
   | { readonly ok: true; readonly frames: Uint8Array[] }
   /** The frames before the error are good; after it the decoder takes nothing more. */
@@ -113,7 +115,9 @@ export class FrameDecoder {
   readonly #bytesMax: number;
   #length = 0;
   #lengthBytes = 0;
-  #body: Uint8Array | undefined;
+  /** Of the frame being read: its length, and what has come of it, in a buffer that grows with it. */
+  #bodyLength: number | undefined;
+  #body = EMPTY;
   #filled = 0;
   #error: string | undefined;
 
@@ -121,15 +125,23 @@ export class FrameDecoder {
     this.#bytesMax = frameBytesMax;
   }
 
+  /** Set aside for the frame that is not whole yet. */
+  get heldBytes(): number {
+    return this.#body.length;
+  }
+
   push(chunk: Uint8Array): Decoded {
     const frames: Uint8Array[] = [];
     let at = 0;
     while (at < chunk.length && this.#error === undefined) {
-      at = this.#body === undefined ? this.#readLength(chunk, at) : this.#readBody(chunk, at);
+      if (this.#bodyLength === undefined) at = this.#readLength(chunk, at);
+      else at = this.#readBody(chunk, at, this.#bodyLength);
       // A frame is complete also when it is empty and the chunk ends with its prefix.
-      if (this.#body !== undefined && this.#filled === this.#body.length) {
+      if (this.#filled === this.#bodyLength) {
         frames.push(this.#body);
-        this.#body = undefined;
+        this.#body = EMPTY;
+        this.#bodyLength = undefined;
+        this.#filled = 0;
       }
     }
     return this.#error === undefined
@@ -147,8 +159,7 @@ export class FrameDecoder {
           this.#error = `a frame of ${this.#length} bytes; the most is ${this.#bytesMax}`;
           return at;
         }
-        this.#body = new Uint8Array(this.#length);
-        this.#filled = 0;
+        this.#bodyLength = this.#length;
         this.#length = 0;
         this.#lengthBytes = 0;
         return at;
@@ -161,12 +172,20 @@ export class FrameDecoder {
     return at;
   }
 
-  /** Copies: a view would keep the whole chunk in memory for as long as one small record of it lives. */
-  #readBody(chunk: Uint8Array, from: number): number {
-    if (this.#body === undefined) throw new Error('frame decoder: no frame begun');
-    const part = chunk.subarray(from, from + this.#body.length - this.#filled);
+  /**
+   * Copies: a view would keep the whole chunk in memory for as long as one small record of it lives. Never sets the
+   * length that was announced aside at once: 8 MiB for four bytes, on each of a hundred streams, would be a weapon.
+   */
+  #readBody(chunk: Uint8Array, from: number, length: number): number {
+    const part = chunk.subarray(from, from + length - this.#filled);
+    const needed = this.#filled + part.length;
+    if (needed > this.#body.length) {
+      const grown = new Uint8Array(Math.min(length, Math.max(needed, 2 * this.#body.length)));
+      grown.set(this.#body.subarray(0, this.#filled));
+      this.#body = grown;
+    }
     this.#body.set(part, this.#filled);
-    this.#filled += part.length;
+    this.#filled = needed;
     return from + part.length;
   }
 }

@@ -52,6 +52,7 @@ export class Inbound {
     const { handlers, isMember, log } = this.#options;
     const peerId = connection.remotePeer.toString();
     if (!isMember(peerId)) {
+      handlers.call((to) => to.refused?.('stream: of a stranger'));
       stream.abort(new Error('refused to a stranger'));
       return;
     }
@@ -67,6 +68,7 @@ export class Inbound {
         });
       }
       if (decoded.ok) return;
+      handlers.call((to) => to.refused?.('frame: too long'));
       log('a peer broke the protocol', { peer: peerId, error: decoded.error });
       connection.abort(new Error(decoded.error));
     });
@@ -81,12 +83,13 @@ export class Inbound {
   }
 
   #onAdmit(stream: Stream, connection: Connection): void {
+    const { handlers, log } = this.#options;
     if (this.#admitRequests >= ADMIT_REQUESTS_MAX) {
+      handlers.call((to) => to.refused?.('stream: too many requests'));
       stream.abort(new Error('too many requests'));
       return;
     }
     this.#admitRequests++;
-    const { handlers, log } = this.#options;
     const peerId = connection.remotePeer.toString();
     const answer = (request: Uint8Array): Promise<Uint8Array | undefined> =>
       new Promise((resolve, reject) => {
@@ -100,6 +103,7 @@ export class Inbound {
       },
       (error: unknown) => {
         this.#admitRequests--;
+        handlers.call((to) => to.refused?.('stream: no answer in time'));
         log('an admission request was not answered', { peer: peerId, error: String(error) });
       },
     );

@@ -59,8 +59,9 @@ export class Link {
   }
 
   /** Cuts the link off unless `admitted` is called in time. */
-  expectAdmission(timeoutMs: number): void {
+  expectAdmission(timeoutMs: number, late: () => void): void {
     this.#strangerTimer ??= setTimeout(() => {
+      late();
       this.#log('a stranger was not admitted in time', { peer: this.info.peerId });
       this.abort(new Error('not admitted in time'));
     }, timeoutMs);

@@ -14,6 +14,7 @@ import {
   NEWS_BYTES_MAX,
   type Network,
   type NetworkHandlers,
+  type NetworkRefusal,
   type Place,
   type SendResult,
 } from '../ports/network.ts';
@@ -153,9 +154,18 @@ class Libp2pNetwork implements Network {
     if (this.#state.kind !== 'running') return true;
     const peerId = peer.toString();
     const connections = this.#links.get(peerId)?.connections.size ?? 0;
-    if (connections >= CONNECTIONS_PER_PEER_MAX) return true;
+    if (connections >= CONNECTIONS_PER_PEER_MAX) {
+      this.#refused('connection: too many of one peer');
+      return true;
+    }
     if (this.#members.has(peerId)) return this.#links.size >= this.#linksMax + STRANGERS_MAX;
-    return connections === 0 && this.#strangers() >= STRANGERS_MAX;
+    const isMuch = connections === 0 && this.#strangers() >= STRANGERS_MAX;
+    if (isMuch) this.#refused('connection: too many strangers');
+    return isMuch;
+  }
+
+  #refused(reason: NetworkRefusal): void {
+    if (this.#state.kind === 'running') this.#state.handlers.call((to) => to.refused?.(reason));
   }
 
   #strangers(): number {
@@ -182,6 +192,7 @@ class Libp2pNetwork implements Network {
     const stranger = !this.#members.has(peerId);
     // Asked a second time: many handshakes may have been under way when the gater was asked.
     if (stranger && !known && direction === 'inbound' && this.#strangers() >= STRANGERS_MAX) {
+      this.#refused('connection: too many strangers');
       connection.abort(new Error('too many strangers'));
       return;
     }
@@ -193,7 +204,9 @@ class Libp2pNetwork implements Network {
     });
     if (!known) {
       this.#links.set(peerId, link);
-      if (stranger) link.expectAdmission(this.#options.strangerMs ?? STRANGER_MS_MAX);
+      const patienceMs = this.#options.strangerMs ?? STRANGER_MS_MAX;
+      const late = () => this.#refused('connection: not admitted in time');
+      if (stranger) link.expectAdmission(patienceMs, late);
       handlers.call((to) => to.opened(info));
     }
     if (!stranger) parts.gossipConnect(connection.remotePeer, connection);

@@ -41,12 +41,17 @@ export const LINKS_MAX_DEFAULT = 192;
 export const STRANGERS_MAX = 64;
 /** Two peers that dial each other have two connections; more than this is a fault of the other end. */
 export const CONNECTIONS_PER_PEER_MAX = 4;
-/** D3: the default of 5 a second *per source host* refuses the sixth daemon of one machine. */
-const INBOUND_CONNECTIONS_PER_SECOND_MAX = 1_000;
+/**
+ * D3: the default of 5 a second *per source host* refuses the sixth daemon of one machine. A handshake costs 4 ms of CPU:
+ * who does nothing else from one host takes a quarter of a core.
+ */
+const INBOUND_CONNECTIONS_PER_SECOND_MAX = 64;
 /** D3: the default of 10 is fewer than the peers that come back at once after a power cut. */
 const INBOUND_PENDING_MAX = 256;
 /** A stranger that opens a connection and never finishes the handshake holds a slot this long. */
 const INBOUND_UPGRADE_TIMEOUT_MS = 10_000;
+/** Of one connection; the default is 1,000. Eight of each class, and a few of libp2p's own. */
+const INBOUND_STREAMS_MAX = 64;
 /** A stream that was begun and not named within this is reset. */
 const INBOUND_NEGOTIATION_TIMEOUT_MS = 10_000;
 /** Gossipsub opens its streams one after the other: a frozen peer holds up the others this long. */
@@ -191,6 +196,7 @@ function settings(options: NodeOptions) {
     connectionEncrypters: [tls(), noise()],
     streamMuxers: [
       yamux({
+        maxInboundStreams: INBOUND_STREAMS_MAX,
         // D1: liveness is phi's business; a ping that times out on a slow host proves nothing.
         enableKeepAlive: false,
         streamOptions: { maxWriteBufferLength: STREAM_WRITE_BUFFER_BYTES_MAX },

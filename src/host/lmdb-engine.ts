@@ -8,7 +8,7 @@ import process from 'node:process';
 import { open, type RootDatabase } from 'lmdb';
 import type { Clock } from '../ports/clock.ts';
 import { FREE_BYTES_MIN, type Space } from '../ports/room.ts';
-import type { RangeQuery, StoreOp } from '../ports/store.ts';
+import { KEY_BYTES_MAX, type RangeQuery, type StoreOp } from '../ports/store.ts';
 import { outcomeOf } from './deadline.ts';
 import { type DirectoryLock, textOf } from './directory-lock.ts';
 
@@ -78,6 +78,8 @@ export class LmdbEngine implements Engine {
   }
 
   get(key: string): Uint8Array | undefined {
+    // Asked for by another member, perhaps: lmdb-js throws at a key that is longer than a page holds.
+    if (key.length > KEY_BYTES_MAX) return undefined;
     const value = this.#db.getBinary(key);
     return value && copyOf(value);
   }

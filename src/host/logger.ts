@@ -1,10 +1,13 @@
 /** The daemon's log: one line an event on stderr, as text for a person or JSON for a collector. */
+
 import { LOG_LEVELS, type LogFields, type Logger, type LogLevel } from '../base/telemetry.ts';
+import { LogBudget } from './log-budget.ts';
 
 export class StreamLogger implements Logger {
   readonly #write: (line: string) => void;
   readonly #level: number;
   readonly #format: 'json' | 'text';
+  readonly #budget = new LogBudget();
 
   constructor(options: {
     level: LogLevel;
@@ -18,7 +21,14 @@ export class StreamLogger implements Logger {
 
   log(level: LogLevel, message: string, fields: LogFields = {}): void {
     if (LOG_LEVELS.indexOf(level) < this.#level) return;
+    const leftOut = this.#budget.take(message, performance.now());
+    if (leftOut === undefined) return;
     const at = new Date().toISOString();
+    if (leftOut > 0) this.#line(at, level, message, { ...fields, left_out: leftOut });
+    else this.#line(at, level, message, fields);
+  }
+
+  #line(at: string, level: LogLevel, message: string, fields: LogFields): void {
     if (this.#format === 'json') {
       this.#write(`${JSON.stringify({ at, level, message, ...fields })}\n`);
       return;

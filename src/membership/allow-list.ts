@@ -10,7 +10,7 @@
 import { digestOf } from '../base/hash.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Entry, Fact, Revocation } from './fact.ts';
-import { CHAIN_MAX } from './limits.ts';
+import { CHAIN_MAX, ENTRIES_MAX } from './limits.ts';
 import type { AccessEntry } from './types.ts';
 
 type Access = Fact<Entry> | Fact<Revocation>;
@@ -31,6 +31,7 @@ const staysBefore = (a: Access, b: Access): boolean =>
 export class AllowList {
   readonly root: PeerId;
   readonly #facts = new Map<string, Access>();
+  #entries = 0;
   /**
    * Those to whom entries lead, void ones as well: whose statements are kept. It only grows.
    * Keeping only what the granted state would make the list depend on the order of arrival: an
@@ -51,15 +52,28 @@ export class AllowList {
    * anti-entropy.
    */
   add(fact: Access): boolean {
+    if (!this.#put(fact)) return false;
+    this.#follow();
+    return true;
+  }
+
+  #put(fact: Access): boolean {
     if (!this.#mayState(fact)) return false;
     const key = accessKey(fact);
     const known = this.#facts.get(key);
     if (known && staysBefore(known, fact)) return false;
+    if (!known && fact.statement.kind === 'entry') {
+      if (this.#entries >= ENTRIES_MAX) return false;
+      this.#entries += 1;
+    }
     this.#facts.set(key, fact);
-    if (fact.statement.kind === 'revocation') this.#indexRevocations();
+    return true;
+  }
+
+  #follow(): void {
+    this.#indexRevocations();
     this.#known = this.#reach(() => true);
     this.#granted = this.#reach((entry) => this.#admissionStands(entry));
-    return true;
   }
 
   /** Adds as many as can be linked to the founder, in whatever order they come. */
@@ -69,11 +83,13 @@ export class AllowList {
     for (;;) {
       const before = added.length;
       waiting = waiting.filter((fact) => {
-        if (!this.add(fact)) return true;
+        if (!this.#put(fact)) return true;
         added.push(fact);
         return false;
       });
       if (added.length === before) return added;
+      // Once for all of them: for each fact it would hold the loop for seconds when a large mesh is learned.
+      this.#follow();
     }
   }
 

@@ -3,6 +3,7 @@
  * `accept` is the one way by which facts come in, whoever brought them.
  */
 import { type CoveyError, coveyError } from '../base/errors.ts';
+import { Refused } from '../base/refused.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { WireValue } from '../wire/codec.ts';
@@ -17,7 +18,7 @@ import {
   toWire,
   type Verdict,
 } from './fact.ts';
-import { OUTBID_MAX } from './limits.ts';
+import { OUTBID_MAX, TURN_LEAP_MAX } from './limits.ts';
 import { compareTurns, statusOf } from './member.ts';
 import type { OwnChange, OwnRecord } from './own-record.ts';
 import type { Roster } from './roster.ts';
@@ -45,6 +46,7 @@ export class Core {
   readonly own: OwnRecord;
   readonly roster: Roster;
   readonly telemetry = new Telemetry();
+  readonly refused: Refused;
   view: View;
   #hooks: CoreHooks | undefined;
   /** How often somebody with our key was ahead of us, since the start. */
@@ -52,6 +54,7 @@ export class Core {
 
   constructor(deps: MembershipDeps, book: Book, own: OwnRecord, roster: Roster, view: View) {
     this.deps = deps;
+    this.refused = deps.traffic?.refused ?? new Refused();
     this.book = book;
     this.own = own;
     this.roster = roster;
@@ -82,7 +85,10 @@ export class Core {
     for (const value of values) {
       const fact = readFact(value, this.view.meshId, (...args) => identity.verify(...args));
       if (fact.ok) facts.push(fact.value);
-      else log.log('debug', 'a fact was dropped', { why: fact.error });
+      else {
+        this.refused.count(`fact: ${fact.error}`);
+        log.log('debug', 'a fact was dropped', { why: fact.error });
+      }
     }
     return facts;
   }
@@ -262,6 +268,10 @@ export class Core {
   }
 
   refute(said: { readonly epoch: number; readonly incarnation: number }): void {
+    if (said.incarnation - this.own.turn.incarnation > TURN_LEAP_MAX) {
+      this.refused.count('a turn beyond belief');
+      return;
+    }
     if (said.epoch !== this.own.turn.epoch || compareTurns(said, this.own.turn) < 0) return;
     this.#acceptOwn(this.own.refute(said));
     this.roster.emit('condemned', this.peerId);
@@ -270,7 +280,9 @@ export class Core {
   /** Others said at a hello how they know us. */
   heardOfSelf(known: { epoch: number; incarnation: number; dead: boolean } | undefined): void {
     if (!known) return;
-    if (known.epoch > this.own.turn.epoch) this.#outgrow(known.epoch);
+    if (known.epoch - this.own.turn.epoch > TURN_LEAP_MAX)
+      this.refused.count('a turn beyond belief');
+    else if (known.epoch > this.own.turn.epoch) this.#outgrow(known.epoch);
     else if (known.dead || compareTurns(known, this.own.turn) > 0) this.refute(known);
   }
 

@@ -1,10 +1,11 @@
 /** `/covey/admit/1` at this end: the one protocol that anybody may open, and how many strangers are answered at once. */
+import { Allowance } from '../base/allowance.ts';
 import { coveyError } from '../base/errors.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Core } from './core.ts';
 import type { Gate } from './gate.ts';
 import { decodeAdmit, encodeAdmit } from './hello.ts';
-import { STRANGER_RETRY_MS, STRANGERS_MAX } from './limits.ts';
+import { STRANGER_ALLOWANCE, STRANGER_RETRY_MS, STRANGERS_MAX } from './limits.ts';
 import type { Links } from './links.ts';
 
 export class Door {
@@ -13,11 +14,13 @@ export class Door {
   readonly #links: Links;
   #state: 'starting' | 'open' | 'closed' = 'starting';
   #strangers = 0;
+  readonly #allowance: Allowance;
 
   constructor(core: Core, gate: Gate, links: Links) {
     this.#core = core;
     this.#gate = gate;
     this.#links = links;
+    this.#allowance = new Allowance(STRANGER_ALLOWANCE, core.deps.clock.nowMs());
   }
 
   open(): void {
@@ -36,7 +39,9 @@ export class Door {
     }
     const isStranger = !this.#core.view.access.isAllowed(from);
     if (!isStranger) return this.#answer(from, bytes);
-    if (this.#strangers >= STRANGERS_MAX) {
+    const isMuch = !this.#allowance.take(1, this.#core.deps.clock.nowMs());
+    if (isMuch || this.#strangers >= STRANGERS_MAX) {
+      this.#core.refused.count('admission: BUSY');
       const details = { what: 'newcomers', retry_after_ms: STRANGER_RETRY_MS };
       return encodeAdmit({ type: 'refuse', error: coveyError('BUSY', details) });
     }
@@ -50,12 +55,16 @@ export class Door {
 
   async #answer(from: PeerId, bytes: Uint8Array): Promise<Uint8Array | undefined> {
     const frame = decodeAdmit(bytes);
-    if (!frame.ok) return undefined;
+    if (!frame.ok) {
+      this.#core.refused.count('admission: not readable');
+      return undefined;
+    }
     const { value } = frame;
     const reply =
       value.type === 'redeem'
         ? await this.#gate.redeem(from, value.secret, value.name)
         : await this.#links.serve(from, value);
+    if (reply.type === 'refuse') this.#core.refused.count(`admission: ${reply.error.code}`);
     return encodeAdmit(reply);
   }
 }

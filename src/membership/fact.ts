@@ -17,7 +17,7 @@ import type { Shortage } from '../ports/room.ts';
 import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import { ADDRESSES_MAX, RECORD_BYTES_MAX, SEEN_BY_MAX } from './limits.ts';
-import { readInt, readText, readTextMap, readTexts } from './read.ts';
+import { readId, readInt, readText, readTextMap, readTexts } from './read.ts';
 import type { Evidence } from './types.ts';
 
 export interface Signed {
@@ -169,8 +169,9 @@ export function readFact(
   verify: Identity['verify'],
 ): Result<Fact, string> {
   if (!Array.isArray(value)) return err('a fact is an array');
-  const [by, payload, signature] = value as readonly WireValue[];
-  if (typeof by !== 'string' || !(payload instanceof Uint8Array)) return err('not a fact');
+  const [author, payload, signature] = value as readonly WireValue[];
+  const by = readId(author);
+  if (by === undefined || !(payload instanceof Uint8Array)) return err('not a fact');
   if (!(signature instanceof Uint8Array)) return err('a fact without a signature');
   if (payload.length > RECORD_BYTES_MAX) return err('a fact is too large');
   const decoded = decodeValue(payload);
@@ -193,8 +194,8 @@ export function decodeFact(
 }
 
 function readStatement(map: WireMap, by: PeerId): Result<Statement, string> {
-  const peerId = readText(map.peer_id);
-  if (peerId === undefined || peerId === '') return err('a fact about nobody');
+  const peerId = readId(map.peer_id);
+  if (peerId === undefined) return err('a fact about nobody');
   switch (map.kind) {
     case 'record':
       return peerId === by ? readRecord(map, peerId) : err('a record by somebody else');
@@ -217,7 +218,7 @@ function readStatement(map: WireMap, by: PeerId): Result<Statement, string> {
       return ok({ kind: 'revocation', peerId, revokedAtMs, keeps });
     }
     case 'removal': {
-      const storeId = readText(map.store_id);
+      const storeId = readId(map.store_id);
       const removedAtMs = readInt(map.removed_at_ms);
       if (!storeId || removedAtMs === undefined) return err('not a removal');
       return ok({ kind: 'removal', peerId, storeId, removedAtMs });
@@ -242,7 +243,7 @@ function readTurn(map: WireMap): Turn | undefined {
 
 function readRecord(map: WireMap, peerId: PeerId): Result<SelfRecord, string> {
   const turn = readTurn(map);
-  const storeId = readText(map.store_id);
+  const storeId = readId(map.store_id);
   const bootCount = readInt(map.boot_count);
   const bootId = readText(map.boot_id);
   const name = readText(map.name);

@@ -64,6 +64,24 @@ export const INVITES_MAX = 256;
 export const CHAIN_MAX = 16;
 
 export const MEMBERS_MAX = 10_000;
+/** Admissions, remembered for good: some 300 bytes each, and a digest of the view names them all. */
+export const ENTRIES_MAX = 20_000;
+/**
+ * A turn that others say of us may be ahead of ours by so much: more is a lie or a mistake, and to outbid it would bring
+ * our own turn to where no number is left.
+ */
+export const TURN_LEAP_MAX = 2 ** 20;
+/** Of the facts in one delta; with as many keys as may be wanted it fits into a frame of 8 MiB. */
+export const DELTA_BYTES_MAX = 2 * 1_024 * 1_024;
+/**
+ * Facts of one member that are read: each costs a verification, 0.1 ms. A view of 500 members comes at once, a larger one
+ * in some rounds and from several members. `burst` is more than one delta has: else that one would never be taken.
+ */
+export const DELTA_ALLOWANCE = { burst: 1_024, perSecond: 512 };
+/** Digests of one member that are answered, each with up to a whole view; one comes every two seconds at most. */
+export const DIGEST_ALLOWANCE = { burst: 16, perSecond: 4 };
+/** Requests of strangers that are looked at, each with up to 17 signatures: two racks that join at once. */
+export const STRANGER_ALLOWANCE = { burst: 200, perSecond: 50 };
 /** Stores removed by operators, remembered for good: some 300 bytes each. */
 export const REMOVALS_MAX = 10_000;
 /** Former stores that wait for their removal: one for each time that this peer's store was replaced meanwhile. */

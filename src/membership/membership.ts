@@ -377,6 +377,7 @@ export class Membership {
     }
     const message = decodeMessage(bytes);
     if (!message.ok) {
+      this.#core.refused.count('control: not readable');
       this.#core.deps.log.log('debug', 'a frame was not read', { from, why: message.error });
       return;
     }

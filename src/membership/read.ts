@@ -44,3 +44,10 @@ export function readTextMap(value: WireValue | undefined): Record<string, string
   }
   return Object.fromEntries(entries);
 }
+
+/**
+ * The id of a peer or a store: it becomes part of a key of the peer book, and a store throws at a key that is not printable
+ * or too long. Without this one signed fact about a peer with such a name ends every daemon that hears it.
+ */
+export const readId = (value: WireValue | undefined): string | undefined =>
+  typeof value === 'string' && /^[\x21-\x7e]{1,128}$/.test(value) ? value : undefined;

@@ -35,6 +35,8 @@ export interface GossipStats {
   readonly news: Telemetry['news'];
   readonly facts: Telemetry['facts'];
   readonly health: HealthReport;
+  /** What came from outside and was not taken, since the start, by reason. */
+  readonly refused: Readonly<Record<string, number>>;
   /** Undefined where nothing is counted. */
   readonly rates: Rates | undefined;
 }
@@ -77,6 +79,7 @@ export class Stats {
       news: { ...telemetry.news },
       facts: { ...telemetry.facts },
       health: this.#detector.health.report(nowMs),
+      refused: this.#core.refused.counts,
       rates: deps.traffic?.rates(nowMs),
     };
   }

@@ -3,20 +3,26 @@
  * compare a hash of their views when a link comes up and from time to time, and exchange digests
  * and facts only when it differs.
  */
+import { Allowances } from '../base/allowance.ts';
 import { pickDistinct } from '../base/random.ts';
 import type { PeerId } from '../ports/identity.ts';
 import { NEWS_BYTES_MAX } from '../ports/network.ts';
 import { decodeEnvelope, encodeEnvelope } from '../wire/envelope.ts';
 import type { Core } from './core.ts';
 import { type Fact, toWire } from './fact.ts';
-import { DELTA_FACTS_MAX } from './limits.ts';
+import { DELTA_ALLOWANCE, DELTA_BYTES_MAX, DELTA_FACTS_MAX, DIGEST_ALLOWANCE } from './limits.ts';
 import type { Links } from './links.ts';
 import type { ControlMessage } from './messages.ts';
 import { readList } from './read.ts';
 
+/** Senders whose facts are counted: more than there are links. */
+const LINKED_MAX = 512;
+
 export class Sync {
   readonly #core: Core;
   readonly #links: Links;
+  readonly #digests = new Allowances(DIGEST_ALLOWANCE, LINKED_MAX);
+  readonly #allowances = new Allowances(DELTA_ALLOWANCE, LINKED_MAX);
 
   constructor(core: Core, links: Links) {
     this.#core = core;
@@ -43,9 +49,13 @@ export class Sync {
 
   news(bytes: Uint8Array): void {
     const envelope = decodeEnvelope(bytes);
-    if (!envelope.ok || envelope.value.kind !== 'message' || envelope.value.type !== 'news') return;
-    const values = readList(envelope.value.body.facts, DELTA_FACTS_MAX);
-    if (!values) return;
+    const isNews =
+      envelope.ok && envelope.value.kind === 'message' && envelope.value.type === 'news';
+    const values = isNews ? readList(envelope.value.body.facts, DELTA_FACTS_MAX) : undefined;
+    if (!values) {
+      this.#core.refused.count('news: not readable');
+      return;
+    }
     this.#core.telemetry.news.received += 1;
     this.#core.accept(this.#core.read(values), 'news');
   }
@@ -74,14 +84,23 @@ export class Sync {
       return;
     }
     if (message.type === 'digest') {
+      if (!this.#digests.take(from, 1, this.#core.deps.clock.nowMs())) {
+        this.#core.refused.count('control: too many digests');
+        return;
+      }
       telemetry.rounds.startedDifferent += 1;
       const { send, want } = view.compare(message.lines);
       if (send.length > 0 || want.length > 0) this.#delta(from, send, want);
       return;
     }
     telemetry.facts.received += message.facts.length;
+    if (!this.#allowances.take(from, message.facts.length, this.#core.deps.clock.nowMs())) {
+      // What is true comes again, with a comparison of the views.
+      this.#core.refused.count('facts: too many at once');
+      return;
+    }
     this.#core.accept(this.#core.read(message.facts), 'anti_entropy');
-    const wanted = message.want.map((key) => this.#core.view.fact(key));
+    const wanted = [...new Set(message.want)].map((key) => this.#core.view.fact(key));
     const facts = wanted.filter((fact) => fact !== undefined);
     if (facts.length > 0) this.#delta(from, facts, []);
   }
@@ -90,9 +109,15 @@ export class Sync {
   #delta(to: PeerId, facts: readonly Fact[], want: readonly string[]): void {
     this.#core.telemetry.facts.sent += facts.length;
     const ordered = [...facts].sort((a, b) => rank(a) - rank(b));
-    for (let at = 0; at === 0 || at < ordered.length; at += DELTA_FACTS_MAX) {
-      const page = ordered.slice(at, at + DELTA_FACTS_MAX).map(toWire);
-      this.#links.send(to, { type: 'delta', facts: page, want: at === 0 ? want : [] });
+    for (let at = 0, first = true; first || at < ordered.length; first = false) {
+      const page: Fact[] = [];
+      for (let bytes = 0; page.length < DELTA_FACTS_MAX && bytes < DELTA_BYTES_MAX; at += 1) {
+        const fact = ordered[at];
+        if (!fact) break;
+        page.push(fact);
+        bytes += fact.signed.payload.length;
+      }
+      this.#links.send(to, { type: 'delta', facts: page.map(toWire), want: first ? want : [] });
     }
   }
 }

@@ -4,6 +4,7 @@
  * membership take, so that no frame asks for the time. Bytes are those of frames: encryption, TCP and what gossipsub
  * says for itself are not in them.
  */
+import { Refused } from '../base/refused.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { FrameClass, Network, NetworkHandlers } from '../ports/network.ts';
 
@@ -80,6 +81,8 @@ const flowOf = (at: (i: number) => number): Flow => ({
 });
 
 export class Traffic {
+  /** What did not come that far. */
+  readonly refused = new Refused();
   readonly #classes: Readonly<Record<TrafficClass, Counter>> = {
     control: new Counter(),
     data: new Counter(),
@@ -167,6 +170,7 @@ export function metered(network: Network, traffic: Traffic): Network {
       traffic.received('news', bytes.length);
       handlers.news(bytes);
     },
+    refused: (reason) => traffic.refused.count(reason),
   });
   return {
     start: (handlers, listen) => network.start(count(handlers), listen),

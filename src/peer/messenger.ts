@@ -9,6 +9,7 @@ import {
   isErrorCode,
   messageOf,
 } from '../base/errors.ts';
+import { Refused } from '../base/refused.ts';
 import { err, ok } from '../base/result.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
@@ -29,6 +30,8 @@ import type {
 export const PENDING_CALLS_MAX = 65_536;
 /** Requests of one peer that are being handled here; more get BUSY, so that one member cannot fill the heap. */
 export const SERVING_MAX = 16_384;
+/** Bytes of them: what a slow disk takes in a second. */
+export const SERVING_BYTES_MAX = 64 * 1_024 * 1_024;
 export const CALL_TIMEOUT_MS = 5_000;
 const BUSY_RETRY_MS = 200;
 /** The simulator looks for this line: there it is a finding. */
@@ -37,6 +40,7 @@ export const HANDLER_FAILED = 'a request of a member failed here';
 /** Requests of one peer that are being handled. */
 interface Serving {
   count: number;
+  bytes: number;
   /** How often its link ended meanwhile. */
   links: number;
 }
@@ -52,6 +56,7 @@ export class Messenger implements Messaging {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #self: PeerId;
+  readonly #refused: Refused;
   readonly #pending = new Map<number, PendingCall>();
   readonly #serving = new Map<PeerId, Serving>();
   readonly #requests = new Map<string, RequestHandler>();
@@ -69,7 +74,9 @@ export class Messenger implements Messaging {
     random: Random;
     log: Logger;
     self: PeerId;
+    refused?: Refused;
   }) {
+    this.#refused = deps.refused ?? new Refused();
     this.#nextId = 1 + deps.random.uint32();
     this.#network = deps.network;
     this.#clock = deps.clock;
@@ -137,6 +144,7 @@ export class Messenger implements Messaging {
   receive(from: PeerId, frameClass: FrameClass, bytes: Uint8Array): void {
     const decoded = decodeEnvelope(bytes);
     if (!decoded.ok) {
+      this.#refused.count('frame: not readable');
       this.#log.log('warn', 'a member sent an unreadable frame', { from, why: decoded.error });
       return;
     }
@@ -145,17 +153,23 @@ export class Messenger implements Messaging {
       case 'message': {
         const handler = this.#messages.get(envelope.type);
         if (handler === undefined) {
+          this.#refused.count('frame: unknown type');
           this.#log.log('debug', 'a message of an unknown type was ignored', {
             from,
             type: envelope.type,
           });
           return;
         }
-        handler(from, envelope.body);
+        try {
+          handler(from, envelope.body);
+        } catch (thrown) {
+          // As with a request: thrown from here it would end the daemon, for a frame that anybody may send.
+          this.#failed(from, envelope.type, thrown);
+        }
         return;
       }
       case 'request':
-        void this.#answer(from, frameClass, envelope.id, envelope.type, envelope.body);
+        void this.#answer(from, frameClass, envelope, bytes.length);
         return;
       case 'reply':
         if (this.#pending.get(envelope.id)?.to === from)
@@ -199,7 +213,10 @@ export class Messenger implements Messaging {
     const refusal = this.refusalOf(from, type);
     if (refusal !== undefined) return err(refusal);
     const handler = this.#requests.get(type);
-    if (handler === undefined) return err(coveyError('METHOD_NOT_FOUND', { method: type }));
+    if (handler === undefined) {
+      this.#refused.count('request: unknown type');
+      return err(coveyError('METHOD_NOT_FOUND', { method: type }));
+    }
     try {
       return await handler(from, body);
     } catch (thrown) {
@@ -218,6 +235,7 @@ export class Messenger implements Messaging {
       });
     }
     const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+    this.#refused.count('request: it failed here');
     this.#log.log('error', HANDLER_FAILED, { from, type, error });
     return err(coveyError('INTERNAL', { why: messageOf(thrown).replace(/\.$/, '') }));
   }
@@ -225,22 +243,24 @@ export class Messenger implements Messaging {
   async #answer(
     from: PeerId,
     frameClass: FrameClass,
-    id: number,
-    type: string,
-    body: WireMap,
+    { id, type, body }: { readonly id: number; readonly type: string; readonly body: WireMap },
+    bytes: number,
   ): Promise<void> {
-    const serving = this.#serving.get(from) ?? { count: 0, links: 0 };
+    const serving = this.#serving.get(from) ?? { count: 0, bytes: 0, links: 0 };
     const { links } = serving;
     let result: CallResult;
-    if (serving.count >= SERVING_MAX) {
+    if (serving.count >= SERVING_MAX || serving.bytes + bytes > SERVING_BYTES_MAX) {
+      this.#refused.count('request: too many of one peer');
       result = err(
         coveyError('BUSY', { what: 'requests of this peer', retry_after_ms: BUSY_RETRY_MS }),
       );
     } else {
       serving.count += 1;
+      serving.bytes += bytes;
       this.#serving.set(from, serving);
       result = await this.#serve(from, type, body);
       serving.count -= 1;
+      serving.bytes -= bytes;
       if (serving.count === 0) this.#serving.delete(from);
     }
     // Who asked over a link that has ended has given up, and may have started again since.

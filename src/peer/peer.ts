@@ -193,7 +193,8 @@ export class Peer {
     const { identity: own, clock, random, identityStore } = ports;
     const traffic = new Traffic();
     const network = metered(ports.network, traffic);
-    const messenger = new Messenger({ network, clock, random, log: options.log, self: own.peerId });
+    const about = { log: options.log, self: own.peerId, refused: traffic.refused };
+    const messenger = new Messenger({ network, clock, random, ...about });
     let peer: Peer | undefined;
     const membership = await Membership.load({
       clock,

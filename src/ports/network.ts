@@ -61,6 +61,19 @@ export interface LinkInfo {
   readonly direction: 'inbound' | 'outbound';
 }
 
+export const NETWORK_REFUSALS = [
+  'connection: too many strangers',
+  'connection: too many of one peer',
+  'connection: not admitted in time',
+  'stream: of a stranger',
+  'stream: too many requests',
+  'stream: no answer in time',
+  'frame: too long',
+  'news: too much of one peer',
+  'news: of a stranger',
+] as const;
+export type NetworkRefusal = (typeof NETWORK_REFUSALS)[number];
+
 export interface NetworkHandlers {
   /** The first connection to this peer is up. It may be a stranger. */
   opened(link: LinkInfo): void;
@@ -71,6 +84,8 @@ export interface NetworkHandlers {
   admitRequest(from: PeerId, bytes: Uint8Array): Promise<Uint8Array | undefined>;
   /** A published message, handed on by some member; who wrote it is in its payload. */
   news(bytes: Uint8Array): void;
+  /** Something was turned away before it came to one of the others; for display. */
+  refused?(reason: NetworkRefusal): void;
 }
 
 export type ListenResult =

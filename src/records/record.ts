@@ -263,6 +263,8 @@ export function decodeFacts(value: WireValue | undefined): Fact[] | undefined {
 }
 
 const STORE_ID = /^[0-9a-f]{32}$/;
+/** Part of a key: the store throws at one that is not printable. */
+const RECORD_ID = /^[\x21-\x7e]{1,64}$/;
 const isStoreId = (value: WireValue | undefined): value is StoreId =>
   typeof value === 'string' && STORE_ID.test(value);
 /** Dots count from 1: a clock says 0 for "nothing seen". */
@@ -285,7 +287,7 @@ export function decodeRecord(value: WireValue | undefined): RecordState | undefi
   if (!isWireMap(value)) return undefined;
   const { id, kind, stamp, header, blob_digest: blobDigest, home } = value;
   const facts = decodeFacts(value.facts);
-  if (typeof id !== 'string' || id.length > 64 || (kind !== 'task' && kind !== 'key'))
+  if (typeof id !== 'string' || !RECORD_ID.test(id) || (kind !== 'task' && kind !== 'key'))
     return undefined;
   if (!Number.isSafeInteger(stamp) || !(header instanceof Uint8Array)) return undefined;
   if (typeof blobDigest !== 'string' || facts === undefined) return undefined;

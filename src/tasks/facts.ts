@@ -16,7 +16,7 @@
  */
 import type { AttemptOutcome, TaskState } from '../api/task.ts';
 import type { Fact } from '../records/record.ts';
-import { decodeValue, encodeValue } from '../wire/codec.ts';
+import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 
 export type FinalState = Extract<TaskState, 'completed' | 'failed' | 'canceled' | 'expired'>;
@@ -117,14 +117,40 @@ const FACT_MEMBERS: Readonly<Record<TaskFactValue['t'], Readonly<Record<string, 
   drop: { drop_at: 'number' },
 };
 
-const hasMembers = (value: WireMap, members: Readonly<Record<string, string>>): boolean =>
-  Object.entries(members).every(([name, type]) => typeof value[name] === type);
+/** Members that a fact of this type may have: of another type they would be met by readers that rely on theirs. */
+const OPTIONAL_MEMBERS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  start: { dbl: 'boolean' },
+  end: {
+    ...{ loss: 'number', proven: 'boolean', next_at: 'number', exit: 'number', sig: 'string' },
+    ...{ err: 'string', code: 'string', retryable: 'boolean', res: 'string', trunc: 'boolean' },
+    ...{ whole: 'string', stdout: 'bytes', stderr: 'bytes' },
+  },
+  final: { reason: 'string', digest: 'string', dup: 'string' },
+  cancel: { by: 'string' },
+};
+
+const isOf = (value: WireValue | undefined, type: string): boolean => {
+  if (type === 'bytes') return value instanceof Uint8Array;
+  if (type === 'texts') return Array.isArray(value) && value.every((v) => typeof v === 'string');
+  if (type === 'map') return isWireMap(value);
+  return typeof value === type;
+};
+
+const hasMembers = (
+  value: WireMap,
+  members: Readonly<Record<string, string>>,
+  optional: Readonly<Record<string, string>> = {},
+): boolean =>
+  Object.entries(members).every(([name, type]) => isOf(value[name], type)) &&
+  Object.entries(optional).every(
+    ([name, type]) => value[name] === undefined || isOf(value[name], type),
+  );
 
 /** Whether a fact that came from elsewhere says what its type must say. */
 export function isTaskFact(value: WireMap): boolean {
   const { t } = value;
   if (typeof t !== 'string') return false;
-  return !isFactType(t) || hasMembers(value, FACT_MEMBERS[t]);
+  return !isFactType(t) || hasMembers(value, FACT_MEMBERS[t], OPTIONAL_MEMBERS[t]);
 }
 
 const isFactType = (t: string): t is TaskFactValue['t'] => Object.hasOwn(FACT_MEMBERS, t);
@@ -178,8 +204,13 @@ const HEADER_MEMBERS = {
   attempts: 'number',
   losses_max: 'number',
   on_lost: 'string',
-  labels: 'object',
+  labels: 'map',
   digest: 'string',
+} as const;
+const HEADER_OPTIONAL = {
+  ...{ argv: 'texts', cwd: 'string', shell: 'boolean', backoff: 'map', dedupe_key: 'string' },
+  ...{ queue_timeout_ms: 'number', run_timeout_ms: 'number', total_timeout_ms: 'number' },
+  ...{ durability: 'string', on_partition: 'string', output: 'string', retry_of: 'string' },
 } as const;
 
 /** A header is never changed, and all versions of a record share it: it is read once. */
@@ -196,7 +227,7 @@ export function decodeHeader(bytes: Uint8Array): TaskHeader | undefined {
 function readHeader(bytes: Uint8Array): TaskHeader | undefined {
   const value = decodeValue(bytes);
   if (!value.ok || !isWireMap(value.value)) return undefined;
-  return hasMembers(value.value, HEADER_MEMBERS)
+  return hasMembers(value.value, HEADER_MEMBERS, HEADER_OPTIONAL)
     ? (value.value as unknown as TaskHeader)
     : undefined;
 }
@@ -217,5 +248,8 @@ export function encodeBlob(blob: TaskBlob): Uint8Array {
 export function decodeBlob(bytes: Uint8Array | undefined): TaskBlob {
   if (bytes === undefined || bytes.length === 0) return {};
   const value = decodeValue(bytes);
-  return value.ok && isWireMap(value.value) ? (value.value as unknown as TaskBlob) : {};
+  const isBlob = value.ok && isWireMap(value.value) && hasMembers(value.value, {}, BLOB_MEMBERS);
+  return isBlob ? (value.value as unknown as TaskBlob) : {};
 }
+
+const BLOB_MEMBERS = { payload: 'string', stdin: 'bytes', env: 'map' } as const;

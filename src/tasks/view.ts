@@ -1,5 +1,7 @@
 /** A task as clients see it: the shapes of `api/` from a record. Pure. */
+
 import type { Because, TaskState, TaskSummary, TaskView } from '../api/task.ts';
+import { readJsonText } from '../base/json-text.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
 import { homeOf, type RecordState } from '../records/record.ts';
 import type { WireValue } from '../wire/codec.ts';
@@ -189,7 +191,7 @@ function resultView(task: Task): Partial<TaskView> {
   if (end === undefined) return {};
   const error = errorView(task, end);
   return {
-    ...(end.res === undefined ? {} : { result: JSON.parse(end.res) as unknown }),
+    ...(end.res === undefined ? {} : { result: readJsonText(end.res) }),
     ...(end.exit === undefined ? {} : { exit_code: end.exit }),
     ...(end.sig === undefined ? {} : { signal: end.sig }),
     ...(end.stdout === undefined ? {} : { stdout: bytesView(end.stdout) }),
@@ -242,7 +244,7 @@ export function viewOf(record: RecordState, nowWallMs: number, extras: ViewExtra
       ? {}
       : { reason: 'set_aside', set_aside_by: [...extras.setAsideBy] }),
     ...(extras.owner === undefined ? {} : { owner: extras.owner }),
-    ...(payload === undefined ? {} : { payload: JSON.parse(payload) as unknown }),
+    ...(payload === undefined ? {} : { payload: readJsonText(payload) }),
     ...(extras.progress === undefined ? {} : { progress: extras.progress }),
     ...resultView(task),
     ...(task.cancel === undefined ? {} : { cancel_requested: task.cancel.reason }),
