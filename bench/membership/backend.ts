@@ -30,6 +30,8 @@ export interface Backend {
   readonly name: 'covey' | 'serf' | 'upring';
   /** What `left` is in its events: some call a graceful leave a death. */
   readonly leftStatus: 'left' | 'dead';
+  /** Its connections come from its own address, too: what is cut by that address is cut off. */
+  readonly dialsFromItsAddress: boolean;
   /** Whatever the newcomers need, minted before they start. */
   tokens(first: Running, count: number): Promise<readonly string[]>;
   start(setting: Setting, place: Place, token: string | undefined): Promise<Running>;

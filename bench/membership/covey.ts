@@ -85,6 +85,7 @@ async function start(
 export const COVEY: Backend = {
   name: 'covey',
   leftStatus: 'left',
+  dialsFromItsAddress: true,
   start,
   tokens: async (first, count) => {
     if (!(first instanceof CoveyNode)) throw new Error('not a daemon of Covey');

@@ -65,7 +65,8 @@ export async function loadAverage(): Promise<number> {
 }
 
 export async function measure(backend: Backend, n: number, to: Measuring): Promise<Figures> {
-  const { plan, say } = to;
+  const { say } = to;
+  const plan = { ...to.plan, canCut: to.plan.canCut && backend.dialsFromItsAddress };
   const samples: Samples = {};
   for (let round = 1; round <= plan.rounds; round++) {
     const fleet = new Fleet(backend, to.owned, `${to.dir}/${backend.name}-${n}-${round}`);

@@ -14,6 +14,7 @@ const EVENT = /EventMember(\w+): (\S+)/;
 export const serf = (program: string): Backend => ({
   name: 'serf',
   leftStatus: 'left',
+  dialsFromItsAddress: false,
   tokens: async ({ place }, count) =>
     Array.from({ length: count }, () => `${place.host}:${place.port}`),
   start: async ({ owned, views }, place, token) => {

@@ -41,6 +41,7 @@ export const upring = (packageDir: string): Backend => {
   return {
     name: 'upring',
     leftStatus: 'dead',
+    dialsFromItsAddress: false,
     tokens: async ({ place }, count) =>
       Array.from({ length: count }, () => `${place.host}:${place.port}`),
     start: async ({ owned, views }, place, token) => {

@@ -89,6 +89,7 @@ export class Membership {
       up: (peerId) => this.#linkUp(peerId),
       down: (peerId, end) => this.#linkDown(peerId, end),
       refused: (peerId) => this.#dialer.rest(peerId),
+      arrived: (facts) => this.#sync.announce(...facts),
     });
     this.#dialer = new Dialer(core, {
       isOpen: (peerId) => this.#links.isOpen(peerId),

@@ -28,8 +28,8 @@ export class Sync {
    * delivers nothing yet. The few are as many as a peer has observers, so the cost does not grow
    * with the mesh.
    */
-  announce(fact: Fact): void {
-    const facts = [toWire(fact)];
+  announce(...told: readonly Fact[]): void {
+    const facts = told.map(toWire);
     const { network, random, config } = this.#core.deps;
     const bytes = encodeEnvelope({ kind: 'message', type: 'news', body: { facts } });
     if (bytes.length <= NEWS_BYTES_MAX) {
