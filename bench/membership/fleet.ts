@@ -103,20 +103,20 @@ export class Fleet {
 
   /** Verdicts `dead` on living ones while one of them is stopped for a while. */
   async pause(pauseMs: number, afterwardsMs: number): Promise<number> {
-    const before = this.#wrongDeaths();
+    const before = this.wrongDeaths();
     const victim = this.#nodes.at(-1) ?? this.#first;
     victim.launched.child.kill('SIGSTOP');
     await delay(pauseMs);
     victim.launched.child.kill('SIGCONT');
     await delay(afterwardsMs);
-    return this.#wrongDeaths() - before;
+    return this.wrongDeaths() - before;
   }
 
   /** The same while something else goes on. */
   async wrongDeathsDuring(work: () => Promise<void>): Promise<number> {
-    const before = this.#wrongDeaths();
+    const before = this.wrongDeaths();
     await work();
-    return this.#wrongDeaths() - before;
+    return this.wrongDeaths() - before;
   }
 
   async down(): Promise<void> {
@@ -125,7 +125,8 @@ export class Fleet {
     await rm(this.#dir, { recursive: true, force: true });
   }
 
-  #wrongDeaths(): number {
+  /** So far, of those that still live. */
+  wrongDeaths(): number {
     const living = new Set(this.names);
     return this.views.deaths.filter((one) => living.has(one.observer) && living.has(one.subject))
       .length;

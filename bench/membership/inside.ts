@@ -27,7 +27,7 @@ export interface Order {
 }
 
 const IDLE_MS = 30_000;
-const QUICK_IDLE_MS = 2_000;
+const QUICK_IDLE_MS = 1_000;
 
 const order = JSON.parse(process.argv[2] ?? '') as Order;
 const owned = new Owned();

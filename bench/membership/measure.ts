@@ -9,8 +9,9 @@ import { Fleet } from './fleet.ts';
 import { cpuSeconds, loopbackBytes, residentMiB } from './host.ts';
 import { firstLine, type Owned, parseJson } from './launch.ts';
 
-/** Probes of addresses and gossip's meshes are done by then. */
-const SETTLE_MS = 2_000;
+/** All links stand by then, probes of addresses and gossip's meshes are done. */
+const SETTLE_MS = 5_000;
+const QUICK_SETTLE_MS = 500;
 /** After a join of all, until traffic is that of an idle mesh. */
 const IDLE_AFTER_MS = 10_000;
 const PAUSE_MS = 5_000;
@@ -76,6 +77,7 @@ export async function measure(backend: Backend, n: number, to: Measuring): Promi
       add(samples, 'join_all_since_first_ready_ms', together.sinceFirstMs);
       if (round === 1) await idleRound(fleet, samples, to);
       await strikes(fleet, samples, plan);
+      add(samples, 'false_dead_joining', fleet.wrongDeaths());
       if (plan.slow && round === plan.rounds) await slowness(fleet, samples, to);
     } finally {
       await fleet.down();
@@ -103,11 +105,12 @@ const figuresOf = (samples: Samples): Figures =>
 
 /** Each strike takes one away, and one more joins. */
 async function strikes(fleet: Fleet, samples: Samples, plan: Plan): Promise<void> {
+  const settleMs = plan.slow ? SETTLE_MS : QUICK_SETTLE_MS;
   const rejoin = async (): Promise<void> => {
     add(samples, 'join_one_ms', await fleet.joinOne());
-    await delay(SETTLE_MS);
+    await delay(settleMs);
   };
-  await delay(SETTLE_MS);
+  await delay(settleMs);
   const killed = await fleet.kill();
   add(samples, 'first_dead_ms', killed?.firstMs);
   add(samples, 'all_dead_ms', killed?.allMs);
@@ -152,7 +155,7 @@ async function busy(times: number, { owned, plan, dir }: Measuring): Promise<voi
 
 async function idleRound(fleet: Fleet, samples: Samples, to: Measuring): Promise<void> {
   const { plan } = to;
-  await delay(plan.slow ? IDLE_AFTER_MS : SETTLE_MS);
+  await delay(plan.slow ? IDLE_AFTER_MS : QUICK_SETTLE_MS);
   const idle = await idleOf(fleet, plan);
   add(samples, 'idle_cpu_pct', idle.cpuPct);
   if (idle.bytes !== undefined) add(samples, 'bytes_per_s', idle.bytes);
@@ -191,7 +194,7 @@ export async function bareResidentMiB({ owned, dir, plan }: Measuring): Promise<
   await firstLine(bare, 'the bare node', (line) =>
     parseJson(line)?.event === 'ready' ? true : undefined,
   );
-  await delay(plan.slow ? IDLE_AFTER_MS : SETTLE_MS);
+  await delay(plan.slow ? IDLE_AFTER_MS : QUICK_SETTLE_MS);
   const mib = await residentMiB(bare.pid);
   bare.child.kill('SIGKILL');
   await bare.exited;

@@ -25,7 +25,7 @@ const AT_FULL_SIZE: readonly (readonly [figure: string, must: number, aim: numbe
   ['join_all_ms', 6_000, 3_000],
   ['idle_cpu_pct', 0.6, 0.3],
 ];
-const NEVER = ['false_dead', 'false_dead_paused'];
+const NEVER = ['false_dead', 'false_dead_paused', 'false_dead_joining'];
 const BARE_PLUS_MIB = [35, 20] as const;
 const GROWTH_MAX = 1.2;
 const TIMES_SERF = 2;
