@@ -272,7 +272,10 @@ export class Membership {
    */
   async stop(reason: 'stop' | 'leave'): Promise<void> {
     if (this.#phase === 'stopped') return;
-    if (reason === 'leave') this.#core.changeOwn({ left: true });
+    if (reason === 'leave') {
+      this.#core.changeOwn({ left: true });
+      this.#sync.farewell(this.#core.own.fact);
+    }
     this.#phase = 'stopped';
     this.#dialer.stop();
     for (const timer of this.#timers) timer.cancel();

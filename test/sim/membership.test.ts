@@ -171,6 +171,18 @@ describe('membership', () => {
     await world.timeUntil('all alive', () => hosts.every((host) => host.sees(5)), 15_000);
   });
 
+  it('one that leaves is heard by all to say so, also where gossip loses everything', async () => {
+    const world = new World('leave told');
+    const hosts = await world.mesh(12);
+    await world.clock.runFor(3_000);
+    world.hub.lossy.lost = 1;
+    const leaver = hosts[2] as Host;
+    await leaver.stop('leave');
+    const rest = others(hosts, leaver);
+    const left = () => rest.every((host) => host.statusOf(leaver) === 'left');
+    expect(await world.timeUntil('left', left, 3_000)).toBeLessThan(100);
+  });
+
   it('of two, the other dies by crash after a second, by silence after 14 s', async () => {
     const world = new World('two');
     const [a, b] = (await world.mesh(2)) as [Host, Host];
