@@ -16,6 +16,7 @@ import { tcp } from '@libp2p/tcp';
 import { tls } from '@libp2p/tls';
 import { yamux } from '@libp2p/yamux';
 import { createLibp2p, type Libp2p, type Libp2pOptions } from 'libp2p';
+import { inWholeRecords } from './libp2p-records.ts';
 
 export type Libp2pNode = Libp2p<Record<string, unknown>>;
 export type PrivateKey = NonNullable<Libp2pOptions['privateKey']>;
@@ -193,7 +194,7 @@ function settings(options: NodeOptions) {
       }),
     ],
     // TLS first: 828 k messages/s against 372 k with Noise, whose cipher is not Node's own.
-    connectionEncrypters: [tls(), noise()],
+    connectionEncrypters: [inWholeRecords(tls()), noise()],
     streamMuxers: [
       yamux({
         maxInboundStreams: INBOUND_STREAMS_MAX,

@@ -4,10 +4,17 @@ import { sha256Of, toHex } from '../base/hash.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import { sleep } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
+import { encodeValue } from '../wire/codec.ts';
 import type { Core } from './core.ts';
 import { type Entry, type Fact, readFact, signFact, toWire } from './fact.ts';
 import { type AdmitFrame, decodeAdmit, encodeAdmit } from './hello.ts';
-import { ADMIT_TIMEOUT_MS, DIAL_TIMEOUT_MS, INVITES_MAX } from './limits.ts';
+import {
+  ADMIT_TIMEOUT_MS,
+  DIAL_TIMEOUT_MS,
+  INVITES_MAX,
+  WELCOME_BYTES_MAX,
+  WELCOME_FACTS_MAX,
+} from './limits.ts';
 import { isGone } from './member.ts';
 import { hostOf } from './roster.ts';
 import { decodeToken, encodeToken, SECRET_BYTES, type Token } from './token.ts';
@@ -125,7 +132,12 @@ export class Gate {
     const { view, own } = this.#core;
     // The inviter's own chain as well: the newcomer cannot know yet who it is.
     const chains = [...view.access.chainOf(this.#core.peerId), ...view.access.chainOf(to)];
-    const facts = [...new Set<Fact>(chains), own.fact].map(toWire);
+    const least = [...new Set<Fact>([...chains, own.fact])];
+    // What is said of it it settles at its first hello.
+    const rest = view.facts().filter((fact) => fact.statement.peerId !== to);
+    const all = [...new Set<Fact>([...least, ...rest])].map(toWire);
+    const isSmall = all.length <= WELCOME_FACTS_MAX && encodeValue(all).length <= WELCOME_BYTES_MAX;
+    const facts = isSmall ? all : least.map(toWire);
     return { type: 'welcome', meshId: view.meshId, root: view.access.root, facts };
   }
 

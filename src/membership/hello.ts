@@ -11,7 +11,7 @@ import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { VersionRange } from '../wire/versions.ts';
 import type { Turn } from './fact.ts';
-import { BOOT_IDS_MAX, CHAIN_MAX } from './limits.ts';
+import { BOOT_IDS_MAX, CHAIN_MAX, WELCOME_FACTS_MAX } from './limits.ts';
 import { readInt, readList, readText, readTexts } from './read.ts';
 import type { BootSpan } from './store-check.ts';
 import type { AwayNotice } from './types.ts';
@@ -112,7 +112,7 @@ export function decodeAdmit(bytes: Uint8Array): Result<AdmitFrame, string> {
     case 'welcome': {
       const meshId = readText(map.mesh_id);
       const root = readText(map.root);
-      const facts = readList(map.facts, 1_000);
+      const facts = readList(map.facts, WELCOME_FACTS_MAX);
       if (!meshId || !root || !facts) return err('not a welcome');
       return ok({ type: 'welcome', meshId, root, facts });
     }

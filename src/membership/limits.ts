@@ -63,6 +63,10 @@ export const INVITES_MAX = 256;
 /** Entries from a newcomer up to the founder; a longer chain is learned by anti-entropy instead. */
 export const CHAIN_MAX = 16;
 
+/** Facts in a welcome, and their bytes: within a frame of 64 KiB. A larger view comes by anti-entropy. */
+export const WELCOME_FACTS_MAX = 1_000;
+export const WELCOME_BYTES_MAX = 48 * 1_024;
+
 export const MEMBERS_MAX = 10_000;
 /** Admissions, remembered for good: some 300 bytes each, and a digest of the view names them all. */
 export const ENTRIES_MAX = 20_000;

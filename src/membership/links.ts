@@ -9,7 +9,7 @@ import type { PeerId } from '../ports/identity.ts';
 import type { SendResult } from '../ports/network.ts';
 import { commonVersion, WIRE_VERSION_MAX, WIRE_VERSION_MIN } from '../wire/versions.ts';
 import type { Core } from './core.ts';
-import { isKind, toWire } from './fact.ts';
+import { type Fact, isKind, toWire } from './fact.ts';
 import { type AdmitFrame, decodeAdmit, encodeAdmit, type Hello } from './hello.ts';
 import { ADMIT_TIMEOUT_MS, HANDSHAKE_RETRY_MS } from './limits.ts';
 import { statusOf } from './member.ts';
@@ -50,6 +50,8 @@ export interface LinkEnd {
 export interface LinkHooks {
   up(peerId: PeerId): void;
   down(peerId: PeerId, end: LinkEnd): void;
+  /** One that we admitted has greeted us for the first time: the others know of its admission, not of itself. */
+  arrived(facts: readonly Fact[]): void;
   /** It wants nothing to do with us: do not dial it again soon. */
   refused(peerId: PeerId): void;
 }
@@ -376,7 +378,10 @@ export class Links {
     if (why !== undefined) return coveyError('STORE_REFUSED', { why });
     core.book.rememberStore({ peerId: from, storeId, bootCount, bootId, seq });
     core.heardOfSelf(hello.known);
+    // Its inviter alone: were it everybody that it greets, each newcomer would be announced by each member.
+    const isOurs = !view.get(from) && view.access.admitterOf(from) === core.peerId;
     core.accept([record], 'greeting');
+    if (isOurs) this.#hooks.arrived([...view.access.chainOf(from).slice(0, 1), record]);
     core.deps.onAway?.(from, hello.away?.storeId === store.storeId ? hello.away : undefined);
     return undefined;
   }

@@ -99,6 +99,7 @@ export class Membership {
       up: (peerId) => this.#linkUp(peerId),
       down: (peerId, end) => this.#linkDown(peerId, end),
       refused: (peerId) => this.#dialer.rest(peerId),
+      arrived: (facts) => this.#sync.announce(facts),
     });
     this.#dialer = new Dialer(core, {
       isOpen: (peerId) => this.#links.isOpen(peerId),
@@ -141,10 +142,7 @@ export class Membership {
     this.#expelled = core.expelled();
   }
 
-  /**
-   * Owns `network.start`. `advertise`: how others reach this peer; port 0 stands for the one it
-   * got.
-   */
+  /** Owns `network.start`. `advertise`: how others reach it; port 0 stands for the one it got. */
   async start(
     listen: { readonly host: string; readonly port: number },
     advertise: readonly Address[],
@@ -337,7 +335,10 @@ export class Membership {
    */
   async stop(reason: 'stop' | 'leave'): Promise<void> {
     if (this.#phase === 'stopped') return;
-    if (reason === 'leave') this.#core.changeOwn({ left: true });
+    if (reason === 'leave') {
+      this.#core.changeOwn({ left: true });
+      this.#sync.farewell(this.#core.own.fact);
+    }
     this.#phase = 'stopped';
     this.#door.close();
     this.#dialer.stop();

@@ -47,6 +47,15 @@ export class Sync {
     }
   }
 
+  /**
+   * To every peer that is linked, on the very link: published alone, it would often be lost, for the links on which
+   * gossip passes it on are closed in the same moment.
+   */
+  farewell(fact: Fact): void {
+    const message = { type: 'delta', facts: [toWire(fact)], want: [] } as const;
+    for (const peerId of this.#links.upPeers()) this.#links.send(peerId, message);
+  }
+
   news(bytes: Uint8Array): void {
     const envelope = decodeEnvelope(bytes);
     const isNews =

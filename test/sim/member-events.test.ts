@@ -16,7 +16,7 @@ async function untilAll(world: World, hosts: Host[], type: MemberEvent['type'], 
 
 describe('member events', () => {
   it('a crash: who saw the connection end and the port refuse, at all that hear of it', async () => {
-    const world = new World('events crash');
+    const world = new World('events crash, heard as news');
     const hosts = await world.mesh(5);
     const [victim, ...others] = hosts as [Host, ...Host[]];
     victim.crash();

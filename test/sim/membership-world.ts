@@ -102,7 +102,7 @@ export class Host {
     this.options = options;
     this.address = options.host ?? `127.77.0.${index}`;
     this.identity = createSimIdentity(`${this.name} ${world.seed}`);
-    this.storeId = `store${index}`.padEnd(32, '0');
+    this.storeId = `store${index}x`.padEnd(32, '0');
     this.freezer = new Freezer(world.clock.forOwner(this.name));
     this.clock = this.freezer.clock();
     const random = new SeededRandom(`disk ${this.name} ${world.seed}`);

@@ -26,6 +26,20 @@ describe('membership', () => {
     ).toEqual(['h1', 'h2', 'h3', 'h4', 'h5']);
   });
 
+  it('one that joins is known to all by the word of its inviter, before it has a link to them', async () => {
+    const world = new World('arrival');
+    const [first, ...rest] = await world.mesh(4);
+    const newcomer = world.addHost();
+    for (const { peerId } of rest) {
+      world.hub.block(newcomer.peerId, peerId);
+      world.hub.block(peerId, newcomer.peerId);
+    }
+    await newcomer.start();
+    await newcomer.joinBy(first as Host);
+    expect(rest.map((host) => host.statusOf(newcomer))).toEqual(['alive', 'alive', 'alive']);
+    expect(rest.map((host) => host.membership.linked(newcomer.peerId))).not.toContain(true);
+  });
+
   it('a crash is seen by all as a death by crash within 1.5 s', async () => {
     const world = new World('crash');
     const hosts = await world.mesh(5);
@@ -155,6 +169,18 @@ describe('membership', () => {
     expect(deathsSeen(rest)).toEqual([]);
     await leaver.start();
     await world.timeUntil('all alive', () => hosts.every((host) => host.sees(5)), 15_000);
+  });
+
+  it('one that leaves is heard by all to say so, also where gossip loses everything', async () => {
+    const world = new World('leave told');
+    const hosts = await world.mesh(12);
+    await world.clock.runFor(3_000);
+    world.hub.lossy.lost = 1;
+    const leaver = hosts[2] as Host;
+    await leaver.stop('leave');
+    const rest = others(hosts, leaver);
+    const left = () => rest.every((host) => host.statusOf(leaver) === 'left');
+    expect(await world.timeUntil('left', left, 3_000)).toBeLessThan(100);
   });
 
   it('of two, the other dies by crash after a second, by silence after 14 s', async () => {
