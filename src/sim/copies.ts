@@ -40,21 +40,27 @@ function tooFew(
   return [{ rule: 'missing_copy', detail: `${short(id)} has ${kept} copies of ${wanted}` }];
 }
 
+/** What is being forgotten goes from one store after the other, from one with a fast clock long before. */
+function keptOf({
+  replicas,
+  dropped,
+  endWallMs,
+}: Pick<Evidence, 'replicas' | 'dropped' | 'endWallMs'>): [string, readonly Replicated[]][] {
+  const dropAt = ({ record }: Replicated): number =>
+    taskOf(record).dropAt ?? Number.POSITIVE_INFINITY;
+  return [...replicas].filter(
+    ([id, copies]) =>
+      !dropped.has(id) && copies.every((copy) => dropAt(copy) > endWallMs + SWEEP_MS),
+  );
+}
+
 /** Every home store has a copy, all copies are the same bytes, and show the same accepted result. */
 export function judgeCopies(
   evidence: Pick<Evidence, 'replicas' | 'stores' | 'lost' | 'dropped' | 'endWallMs'>,
 ): Violation[] {
   // A store that has just lost all it had holds nothing, and is to hold as much as the others.
   const stores = new Set(evidence.stores);
-  // What is being forgotten goes from one store after the other, from one with a fast clock long before.
-  const dropAt = ({ record }: Replicated): number =>
-    taskOf(record).dropAt ?? Number.POSITIVE_INFINITY;
-  const kept = [...evidence.replicas].filter(
-    ([id, copies]) =>
-      !evidence.dropped.has(id) &&
-      copies.every((copy) => dropAt(copy) > evidence.endWallMs + SWEEP_MS),
-  );
-  return kept.flatMap(([id, copies]) => [
+  return keptOf(evidence).flatMap(([id, copies]) => [
     // Half a task is no copy: one whose payload is on no disk any more stays where it is.
     ...(evidence.lost.get(id)?.has(PAYLOAD) === true
       ? []
@@ -82,11 +88,12 @@ function differing(id: string, copies: readonly Replicated[]): Violation[] {
 
 /** What a later version wrote is in every copy, unharmed, though nobody here knows what it says. */
 export function judgeLaterFacts(
-  evidence: Pick<Evidence, 'replicas' | 'laterFacts' | 'lost'>,
+  evidence: Pick<Evidence, 'replicas' | 'laterFacts' | 'lost' | 'dropped' | 'endWallMs'>,
 ): Violation[] {
+  const kept = new Map(keptOf(evidence));
   return evidence.laterFacts.flatMap(({ id, store, seq, hash }) => {
     if (evidence.lost.get(id)?.has(dotName({ store, seq })) === true) return [];
-    return (evidence.replicas.get(id) ?? []).flatMap(({ host, record }) => {
+    return (kept.get(id) ?? []).flatMap(({ host, record }) => {
       const fact = record.facts.find((item) => item.store === store && item.seq === seq);
       if (fact !== undefined && factHash(fact) === hash) return [];
       const what = fact === undefined ? 'lacks' : 'has altered';

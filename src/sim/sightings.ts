@@ -9,7 +9,7 @@ import { decodeAdmit } from '../membership/hello.ts';
 import type { Peer } from '../peer/peer.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Network, NetworkHandlers } from '../ports/network.ts';
-import { clockOf, factsBeyond, type RecordState } from '../records/record.ts';
+import type { Fact, RecordState } from '../records/record.ts';
 import { edgeName, isStateEdge, STATE_EDGES, type TaskEdge } from '../tasks/states.ts';
 import { type Task, taskOf } from '../tasks/task.ts';
 import { standingOf } from '../tasks/view.ts';
@@ -42,6 +42,9 @@ export const REACHABLE = {
 } as const;
 
 export type Reached = Readonly<Record<keyof typeof REACHABLE, Readonly<Record<string, number>>>>;
+
+type Dot = Pick<Fact, 'store' | 'seq'>;
+const dotText = ({ store, seq }: Dot): string => `${store}/${seq}`;
 
 export class Sightings {
   readonly #counts = {
@@ -91,6 +94,9 @@ export class Sightings {
   /** The edges that tasks take by what this peer writes (what it merely hears of may be several at once), and members. */
   listenTo(peer: Peer): void {
     const { storeId } = peer.identity;
+    // What a boot wrote that a rolled-back disk forgot comes back as somebody else's.
+    const bootSeq = peer.identity.seq();
+    const isOwn = ({ store, seq }: Dot): boolean => store === storeId && seq > bootSeq;
     const last = new Map<string, string>();
     watchMembers(peer.membership, {
       state: (state) => this.#count('members', state),
@@ -99,22 +105,24 @@ export class Sightings {
     });
     peer.replica.onGone(({ id }) => last.delete(id));
     peer.replica.onVisible((after, before) => {
-      if (after.kind === 'task') this.#look(storeId, last, after, before);
+      if (after.kind === 'task') this.#look(isOwn, last, after, before);
     });
   }
 
   #look(
-    storeId: string,
+    isOwnDot: (dot: Dot) => boolean,
     last: Map<string, string>,
     after: RecordState,
     before: RecordState | undefined,
   ): void {
     const stateOf = (task: Task) => standingOf(task, this.#clock.wallMs()).state;
     const { final } = taskOf(after);
-    const fresh = factsBeyond(after, before === undefined ? {} : clockOf(before));
-    const isOwn = fresh.every(({ store }) => store === storeId);
     const from = before === undefined ? 'new' : stateOf(taskOf(before));
     const to = stateOf(taskOf(after));
+    // Dot by dot: the clock of a disk that was rolled back covers what it lost.
+    const known = new Set(before?.facts.map(dotText));
+    const fresh = from === to ? [] : after.facts.filter((fact) => !known.has(dotText(fact)));
+    const isOwn = fresh.every(isOwnDot);
     // What comes back to a store that lost it is no creation.
     const isBack = before === undefined && fresh.some(({ value }) => value.t !== 'start');
     // Two programs took one id for two tasks: the join has chosen the other one, which is no step of this one.
