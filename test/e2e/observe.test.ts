@@ -33,12 +33,22 @@ const untilCheck = (via: number, name: string, status: Check['status'], summary 
     return { ...found, exit };
   });
 
+/** Who was never linked to a member has no evidence but its silence. */
+const untilAllLinked = (via: number) =>
+  mesh.network.waitFor(`peer ${via} is linked to all`, async () => {
+    const { observes } = JSON.parse((await run(via, 'gossip', '--json')).stdout) as {
+      observes: { linked: boolean }[];
+    };
+    return observes.length === 3 && observes.every(({ linked }) => linked) ? true : undefined;
+  });
+
 test(
   'a death is told with its evidence, and by whom it was seen, wherever one watches',
   async () => {
     const watches = [1, 2].map((via) => start(via, 'members', '-w'));
     const json = start(3, 'members', '-w', '--json');
     for (const watch of [...watches, json]) await watch.printed('stdout', 'test4');
+    for (const via of [1, 2, 3]) await untilAllLinked(via);
     await mesh.network.kill(4);
     for (const watch of watches) await watch.printed('stdout', '-> dead');
     await json.printed('stdout', '"type":"dead"');
