@@ -5,8 +5,8 @@
  */
 import type { PeerId } from '../ports/identity.ts';
 import type { Cause } from './cause.ts';
-import { LONE_CRASH_MS, LONE_SILENCE_MS_MAX } from './limits.ts';
-import type { Evidence } from './types.ts';
+import { LONE_CRASH_MS, LONE_SILENCE_MS_MAX, STALE_PATIENCES } from './limits.ts';
+import type { Evidence, MembershipConfig } from './types.ts';
 
 /** What this observer itself knows of the member. */
 export interface Observation {
@@ -30,6 +30,12 @@ export interface DetectionConfig {
   readonly heartbeatPauseMs: number;
   readonly silencePatienceMs: number;
 }
+
+export const detectionConfigOf = (config: MembershipConfig): DetectionConfig => ({
+  phiThreshold: config.phi_threshold,
+  heartbeatPauseMs: config.heartbeat_pause,
+  silencePatienceMs: config.silence_patience,
+});
 
 /** How this observer stands. */
 export interface Standing {
@@ -99,6 +105,18 @@ export function judge(
   if (seen.silenceMs >= enough || gone) return { convict: true, evidence, because };
   return { convict: false, because: 'alone: its silence is not long enough' };
 }
+
+/**
+ * Nothing has come over this link for so long that it only looks like one, though others hear the
+ * member. TCP itself would take a quarter of an hour to say so, and whoever is linked counts as in
+ * touch; a new link is greeted, and told how long this was none.
+ */
+export const isStale = (
+  seen: Observation,
+  { silencePatienceMs }: DetectionConfig,
+  { patience, pausedLately }: Standing,
+): boolean =>
+  seen.linked && !pausedLately && seen.silenceMs >= STALE_PATIENCES * silencePatienceMs * patience;
 
 /** What is told of an opinion that was entered. `back`: why the member is fine again. */
 export function causeOfOpinion(

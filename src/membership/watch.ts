@@ -59,3 +59,7 @@ export function forgetBoot(watch: Watch): void {
   watch.pending = undefined;
   watch.window.reset();
 }
+
+/** Since it was last heard, or since there was reason to expect it. */
+export const silenceOf = (watch: Watch, nowMs: number): number =>
+  nowMs - Math.max(watch.heardMs ?? Number.NEGATIVE_INFINITY, watch.expectSinceMs);

@@ -110,6 +110,45 @@ describe('membership', () => {
     await world.timeUntil('views equal', () => hashes().size === 1, 10_000);
   });
 
+  it.each(Array.from({ length: 6 }, (_, i) => i))(
+    'nobody convicts whom another one hears, though its record has changed meanwhile (%i)',
+    async (seed) => {
+      const world = new World(`bridge ${seed}`);
+      const hosts = await world.mesh(5);
+      await world.clock.runFor(3_000);
+      const [a, b, changed, d, bridge] = hosts as [Host, Host, Host, Host, Host];
+      world.hub.lossy.lost = 1;
+      for (const left of [a, b]) {
+        for (const right of [changed, d]) {
+          world.hub.block(left.peerId, right.peerId);
+          world.hub.block(right.peerId, left.peerId);
+        }
+      }
+      // Both sides accuse, and the bridge objects, when what it objects for becomes another turn.
+      await world.clock.runFor(9_000);
+      changed.membership.updateSelf({ labels: { changed: 'yes' } });
+      await world.clock.runFor(6_000);
+      expect(bridge.statusOf(a)).toBe('alive');
+      expect(deathsSeen(hosts)).toEqual([]);
+    },
+  );
+
+  it('a link on which nothing comes is ended and dialled again, though another one hears the member', async () => {
+    const world = new World('stale link');
+    const [a, b, c] = (await world.mesh(3)) as [Host, Host, Host];
+    await world.clock.runFor(3_000);
+    world.hub.block(a.peerId, b.peerId);
+    world.hub.block(b.peerId, a.peerId);
+    expect(a.membership.linked(b.peerId)).toBe(true);
+    const ended = () => !a.membership.linked(b.peerId) && !b.membership.linked(a.peerId);
+    expect(await world.timeUntil('ended', ended, 30_000)).toBeGreaterThan(15_000);
+    await world.clock.runFor(30_000);
+    expect(deathsSeen([a, b, c])).toEqual([]);
+    world.hub.heal();
+    await world.timeUntil('linked again', () => a.sees(3) && b.sees(3), 15_000);
+    expect(a.membership.linked(b.peerId)).toBe(true);
+  });
+
   it('a restart is a boot, and refutes its death at once', async () => {
     const world = new World('restart');
     const hosts = await world.mesh(5);
