@@ -5,13 +5,15 @@
  */
 import type { PeerId } from '../ports/identity.ts';
 import type { Cause } from './cause.ts';
-import { LONE_CRASH_MS, LONE_SILENCE_MS_MAX, STALE_PATIENCES } from './limits.ts';
+import { LONE_CRASH_MS, LONE_SILENCE_MS_MAX, STALE_PATIENCES, UNMET_PATIENCES } from './limits.ts';
 import type { Evidence, MembershipConfig } from './types.ts';
 
 /** What this observer itself knows of the member. */
 export interface Observation {
   /** Since the last byte from it, or since there was reason to expect one. */
   readonly silenceMs: number;
+  /** Nothing came from this boot of it yet, of which others told. */
+  readonly isUnmet: boolean;
   readonly phi: number;
   readonly linked: boolean;
   /** The last link ended without a goodbye. */
@@ -58,7 +60,9 @@ export function opinionOf(seen: Observation, config: DetectionConfig, standing: 
     const because = 'its connection ended without goodbye and its port refuses';
     return { opinion: 'accused', evidence: 'crash', because };
   }
-  if (silenceMs >= config.silencePatienceMs * standing.patience) {
+  const patienceMs = config.silencePatienceMs * standing.patience;
+  // Else a newcomer that stops for a moment would be dead to those whose links to it did not stand yet.
+  if (silenceMs >= (seen.isUnmet ? UNMET_PATIENCES : 1) * patienceMs) {
     const because = `not heard for ${Math.round(silenceMs)} ms`;
     return { opinion: 'accused', evidence: 'silence', because };
   }

@@ -26,7 +26,7 @@ import { Reach, type Unreached } from './reach.ts';
 import type { Observed } from './stats.ts';
 import type { Load } from './types.ts';
 import type { MemberChange } from './view.ts';
-import { FINE, forgetBoot, newWatch, silenceOf, type Watch } from './watch.ts';
+import { expect, FINE, forgetBoot, newWatch, silenceOf, type Watch } from './watch.ts';
 
 export interface DetectorHooks {
   announce(fact: Fact): void;
@@ -78,8 +78,7 @@ export class Detector {
    */
   resume(): void {
     this.health.restart(this.#nowMs);
-    for (const [peerId] of this.#core.view.entries())
-      this.#watch(peerId).expectSinceMs = this.#nowMs;
+    for (const [peerId] of this.#core.view.entries()) expect(this.#watch(peerId), this.#nowMs);
   }
 
   /** Another mesh: nothing of the old one is observed. */
@@ -138,6 +137,7 @@ export class Detector {
     const wasSilent = now - (watch.heardMs ?? now) >= this.#core.deps.config.heartbeat_pause;
     if (wasSilent || watch.hearingSinceMs === undefined) watch.hearingSinceMs = now;
     watch.heardMs = now;
+    watch.isUnmet = false;
     if (wasSilent) this.#core.roster.emit('heard', peerId);
     if (watch.opinion.opinion !== 'fine') this.#evaluate(peerId, 'heard', now);
   }
@@ -225,7 +225,7 @@ export class Detector {
     const { status } = statusOf(after);
     const restarted = before?.record.statement.epoch !== after.record.statement.epoch;
     const revived = before !== undefined && statusOf(before).status !== status;
-    if (restarted) forgetBoot(watch);
+    if (restarted) forgetBoot(watch, !this.#links.isUp(peerId));
     if (restarted || revived) watch.expectSinceMs = this.#nowMs;
     const refuted = before && compareTurns(before.record.statement, after.record.statement) < 0;
     // One that just spoke through others gets a new patience; objections will come if it can be
@@ -290,6 +290,7 @@ export class Detector {
     const refusedSince = watch.refusedSinceMs;
     return {
       silenceMs,
+      isUnmet: watch.isUnmet,
       phi: watch.window.phi(silenceMs),
       linked: this.#links.isUp(peerId),
       endedAbruptly: watch.endedAbruptly,

@@ -133,6 +133,44 @@ describe('membership', () => {
     },
   );
 
+  it('a newcomer that stops for 5 s before all have a link to it is not called dead', async () => {
+    const world = new World('unmet');
+    const hosts = await world.mesh(5);
+    await world.clock.runFor(3_000);
+    const newcomer = world.addHost();
+    await newcomer.start();
+    const unmet = hosts.slice(2);
+    for (const host of unmet) {
+      world.hub.block(host.peerId, newcomer.peerId);
+      world.hub.block(newcomer.peerId, host.peerId);
+    }
+    await newcomer.joinBy(hosts[0] as Host);
+    await world.clock.runFor(3_500);
+    expect(unmet.map((host) => host.statusOf(newcomer))).not.toContain(undefined);
+    newcomer.freezer.freeze();
+    await world.clock.runFor(5_000);
+    newcomer.freezer.thaw();
+    world.hub.heal();
+    const all = [...hosts, newcomer];
+    await world.timeUntil('all alive', () => all.every((host) => host.sees(6)), 15_000);
+    expect(deathsSeen(all)).toEqual([]);
+  });
+
+  it('one that never met its observers is dead to them after twice the patience', async () => {
+    const world = new World('never met');
+    const hosts = await world.mesh(5);
+    const newcomer = world.addHost();
+    await newcomer.start();
+    for (const host of hosts.slice(1)) {
+      world.hub.block(host.peerId, newcomer.peerId);
+      world.hub.block(newcomer.peerId, host.peerId);
+    }
+    await newcomer.joinBy(hosts[0] as Host);
+    newcomer.freezer.freeze();
+    const dead = () => hosts.every((host) => host.statusOf(newcomer) === 'dead');
+    expect(await world.timeUntil('dead', dead, 20_000)).toBeGreaterThan(10_000);
+  });
+
   it('a link on which nothing comes is ended and dialled again, though another one hears the member', async () => {
     const world = new World('stale link');
     const [a, b, c] = (await world.mesh(3)) as [Host, Host, Host];
