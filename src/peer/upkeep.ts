@@ -3,7 +3,7 @@ import type { Logger } from '../base/telemetry.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Random } from '../ports/random.ts';
 import type { Room } from '../ports/room.ts';
-import { HANDOFF_ROUND_MAX, type Handoff } from '../records/handoff.ts';
+import type { Handoff } from '../records/handoff.ts';
 import type { PartnerSync } from '../records/partner-sync.ts';
 import type { Repair } from '../records/repair.ts';
 import type { Replica } from '../records/replica.ts';
@@ -11,8 +11,10 @@ import type { Sight } from './sight.ts';
 
 /** What one read finds damaged its neighbours are likely to be too: a moment later they are repaired together. */
 const REPAIR_AFTER_MS = 200;
-/** Pages of stand-ins in one round, while all of a page could be delivered: a store that was renewed holds many. */
+/** Pages of stand-ins in one round, while some of a page could be delivered: a store that was renewed holds many. */
 const HANDOFF_PAGES_MAX = 50;
+/** After a member came into reach: others come with it, and what was kept for them is brought to all of them. */
+const RETURNED_MS = 500;
 /** Partners at once: one that is rebuilt from nothing takes minutes, and the others must not wait for it. */
 const SYNCS_AT_ONCE = 8;
 
@@ -43,6 +45,8 @@ export class Upkeep {
   readonly #syncs = new Map<string, Promise<void>>();
   #repairTimer: Timer | undefined;
   #running = false;
+  /** A member came into reach since the last hand-off began. */
+  #isAwaited = false;
   #room: Room = 'ample';
 
   constructor(deps: UpkeepDeps) {
@@ -64,13 +68,27 @@ export class Upkeep {
 
   #schedule(what: 'sync' | 'handoff', act: () => Promise<void>): void {
     const { clock, random, intervalMs } = this.#deps;
-    const delay = intervalMs * (0.75 + (random.uint32() / 0x1_0000_0000) * 0.5);
+    const isSoon = what === 'handoff' && this.#isAwaited;
+    const meanMs = isSoon ? Math.min(RETURNED_MS, intervalMs) : intervalMs;
+    const delay = meanMs * (0.75 + (random.uint32() / 0x1_0000_0000) * 0.5);
     const timer = clock.after(delay, () => {
+      this.#timers.delete(what);
       void act().then(() => {
         if (this.#running) this.#schedule(what, act);
       });
     });
     this.#timers.set(what, timer);
+  }
+
+  /** A member is in reach again: what only stand-ins hold waits for nothing else. */
+  memberReturned(): void {
+    if (!this.#running || this.#isAwaited) return;
+    this.#isAwaited = true;
+    const timer = this.#timers.get('handoff');
+    // While a hand-off is under way the next one follows it soon.
+    if (timer === undefined) return;
+    timer.cancel();
+    this.#schedule('handoff', () => this.#handOff());
   }
 
   /** A sync is begun with every partner in reach whose last one is over. */
@@ -98,8 +116,11 @@ export class Upkeep {
   /** The stand-in copies are offered to their homes. */
   async #handOff(): Promise<void> {
     const { handoff, copiesRequired } = this.#deps;
-    for (let pages = 0; pages < HANDOFF_PAGES_MAX && this.#running; pages++)
-      if ((await handoff.round(copiesRequired)) < HANDOFF_ROUND_MAX) return;
+    this.#isAwaited = false;
+    for (let pages = 0; pages < HANDOFF_PAGES_MAX && this.#running; pages++) {
+      const released = await handoff.round(copiesRequired);
+      if (released === 0 || !handoff.isUnderWay) return;
+    }
   }
 
   #tellRoom(): void {

@@ -12,6 +12,8 @@ const EQUAL = { equal: true as const };
 function world(partners: readonly string[]) {
   const clock = new SimClock();
   const rounds: string[] = [];
+  /** When stand-in copies were offered. */
+  const handoffs: number[] = [];
   /** Partners whose sync goes on until they are let go. */
   const slow = new Map<string, (() => void)[]>();
   const deps = {
@@ -35,7 +37,12 @@ function world(partners: readonly string[]) {
         return ok(EQUAL);
       },
     },
-    handoff: { round: async () => 0 },
+    handoff: {
+      round: async () => {
+        handoffs.push(clock.nowMs());
+        return 0;
+      },
+    },
     repair: { scrub: () => undefined, round: async () => 0, found: () => undefined },
     replica: { room: 'ample' },
     intervalMs: INTERVAL_MS,
@@ -44,7 +51,7 @@ function world(partners: readonly string[]) {
   } as unknown as UpkeepDeps;
   const upkeep = new Upkeep(deps);
   const count = (storeId: string): number => rounds.filter((id) => id === storeId).length;
-  return { clock, upkeep, slow, count };
+  return { clock, upkeep, slow, count, handoffs };
 }
 
 describe('rounds of anti-entropy', () => {
@@ -84,6 +91,22 @@ describe('rounds of anti-entropy', () => {
     for (const resolve of slow.get('s0') ?? []) resolve();
     await clock.runFor(INTERVAL_MS);
     expect(begun()).toBe(9);
+    upkeep.stop();
+  });
+});
+
+describe('stand-in copies', () => {
+  it('are offered soon after members came into reach, once for all of them', async () => {
+    const { clock, upkeep, handoffs } = world(['a']);
+    upkeep.start();
+    await clock.runFor(20 * INTERVAL_MS);
+    const calm = handoffs.length;
+    expect(calm).toBeLessThanOrEqual(27);
+    const returnedMs = clock.nowMs();
+    for (let i = 0; i < 5; i++) upkeep.memberReturned();
+    await clock.runFor(0.7 * INTERVAL_MS);
+    expect(handoffs.slice(calm)).toHaveLength(1);
+    expect((handoffs.at(-1) ?? 0) - returnedMs).toBeLessThan(650);
     upkeep.stop();
   });
 });
