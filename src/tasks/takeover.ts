@@ -35,6 +35,10 @@ const BATCH_PAUSE_MS = 60;
 /** Records of one round; a death that moves more runs several rounds, one after another. */
 export const ROUND_IDS_MAX = 1_024;
 const POLL_MS = 50;
+/** A poll that comes so late means that this process stood still: what it did not hear then nobody kept from it. */
+const STILL_MS = 500;
+/** The patience ends after so many times its length all the same: a host may crawl for minutes, and tasks wait. */
+const PATIENCE_TIMES = 3;
 /** Refusals of this store, not of the copy. */
 const NO_ROOM: ReadonlySet<string> = new Set(['STORE_FULL', 'BUSY', 'STOPPING']);
 /** Between two tries when this disk is full. */
@@ -143,12 +147,16 @@ export class Takeover {
     return heard >= home.length - Math.min(copiesRequired, home.length) + 1;
   }
 
-  /** Asks everybody in sight, as they come into reach, until all have answered or patience ends. */
+  /**
+   * Asks everybody in sight, as they come into reach, until all have answered or patience ends. Time in which this
+   * process stood still is none of it: a busy host would else go on without having heard anybody.
+   */
   async #round(ids: readonly string[], unread: Set<string>): Promise<Set<string>> {
     const { clock, view, log, replica, runner } = this.#deps;
     for (const id of await joinHeld(replica, heldOf(runner, ids))) unread.add(id);
     const patienceMs = this.#deps.patienceMs();
-    const giveUpAt = clock.nowMs() + patienceMs;
+    let giveUpAt = clock.nowMs() + patienceMs;
+    const latestMs = clock.nowMs() + PATIENCE_TIMES * patienceMs;
     const answered = new Set<string>();
     const asking = new Set<string>();
     for (;;) {
@@ -171,7 +179,10 @@ export class Takeover {
           if (heard) answered.add(peer.storeId);
         });
       }
+      const dueMs = clock.nowMs() + POLL_MS;
       await sleep(clock, POLL_MS);
+      const lateMs = clock.nowMs() - dueMs;
+      if (lateMs > STILL_MS) giveUpAt = Math.min(giveUpAt + lateMs, latestMs);
     }
   }
 
