@@ -13,10 +13,13 @@ import type { Sight } from './sight.ts';
 const REPAIR_AFTER_MS = 200;
 /** Pages of stand-ins in one round, while some of a page could be delivered: a store that was renewed holds many. */
 const HANDOFF_PAGES_MAX = 50;
-/** After a member came into reach: others come with it, and what was kept for them is brought to all of them. */
+/** After a member came into reach: others come with it, and one round is for all of them. */
 const RETURNED_MS = 500;
 /** Partners at once: one that is rebuilt from nothing takes minutes, and the others must not wait for it. */
 const SYNCS_AT_ONCE = 8;
+
+const JOBS = ['sync', 'handoff'] as const;
+type Job = (typeof JOBS)[number];
 
 const ROOM_SENTENCES: Readonly<Record<Room, string>> = {
   ample: 'there is room on the disk again',
@@ -40,13 +43,13 @@ export interface UpkeepDeps {
 
 export class Upkeep {
   readonly #deps: UpkeepDeps;
-  readonly #timers = new Map<'sync' | 'handoff', Timer>();
+  readonly #timers = new Map<Job, Timer>();
   /** By store: what is being synchronised. */
   readonly #syncs = new Map<string, Promise<void>>();
   #repairTimer: Timer | undefined;
   #running = false;
-  /** A member came into reach since the last hand-off began. */
-  #isAwaited = false;
+  /** A member came into reach since these last began. */
+  readonly #awaited = new Set<Job>();
   #room: Room = 'ample';
 
   constructor(deps: UpkeepDeps) {
@@ -55,9 +58,7 @@ export class Upkeep {
 
   start(): void {
     this.#running = true;
-    this.#schedule('sync', () => this.round());
-    // By itself: a round takes minutes while a wiped store is rebuilt, and what only stand-ins hold is run by nobody.
-    this.#schedule('handoff', () => this.#handOff());
+    for (const what of JOBS) this.#schedule(what);
   }
 
   stop(): void {
@@ -66,29 +67,36 @@ export class Upkeep {
     this.#repairTimer?.cancel();
   }
 
-  #schedule(what: 'sync' | 'handoff', act: () => Promise<void>): void {
+  #schedule(what: Job): void {
     const { clock, random, intervalMs } = this.#deps;
-    const isSoon = what === 'handoff' && this.#isAwaited;
-    const meanMs = isSoon ? Math.min(RETURNED_MS, intervalMs) : intervalMs;
+    const meanMs = this.#awaited.has(what) ? Math.min(RETURNED_MS, intervalMs) : intervalMs;
     const delay = meanMs * (0.75 + (random.uint32() / 0x1_0000_0000) * 0.5);
     const timer = clock.after(delay, () => {
       this.#timers.delete(what);
-      void act().then(() => {
-        if (this.#running) this.#schedule(what, act);
+      this.#awaited.delete(what);
+      // Each by itself: a round takes minutes while a wiped store is rebuilt, and what only stand-ins hold is run by nobody.
+      const done = what === 'sync' ? this.round() : this.#handOff();
+      void done.then(() => {
+        if (this.#running) this.#schedule(what);
       });
     });
     this.#timers.set(what, timer);
   }
 
-  /** A member is in reach again: what only stand-ins hold waits for nothing else. */
+  /**
+   * A member is in reach again. What this store wrote without it, perhaps alone, and what only stand-ins hold, does not
+   * wait for the next round: until then the loss of this disk would be the loss of it.
+   */
   memberReturned(): void {
-    if (!this.#running || this.#isAwaited) return;
-    this.#isAwaited = true;
-    const timer = this.#timers.get('handoff');
-    // While a hand-off is under way the next one follows it soon.
-    if (timer === undefined) return;
-    timer.cancel();
-    this.#schedule('handoff', () => this.#handOff());
+    for (const what of this.#running ? JOBS : []) {
+      if (this.#awaited.has(what)) continue;
+      this.#awaited.add(what);
+      const timer = this.#timers.get(what);
+      // While one is under way the next one follows it soon.
+      if (timer === undefined) continue;
+      timer.cancel();
+      this.#schedule(what);
+    }
   }
 
   /** A sync is begun with every partner in reach whose last one is over. */
@@ -109,14 +117,15 @@ export class Upkeep {
   async #syncWith(storeId: string, name: string): Promise<void> {
     const { sync, log } = this.#deps;
     const round = await sync.syncWith(storeId);
-    if (!round.ok || round.value.equal) return;
-    log.log('debug', 'records were synchronised', { with: name, ...round.value });
+    if (!round.ok)
+      log.log('debug', 'a round ended early', { with: name, why: round.error.message });
+    else if (!round.value.equal)
+      log.log('debug', 'records were synchronised', { with: name, ...round.value });
   }
 
   /** The stand-in copies are offered to their homes. */
   async #handOff(): Promise<void> {
     const { handoff, copiesRequired } = this.#deps;
-    this.#isAwaited = false;
     for (let pages = 0; pages < HANDOFF_PAGES_MAX && this.#running; pages++) {
       const released = await handoff.round(copiesRequired);
       if (released === 0 || !handoff.isUnderWay) return;

@@ -14,6 +14,7 @@ function world(partners: readonly string[]) {
   const rounds: string[] = [];
   /** When stand-in copies were offered. */
   const handoffs: number[] = [];
+  const held = { isHeld: false, release: (): void => undefined };
   /** Partners whose sync goes on until they are let go. */
   const slow = new Map<string, (() => void)[]>();
   const deps = {
@@ -40,6 +41,7 @@ function world(partners: readonly string[]) {
     handoff: {
       round: async () => {
         handoffs.push(clock.nowMs());
+        if (held.isHeld) await new Promise<void>((resolve) => (held.release = resolve));
         return 0;
       },
     },
@@ -51,7 +53,7 @@ function world(partners: readonly string[]) {
   } as unknown as UpkeepDeps;
   const upkeep = new Upkeep(deps);
   const count = (storeId: string): number => rounds.filter((id) => id === storeId).length;
-  return { clock, upkeep, slow, count, handoffs };
+  return { clock, upkeep, slow, count, handoffs, held };
 }
 
 describe('rounds of anti-entropy', () => {
@@ -95,18 +97,34 @@ describe('rounds of anti-entropy', () => {
   });
 });
 
-describe('stand-in copies', () => {
-  it('are offered soon after members came into reach, once for all of them', async () => {
-    const { clock, upkeep, handoffs } = world(['a']);
+describe('a return of members', () => {
+  it('brings the next rounds and stand-in copies forward, once for all of them', async () => {
+    const { clock, upkeep, handoffs, count } = world(['a']);
     upkeep.start();
     await clock.runFor(20 * INTERVAL_MS);
-    const calm = handoffs.length;
-    expect(calm).toBeLessThanOrEqual(27);
-    const returnedMs = clock.nowMs();
+    const before = { handoffs: handoffs.length, rounds: count('a') };
+    expect(before.handoffs).toBeLessThanOrEqual(27);
     for (let i = 0; i < 5; i++) upkeep.memberReturned();
+    await clock.runFor(0.65 * INTERVAL_MS);
+    expect(handoffs).toHaveLength(before.handoffs + 1);
+    expect(count('a')).toBe(before.rounds + 1);
+    // And then as ever.
     await clock.runFor(0.7 * INTERVAL_MS);
-    expect(handoffs.slice(calm)).toHaveLength(1);
-    expect((handoffs.at(-1) ?? 0) - returnedMs).toBeLessThan(650);
+    expect(handoffs).toHaveLength(before.handoffs + 1);
+    upkeep.stop();
+  });
+
+  it('is not forgotten while a round is under way', async () => {
+    const { clock, upkeep, handoffs, held } = world(['a']);
+    upkeep.start();
+    held.isHeld = true;
+    await clock.runFor(1.3 * INTERVAL_MS);
+    expect(handoffs).toHaveLength(1);
+    upkeep.memberReturned();
+    held.isHeld = false;
+    held.release();
+    await clock.runFor(0.65 * INTERVAL_MS);
+    expect(handoffs).toHaveLength(2);
     upkeep.stop();
   });
 });
