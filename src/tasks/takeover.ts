@@ -34,6 +34,11 @@ const BATCHES = [
 const BATCH_PAUSE_MS = 60;
 /** Records of one round; a death that moves more runs several rounds, one after another. */
 export const ROUND_IDS_MAX = 1_024;
+/**
+ * Of these the ones asked for last: after a death or a return tens of thousands wait for their turn, in rounds that take
+ * seconds on a busy host, and whoever submits a task now would wait behind them all.
+ */
+const ROUND_NEWEST = 128;
 const POLL_MS = 50;
 /** A poll that comes so late means that this process stood still: what it did not hear then nobody kept from it. */
 const STILL_MS = 500;
@@ -118,8 +123,7 @@ export class Takeover {
   async #loop(): Promise<void> {
     await this.#jitter();
     while (this.#waiting.size > 0) {
-      const ids = [...this.#waiting].slice(0, ROUND_IDS_MAX);
-      for (const id of ids) this.#waiting.delete(id);
+      const ids = this.#take();
       const unread = new Set<string>();
       const answered = await this.#round(ids, unread);
       if (this.#closed) return;
@@ -135,6 +139,18 @@ export class Takeover {
       }
     }
     this.#running = false;
+  }
+
+  /** The ids of the next round: those that wait longest, and some that came last. */
+  #take(): string[] {
+    const all = [...this.#waiting];
+    const oldest = all.length <= ROUND_IDS_MAX ? all.length : ROUND_IDS_MAX - ROUND_NEWEST;
+    const ids = [
+      ...all.slice(0, oldest),
+      ...all.slice(Math.max(oldest, all.length - ROUND_NEWEST)),
+    ];
+    for (const id of ids) this.#waiting.delete(id);
+    return ids;
   }
 
   /** At least n − min(W, n) + 1 of the home stores, this one included: then no acknowledged change was missed. */

@@ -5,7 +5,7 @@ import { RecordingLogger } from '../../src/base/telemetry.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { Fact } from '../../src/records/record.ts';
 import { serveHeld } from '../../src/tasks/held.ts';
-import { Takeover } from '../../src/tasks/takeover.ts';
+import { ROUND_IDS_MAX, Takeover } from '../../src/tasks/takeover.ts';
 import { openAttempts, taskOf } from '../../src/tasks/task.ts';
 import { StoreWorld } from '../support/store-world.ts';
 import {
@@ -89,6 +89,23 @@ describe('takeover', () => {
     takeover.request(record.id);
     await world.clock.runFor(2 * PATIENCE_MS);
     expect([done.size, log.lines]).toEqual([0, []]);
+  });
+
+  it('comes to what was asked for last in the next round, however many wait', async () => {
+    const world = await StoreWorld.of('a', 'b');
+    const [a, b] = [world.host('a'), world.host('b')];
+    const records = Array.from({ length: 4 * ROUND_IDS_MAX }, () =>
+      newRecord([a.storeId, b.storeId]),
+    );
+    const { takeover, done, batches } = await takeoverAt(world, 'a');
+    for (const { id } of records) takeover.request(id);
+    await world.clock.runUntil(() => batches.length > 0, 60_000);
+    const latest = newRecord([a.storeId, b.storeId]).id;
+    takeover.request(latest);
+    await world.clock.runUntil(() => done.has(latest), 60_000);
+    expect(done.size).toBeLessThanOrEqual(2 * ROUND_IDS_MAX);
+    await world.clock.runUntil(() => done.size === records.length + 1, 60_000);
+    expect(batches.flatMap(({ ids }) => ids)).toHaveLength(records.length + 1);
   });
 
   it('does not lose patience while its own process stands still', async () => {
