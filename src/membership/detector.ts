@@ -4,7 +4,16 @@
  */
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
-import { causeOfOpinion, judge, type Observation, type Others, opinionOf } from './conviction.ts';
+import {
+  causeOfOpinion,
+  type DetectionConfig,
+  detectionConfigOf,
+  isStale,
+  judge,
+  type Observation,
+  type Others,
+  opinionOf,
+} from './conviction.ts';
 import type { Core } from './core.ts';
 import { type Fact, signFact, type Turn, type Verdict } from './fact.ts';
 import { Health } from './health.ts';
@@ -17,11 +26,13 @@ import { Reach, type Unreached } from './reach.ts';
 import type { Observed } from './stats.ts';
 import type { Load } from './types.ts';
 import type { MemberChange } from './view.ts';
-import { FINE, forgetBoot, newWatch, type Watch } from './watch.ts';
+import { expect, FINE, forgetBoot, newWatch, silenceOf, type Watch } from './watch.ts';
 
 export interface DetectorHooks {
   announce(fact: Fact): void;
   kick(peerId: PeerId, hot: boolean): void;
+  /** To one peer alone, which knows an older one. */
+  tell(peerId: PeerId, fact: Fact): void;
 }
 
 export class Detector {
@@ -30,6 +41,7 @@ export class Detector {
   readonly #hooks: DetectorHooks;
   readonly health: Health;
   readonly #reach: Reach;
+  readonly #config: DetectionConfig;
   readonly #watches = new Map<PeerId, Watch>();
   #rings: ObserverRings | undefined;
   #beats = 0;
@@ -42,6 +54,7 @@ export class Detector {
     this.#reach = new Reach(core, links);
     const { heartbeat_pause, heartbeat_interval } = core.deps.config;
     this.health = new Health(heartbeat_pause + heartbeat_interval, core.deps.clock.nowMs());
+    this.#config = detectionConfigOf(core.deps.config);
   }
 
   get #nowMs(): number {
@@ -65,8 +78,7 @@ export class Detector {
    */
   resume(): void {
     this.health.restart(this.#nowMs);
-    for (const [peerId] of this.#core.view.entries())
-      this.#watch(peerId).expectSinceMs = this.#nowMs;
+    for (const [peerId] of this.#core.view.entries()) expect(this.#watch(peerId), this.#nowMs);
   }
 
   /** Another mesh: nothing of the old one is observed. */
@@ -125,6 +137,7 @@ export class Detector {
     const wasSilent = now - (watch.heardMs ?? now) >= this.#core.deps.config.heartbeat_pause;
     if (wasSilent || watch.hearingSinceMs === undefined) watch.hearingSinceMs = now;
     watch.heardMs = now;
+    watch.isUnmet = false;
     if (wasSilent) this.#core.roster.emit('heard', peerId);
     if (watch.opinion.opinion !== 'fine') this.#evaluate(peerId, 'heard', now);
   }
@@ -158,8 +171,11 @@ export class Detector {
     const { peerId, turn, says } = message;
     const facts = this.#core.view.get(peerId);
     if (peerId === this.#core.peerId || !facts) return;
-    if (compareTurns(turn, facts.record.statement) !== 0) return;
-    if (statusOf(facts).status !== 'alive') return;
+    const behind = compareTurns(turn, facts.record.statement);
+    // An objection counts for its own turn: one that accuses an older turn must learn of the newer
+    // one, or it would hear no objection and convict a member that others hear.
+    if (behind < 0 && says !== 'hears') this.#hooks.tell(from, facts.record);
+    if (behind !== 0 || statusOf(facts).status !== 'alive') return;
     this.#watch(peerId).opinions.set(from, { says, turn, atMs: this.#nowMs });
     if (says !== 'hears' && this.hears(peerId)) {
       this.#links.send(from, { type: 'opinion', peerId, turn, says: 'hears' });
@@ -209,7 +225,7 @@ export class Detector {
     const { status } = statusOf(after);
     const restarted = before?.record.statement.epoch !== after.record.statement.epoch;
     const revived = before !== undefined && statusOf(before).status !== status;
-    if (restarted) forgetBoot(watch);
+    if (restarted) forgetBoot(watch, !this.#links.isUp(peerId));
     if (restarted || revived) watch.expectSinceMs = this.#nowMs;
     const refuted = before && compareTurns(before.record.statement, after.record.statement) < 0;
     // One that just spoke through others gets a new patience; objections will come if it can be
@@ -274,6 +290,7 @@ export class Detector {
     const refusedSince = watch.refusedSinceMs;
     return {
       silenceMs,
+      isUnmet: watch.isUnmet,
       phi: watch.window.phi(silenceMs),
       linked: this.#links.isUp(peerId),
       endedAbruptly: watch.endedAbruptly,
@@ -309,14 +326,10 @@ export class Detector {
     const facts = this.#core.view.get(peerId);
     if (!facts || peerId === this.#core.peerId || statusOf(facts).status !== 'alive') return;
     const watch = this.#watch(peerId);
-    const { phi_threshold, heartbeat_pause, silence_patience } = this.#core.deps.config;
-    const config = {
-      phiThreshold: phi_threshold,
-      heartbeatPauseMs: heartbeat_pause,
-      silencePatienceMs: silence_patience,
-    };
+    const config = this.#config;
     const seen = this.#observation(peerId, watch, now);
-    const opinion = opinionOf(seen, config, this.health.standing(now));
+    const standing = this.health.standing(now);
+    const opinion = opinionOf(seen, config, standing);
     const before = watch.opinion.opinion;
     watch.opinion = opinion;
     this.#core.roster.suspect(peerId, opinion.opinion !== 'fine', () =>
@@ -327,6 +340,7 @@ export class Detector {
     const others = this.#othersOn(peerId, watch);
     const judgement = judge(opinion, seen, others, config);
     if (judgement.convict) this.#convict(peerId, facts, judgement.evidence, seen, others.accusers);
+    else if (isStale(seen, config, standing)) void this.#links.end(peerId, 'stale');
   }
 
   /** The other observers of a peer that we can reach, and what they said lately. */
@@ -384,6 +398,3 @@ export class Detector {
     this.#hooks.announce(verdict);
   }
 }
-
-const silenceOf = (watch: Watch, now: number): number =>
-  now - Math.max(watch.heardMs ?? Number.NEGATIVE_INFINITY, watch.expectSinceMs);

@@ -111,6 +111,7 @@ export class Membership {
     this.#detector = new Detector(core, this.#links, {
       announce: (fact) => announce([fact]),
       kick: (peerId, hot) => this.#dialer.kick(peerId, hot),
+      tell: (peerId, fact) => this.#sync.tell(peerId, fact),
     });
     this.stats = new Stats(core, this.#links, this.#detector);
     this.#gate = new Gate(core, {
@@ -171,10 +172,8 @@ export class Membership {
     this.#door.open();
     // Heard before the last stop, and not acted on.
     this.#core.meetRemoval();
-    this.#every(
-      () => config.heartbeat_interval,
-      () => this.#detector.beat(),
-    );
+    const beat = () => this.#detector.beat();
+    this.#every(() => config.heartbeat_interval, beat);
     this.#every(
       () => TICK_MS,
       () => {
