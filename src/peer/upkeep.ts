@@ -13,6 +13,8 @@ import type { Sight } from './sight.ts';
 const REPAIR_AFTER_MS = 200;
 /** Pages of stand-ins in one round, while some of a page could be delivered: a store that was renewed holds many. */
 const HANDOFF_PAGES_MAX = 50;
+/** Intervals vary by a quarter to either side. */
+const INTERVAL_MIN = 0.75;
 /** After a member came into reach: others come with it, and one round is for all of them. */
 const RETURNED_MS = 500;
 /** Partners at once: one that is rebuilt from nothing takes minutes, and the others must not wait for it. */
@@ -48,6 +50,7 @@ export class Upkeep {
   readonly #syncs = new Map<string, Promise<void>>();
   #repairTimer: Timer | undefined;
   #running = false;
+  #scrubbedMs = Number.NEGATIVE_INFINITY;
   /** A member came into reach since these last began. */
   readonly #awaited = new Set<Job>();
   #room: Room = 'ample';
@@ -70,7 +73,8 @@ export class Upkeep {
   #schedule(what: Job): void {
     const { clock, random, intervalMs } = this.#deps;
     const meanMs = this.#awaited.has(what) ? Math.min(RETURNED_MS, intervalMs) : intervalMs;
-    const delay = meanMs * (0.75 + (random.uint32() / 0x1_0000_0000) * 0.5);
+    const spread = 2 * (1 - INTERVAL_MIN);
+    const delay = meanMs * (INTERVAL_MIN + (random.uint32() / 0x1_0000_0000) * spread);
     const timer = clock.after(delay, () => {
       this.#timers.delete(what);
       this.#awaited.delete(what);
@@ -101,9 +105,13 @@ export class Upkeep {
 
   /** A sync is begun with every partner in reach whose last one is over. */
   async round(): Promise<void> {
-    const { sight, repair } = this.#deps;
+    const { sight, repair, clock, intervalMs } = this.#deps;
     this.#tellRoom();
-    repair.scrub();
+    // Not in each round that a return brings forward: members may come and go all the time.
+    if (clock.nowMs() - this.#scrubbedMs >= intervalMs * INTERVAL_MIN) {
+      this.#scrubbedMs = clock.nowMs();
+      repair.scrub();
+    }
     await repair.round();
     for (const { self, linked, storeId, name } of sight.peers()) {
       if (self || !linked || this.#syncs.has(storeId)) continue;

@@ -14,6 +14,7 @@ function world(partners: readonly string[]) {
   const rounds: string[] = [];
   /** When stand-in copies were offered. */
   const handoffs: number[] = [];
+  const scrubs: number[] = [];
   const held = { isHeld: false, release: (): void => undefined };
   /** Partners whose sync goes on until they are let go. */
   const slow = new Map<string, (() => void)[]>();
@@ -45,7 +46,11 @@ function world(partners: readonly string[]) {
         return 0;
       },
     },
-    repair: { scrub: () => undefined, round: async () => 0, found: () => undefined },
+    repair: {
+      scrub: () => void scrubs.push(clock.nowMs()),
+      round: async () => 0,
+      found: () => undefined,
+    },
     replica: { room: 'ample' },
     intervalMs: INTERVAL_MS,
     copiesRequired: 2,
@@ -53,7 +58,7 @@ function world(partners: readonly string[]) {
   } as unknown as UpkeepDeps;
   const upkeep = new Upkeep(deps);
   const count = (storeId: string): number => rounds.filter((id) => id === storeId).length;
-  return { clock, upkeep, slow, count, handoffs, held };
+  return { clock, upkeep, slow, count, handoffs, held, scrubs };
 }
 
 describe('rounds of anti-entropy', () => {
@@ -111,6 +116,19 @@ describe('a return of members', () => {
     // And then as ever.
     await clock.runFor(0.7 * INTERVAL_MS);
     expect(handoffs).toHaveLength(before.handoffs + 1);
+    upkeep.stop();
+  });
+
+  it('scrubs no more of the store than ever, however often it comes', async () => {
+    const { clock, upkeep, count, scrubs } = world(['a']);
+    upkeep.start();
+    for (let i = 0; i < 200; i++) {
+      upkeep.memberReturned();
+      await clock.runFor(0.1 * INTERVAL_MS);
+    }
+    expect(count('a')).toBeGreaterThan(30);
+    expect(scrubs.length).toBeGreaterThan(15);
+    expect(scrubs.length).toBeLessThanOrEqual(27);
     upkeep.stop();
   });
 
