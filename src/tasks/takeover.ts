@@ -35,10 +35,11 @@ const BATCH_PAUSE_MS = 60;
 /** Records of one round; a death that moves more runs several rounds, one after another. */
 export const ROUND_IDS_MAX = 1_024;
 /**
- * Of these the ones asked for last: after a death or a return tens of thousands wait for their turn, in rounds that take
- * seconds on a busy host, and whoever submits a task now would wait behind them all.
+ * Of these the youngest tasks, as their ids say: after a death or a return tens of thousands wait for their turn, in rounds
+ * that take seconds on a busy host, and whoever submits a task now would wait behind them all. Not those that were asked
+ * for last: what must be read once more is asked for again, by the thousand.
  */
-const ROUND_NEWEST = 128;
+const ROUND_YOUNGEST = 128;
 const POLL_MS = 50;
 /** A poll that comes so late means that this process stood still: what it did not hear then nobody kept from it. */
 const STILL_MS = 500;
@@ -141,14 +142,13 @@ export class Takeover {
     this.#running = false;
   }
 
-  /** The ids of the next round: those that wait longest, and some that came last. */
+  /** The ids of the next round: those that wait longest, and some of the youngest. */
   #take(): string[] {
     const all = [...this.#waiting];
-    const oldest = all.length <= ROUND_IDS_MAX ? all.length : ROUND_IDS_MAX - ROUND_NEWEST;
-    const ids = [
-      ...all.slice(0, oldest),
-      ...all.slice(Math.max(oldest, all.length - ROUND_NEWEST)),
-    ];
+    const isAll = all.length <= ROUND_IDS_MAX;
+    const longest = isAll ? all : all.slice(0, ROUND_IDS_MAX - ROUND_YOUNGEST);
+    const youngest = isAll ? [] : all.slice(longest.length).sort().slice(-ROUND_YOUNGEST);
+    const ids = [...longest, ...youngest];
     for (const id of ids) this.#waiting.delete(id);
     return ids;
   }
