@@ -1,5 +1,5 @@
 /** What a person gets to hear who writes something wrong: what it is, and what to write or look at instead. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ERROR_CODES, type ErrorCode, helpOf } from '../../src/base/errors.ts';
 import { ok } from '../../src/base/result.ts';
 import { ControlHost } from '../support/control-host.ts';
@@ -64,13 +64,13 @@ it('an error code says what to do, but for those of a program that does not keep
 });
 
 it('an unknown id is waited for while not every peer answers', async () => {
-  const original = host.backend.methods['task.find'];
-  host.backend.methods['task.find'] = async () => ok({ ids: [], complete: false });
+  const find = vi.spyOn(host.backend.methods, 'task.find');
+  find.mockResolvedValue(ok({ ids: [], complete: false }));
   const result = await covey(['wait', '--timeout', '200ms', NOBODY], {
     env: { COVEY_SOCKET: host.socket },
     noticeMs: 20,
   });
-  host.backend.methods['task.find'] = original;
+  find.mockRestore();
   expect(result.stderr).toContain('not every peer answered; waiting for it');
   expect(result.exit).toBe(75);
 });
