@@ -155,7 +155,7 @@ export function execFlags(command: Command): Command {
 export const outputOption = (): Option =>
   new Option(
     '--output <what>',
-    'stdout and stderr of more than 1 MiB together: full, the command fails (default); tail, it runs on and the last 64 KiB of each are kept',
+    'full: all of stdout and stderr is kept, and a command that writes more than 1 MiB fails (default); tail: the last 64 KiB of each are kept, and it may write what it likes',
   ).choices(['full', 'tail']);
 
 /** The fields of task.submit that `execFlags` set. */
