@@ -139,7 +139,10 @@ async function up({ cli, dir, flags }: Call): Promise<Outcome> {
     peers: flags.peers ?? PEERS_DEFAULT,
     ...(flags.slots === undefined ? {} : { slots: flags.slots }),
   });
-  if (!started.ok) return failed(started.error);
+  if (!started.ok) {
+    const isPlace = /^E[A-Z]+: /.test(started.error);
+    return failed(isPlace ? `${started.error}; choose another place with --dir` : started.error);
+  }
   const peers = started.value.peers.map(({ index, name, socket, host, relayPort, process }) => ({
     index,
     name,
@@ -149,7 +152,11 @@ async function up({ cli, dir, flags }: Call): Promise<Outcome> {
   }));
   if (cli.options.json === true) await cli.json({ dir, peers });
   else {
-    await cli.print(`${peers.length} daemons run in ${dir} and see each other alive.\n`);
+    const what =
+      peers.length === 1
+        ? `1 daemon runs in ${dir}.`
+        : `${peers.length} daemons run in ${dir} and see each other alive.`;
+    await cli.print(`${what}\n`);
     const at = dirFlag(flags);
     await cli.print(`  eval "$(covey testnet env 1${at})"   then: covey members\n`);
     await cli.print(`  covey testnet down${at}\n`);
