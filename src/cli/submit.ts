@@ -150,7 +150,10 @@ function retryFlags(command: Command): void {
 function placeFlags(command: Command): void {
   const durability = ['auto', 'one', 'quorum', 'all'];
   command
-    .option('--id <id>', 'an id reserved before; the same task under it is submitted once')
+    .option(
+      '--id <id>',
+      'an id that the method ids.reserve minted; the same task under it is submitted once',
+    )
     .option('--queue <name>', "queue (default: 'default')", nameFlag)
     .option('--priority <n>', '0 first, to 1000000 (default: 0)', integer(0, PRIORITY_MAX))
     .option(

@@ -111,7 +111,11 @@ describe('the configuration', () => {
     ['--log-level', { flags: { log_level: 'loud' } }, "'log_level'"],
     ['covey.yaml', { file: { labels: { 'a b': 1 } } }, "'labels"],
     ['covey.yaml', { file: { labels: { ' a': '' } } }, 'has a name that must be printable'],
-    ['covey.yaml', { file: { peers: ['srv:'] } }, 'must be HOST:PORT, srv:NAME or dnsaddr:NAME'],
+    [
+      'covey.yaml',
+      { file: { peers: ['srv:'] } },
+      'must be HOST:PORT, srv:NAME, dnsaddr:NAME or mdns',
+    ],
   ])('says where an error is: %s', (from, parts, why) => {
     const merged = merge(parts);
     expect(merged.ok).toBe(false);
