@@ -96,7 +96,7 @@ describe('the dispatcher', () => {
   });
 
   it('holds a task once, however often it comes while it waits', async () => {
-    const { stores, slots, ready, add } = await world({ a: 0, b: 1 });
+    const { stores, slots, add } = await world({ a: 0, b: 1 });
     const other = slots.get('peer-b');
     other?.occupy(other.reserve(EXEC) ?? '', EXEC);
     add('1');
