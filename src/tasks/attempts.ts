@@ -9,7 +9,6 @@ import type { Random } from '../base/random.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import { KIB } from '../base/units.ts';
 import type { Clock } from '../ports/clock.ts';
-import { sleep } from '../ports/clock.ts';
 import { takes } from '../ports/room.ts';
 import {
   decodeFacts,
@@ -21,6 +20,7 @@ import {
 import type { Decision, Replica } from '../records/replica.ts';
 import type { Sharing } from '../records/sharing.ts';
 import type { WireValue } from '../wire/codec.ts';
+import { Confirming } from './confirming.ts';
 import { backoffMs, nextStep, refusalPauseMs } from './decide.ts';
 import { type EndFact, type FinalFact, isTaskFact, type StartFact, toWire } from './facts.ts';
 import type { MeshView, PeerSight } from './mesh-view.ts';
@@ -50,7 +50,6 @@ export const GUARDIAN_GRACE_MS = 250;
  * before it believes a silence. Longer than redials, refutations and one round of anti-entropy take.
  */
 const HEAL_SETTLE_MS = 10_000;
-const CONFIRM_RETRY_MS = 500;
 const RUN_ID_BYTES = 8;
 
 /** Of each stream of an attempt that others follow: PLACED_MAX of them stay far below a record's limit. */
@@ -94,12 +93,20 @@ export interface Placed {
 
 export class Attempts {
   readonly #deps: AttemptDeps;
+  readonly #confirming: Confirming;
   #stopped = false;
   /** When this peer last found itself on the small side, with a loss to judge. */
   #minorityMs = Number.NEGATIVE_INFINITY;
 
   constructor(deps: AttemptDeps) {
     this.#deps = deps;
+    this.#confirming = new Confirming({
+      clock: deps.clock,
+      isShared: (id) => this.#isShared(id),
+      isHeld: (id) => deps.replica.get(id) !== undefined,
+      isStopped: () => this.#stopped,
+      reveal: (id) => deps.visibility.reveal(id),
+    });
   }
 
   stop(): void {
@@ -319,14 +326,8 @@ export class Attempts {
   }
 
   /** Shows a hidden change as soon as enough stores have it, for as long as that takes. */
-  async confirm(id: string): Promise<void> {
-    while (!(await this.#isShared(id))) {
-      // What this disk alone has is not told at a stop either: others may come to another end meanwhile.
-      if (this.#stopped) return;
-      if (this.#deps.replica.get(id) === undefined) break;
-      await sleep(this.#deps.clock, CONFIRM_RETRY_MS);
-    }
-    this.#deps.visibility.reveal(id);
+  confirm(id: string): Promise<void> {
+    return this.#confirming.confirm(id);
   }
 
   /**
