@@ -142,6 +142,25 @@ describe('retention', () => {
     expect([a.replica.get(id), a.replica.tombstone(id)]).toEqual([undefined, undefined]);
   });
 
+  it('keeps a dedupe key that is claimed while the sweep is on its way to it', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const a = world.host('a');
+    const id = keyRecordId('default', 'nightly');
+    const key = { ...newRecord([a.storeId]), id, kind: 'key' as const };
+    const claim = (task: string, g: number) =>
+      a.replica.change(id, ({ current, fact }) => {
+        const at = world.stores.clock.wallMs();
+        return { value: 0, next: withFact(current ?? key, fact({ t: 'id', id: task, g, at })) };
+      });
+    await world.stores.run(claim('X', 1));
+    await world.stores.clock.runFor(8 * 86_400_000);
+    const { sweep } = retentionAt(world, a);
+    const claiming = claim('Y', 2);
+    await sweep();
+    await world.stores.run(claiming);
+    expect(a.replica.get(id)?.facts).toHaveLength(2);
+  });
+
   it('lets no results go for the sake of dedupe keys, however many and however old', async () => {
     const world = await AttemptsWorld.of('a', 'b');
     const a = world.host('a');
