@@ -1,7 +1,8 @@
 /** Who comes back after a long absence, and whom it may ask: a member that is back itself does not vouch at once. */
 import { expect, it } from 'vitest';
+import { ok } from '../../src/base/result.ts';
 import type { AwayNotice } from '../../src/membership/types.ts';
-import { Away, type AwayDeps } from '../../src/peer/away.ts';
+import { Away, type AwayDeps, LOOK_IDS_MAX } from '../../src/peer/away.ts';
 import { World } from '../../src/sim/world.ts';
 
 const NOTICE: AwayNotice = { storeId: 'here', ttlMs: 60_000, wallMs: 0 };
@@ -33,5 +34,32 @@ it('is not answered before its partner can have heard what the others have forgo
     expect(refused('b')).toBe(true);
     await world.runFor(13_000);
     expect(refused('b')).toBe(false);
+  });
+});
+
+it('looks for all of what is set aside, a part each time', async () => {
+  const world = new World({ seed: 'aside', peers: 0 });
+  await world.run(async () => {
+    const ids = Array.from({ length: LOOK_IDS_MAX + 6 }, (_, i) => `task ${i}`);
+    const asked: (readonly string[])[] = [];
+    const away = new Away({
+      clock: world.clock,
+      replica: { aside: { ids: () => ids, has: () => true } },
+      messaging: { onRequest: () => undefined },
+      absences: { start: () => undefined, close: async () => undefined },
+      membership: { members: () => [{ peerId: 'b' }], linked: () => true },
+      sharing: {
+        ask: async (_peer: string, some: readonly string[]) => {
+          asked.push(some);
+          return ok([]);
+        },
+      },
+      changed: () => undefined,
+    } as unknown as AwayDeps);
+    away.start();
+    await world.runFor(1_300_000);
+    await away.close();
+    expect(asked.map((some) => some.length)).toEqual([LOOK_IDS_MAX, 6, LOOK_IDS_MAX]);
+    expect(asked[1]?.[0]).toBe(ids[LOOK_IDS_MAX]);
   });
 });
