@@ -137,9 +137,9 @@ export const TASK_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'tasks/attempts.ts',
-        find: '    while (!(await this.#isShared(id))) {\n',
+        find: '    return this.#confirming.confirm(id);\n',
         replace:
-          '    this.#deps.visibility.reveal(id);\n    while (!(await this.#isShared(id))) {\n',
+          '    this.#deps.visibility.reveal(id);\n    return this.#confirming.confirm(id);\n',
       },
     ],
   },
