@@ -55,6 +55,7 @@ const RUN_ID_BYTES = 8;
 /** Of each stream of an attempt that others follow: PLACED_MAX of them stay far below a record's limit. */
 export const EARLIER_OUTPUT_BYTES_MAX = 8 * KIB;
 
+type Intent = (task: Task) => Parameters<typeof toWire>[0] | undefined;
 type DotOf = (value: ReturnType<typeof toWire>) => Fact;
 
 function shortened(end: EndFact): EndFact {
@@ -194,9 +195,14 @@ export class Attempts {
   }
 
   async #isShared(id: string): Promise<boolean> {
+    const { storedOn, required } = await this.#share(id);
+    return storedOn >= required;
+  }
+
+  async #share(id: string): Promise<{ readonly storedOn: number; readonly required: number }> {
     const required = requiredNow(this.#deps.view, this.#deps.copiesRequired);
     const spread = await this.#deps.sharing.share(id, required);
-    return spread !== undefined && spread.storedOn.length >= required;
+    return { storedOn: spread?.storedOn.length ?? 0, required };
   }
 
   /** The runner refused the attempt: it did not run, and counts as nothing. */
@@ -307,17 +313,23 @@ export class Attempts {
   }
 
   /** Any fact of an intent: cancel, adopt, hand, hold, home. True when enough stores have it. */
-  async note(
-    id: string,
-    build: (task: Task) => Parameters<typeof toWire>[0] | undefined,
-  ): Promise<boolean> {
+  async note(id: string, build: Intent): Promise<boolean> {
+    return (await this.noteOrWhy(id, build)).ok;
+  }
+
+  /** The same; says what stands in its way. Too few copies: it is noted here, and may be acted on. */
+  async noteOrWhy(id: string, build: Intent): Promise<Result<void, CoveyError>> {
     const written = await this.#deps.replica.change<boolean>(id, ({ current, fact }) => {
       if (current?.kind !== 'task') return { value: false };
       const value = build(taskOf(current));
       if (value === undefined) return { value: true };
       return { value: true, next: withFact(current, fact(toWire(value))) };
     });
-    return written.ok && written.value && (await this.#isShared(id));
+    if (!written.ok) return written;
+    if (!written.value) return err(coveyError('NOT_FOUND', { what: `task ${id}` }));
+    const { storedOn, required } = await this.#share(id);
+    if (storedOn >= required) return ok(undefined);
+    return err(coveyError('NOT_ENOUGH_COPIES', { id, stored_on: storedOn, required }));
   }
 
   /** A version that makes the task final is written with a mark: a restart does not show it either. */
