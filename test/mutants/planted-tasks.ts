@@ -100,8 +100,8 @@ export const TASK_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'tasks/attempts.ts',
-        find: 'return written.ok && written.value && (await this.#isShared(id));',
-        replace: 'return written.ok && written.value;',
+        find: '    if (!written.value) return err(',
+        replace: '    if (written.value) return ok(undefined);\n    return err(',
       },
     ],
   },
