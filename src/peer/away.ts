@@ -31,6 +31,8 @@ export const ASIDE_HOLD_MS = 60_000;
 const IDS_LOGGED_MAX = 20;
 /** What was set aside is looked for at all others this often: somebody may have it after all. */
 const LOOK_INTERVAL_MS = 600_000;
+/** Refusals of this disk, not of the copy. */
+const NOT_NOW: ReadonlySet<string> = new Set(['STORE_FULL', 'STORE_FAILED', 'BUSY', 'STOPPING']);
 /** Ids of one such look. */
 export const LOOK_IDS_MAX = 1_024;
 /** What is answered to a member that has told of a long absence, before it is settled. */
@@ -295,7 +297,9 @@ export class Away {
       if (returns) this.#returned.add(copy.record.id);
       const joined = await sharing.accept({ ...copy, fresh: false, standIn: false });
       this.#returned.delete(copy.record.id);
-      if (!joined.ok) return undefined;
+      // What cannot be joined for another reason (its payload is another one, or another version wrote it) is known all
+      // the same, and must not keep the two apart for ever.
+      if (!joined.ok && !returns && NOT_NOW.has(joined.error.code)) return undefined;
     }
     return new Set(copies.value.map(({ record }) => record.id));
   }
