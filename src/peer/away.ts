@@ -31,8 +31,10 @@ export const ASIDE_HOLD_MS = 60_000;
 const IDS_LOGGED_MAX = 20;
 /** What was set aside is looked for at all others this often: somebody may have it after all. */
 const LOOK_INTERVAL_MS = 600_000;
+/** Refusals of this disk, not of the copy. */
+const NOT_NOW: ReadonlySet<string> = new Set(['STORE_FULL', 'STORE_FAILED', 'BUSY', 'STOPPING']);
 /** Ids of one such look. */
-const LOOK_IDS_MAX = 1_024;
+export const LOOK_IDS_MAX = 1_024;
 /** What is answered to a member that has told of a long absence, before it is settled. */
 const ANSWERED: ReadonlySet<string> = new Set(['away.done', 'rec.ask', 'run.held']);
 
@@ -82,6 +84,8 @@ export class Away {
   /** Of those set aside: vouched for by a member that ran through the absence. */
   readonly #returned = new Set<string>();
   #heldUntilMs: number;
+  /** Of what is set aside so many were looked for; the next look goes on behind them. */
+  #looked = 0;
   #timer: Timer | undefined;
   #closed = false;
 
@@ -125,7 +129,9 @@ export class Away {
   /** A store that was renewed sets aside by age alone: most of that others go on with. */
   async #look(): Promise<void> {
     const { membership, replica, sharing, changed } = this.#deps;
-    const ids = replica.aside.ids().slice(0, LOOK_IDS_MAX);
+    const all = replica.aside.ids();
+    if (this.#looked >= all.length) this.#looked = 0;
+    const ids = all.slice(this.#looked, this.#looked + LOOK_IDS_MAX);
     if (ids.length === 0 || ids.some((id) => replica.aside.isHeld(id))) return;
     for (const { peerId } of membership.members()) {
       if (!membership.linked(peerId) || !this.isSettled(peerId) || this.#closed) continue;
@@ -133,6 +139,8 @@ export class Away {
       if (!copies.ok) continue;
       for (const { record } of copies.value) await releaseAside(replica, record);
     }
+    // The next look begins behind those that stay: nobody else has them, and they must not hide the others.
+    this.#looked += ids.filter((id) => replica.aside.has(id)).length;
     changed();
   }
 
@@ -304,7 +312,9 @@ export class Away {
       if (returns) this.#returned.add(copy.record.id);
       const joined = await sharing.accept({ ...copy, fresh: false, standIn: false });
       this.#returned.delete(copy.record.id);
-      if (!joined.ok) return undefined;
+      // What cannot be joined for another reason (its payload is another one, or another version wrote it) is known all
+      // the same, and must not keep the two apart for ever.
+      if (!joined.ok && !returns && NOT_NOW.has(joined.error.code)) return undefined;
     }
     return new Set(copies.value.map(({ record }) => record.id));
   }
