@@ -6,6 +6,7 @@ import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
 import { causeOfOpinion, judge, type Observation, type Others, opinionOf } from './conviction.ts';
 import type { Core } from './core.ts';
+import type { Dialer } from './dialer.ts';
 import { type Fact, signFact, type Turn, type Verdict } from './fact.ts';
 import { Health } from './health.ts';
 import { ACCUSED_NOTICE_MS, OPINION_TTL_MS } from './limits.ts';
@@ -19,15 +20,13 @@ import type { Load } from './types.ts';
 import type { MemberChange } from './view.ts';
 import { FINE, forgetBoot, newWatch, type Watch } from './watch.ts';
 
-export interface DetectorHooks {
-  announce(fact: Fact): void;
-  kick(peerId: PeerId, hot: boolean): void;
-}
+type Dialing = Pick<Dialer, 'kick' | 'meet'>;
 
 export class Detector {
   readonly #core: Core;
   readonly #links: Links;
-  readonly #hooks: DetectorHooks;
+  readonly #dialer: Dialing;
+  readonly #announce: (fact: Fact) => void;
   readonly health: Health;
   readonly #reach: Reach;
   readonly #watches = new Map<PeerId, Watch>();
@@ -35,10 +34,11 @@ export class Detector {
   #beats = 0;
   #load: Load | undefined;
 
-  constructor(core: Core, links: Links, hooks: DetectorHooks) {
+  constructor(core: Core, links: Links, dialer: Dialing, announce: (fact: Fact) => void) {
     this.#core = core;
     this.#links = links;
-    this.#hooks = hooks;
+    this.#dialer = dialer;
+    this.#announce = announce;
     this.#reach = new Reach(core, links);
     const { heartbeat_pause, heartbeat_interval } = core.deps.config;
     this.health = new Health(heartbeat_pause + heartbeat_interval, core.deps.clock.nowMs());
@@ -95,8 +95,18 @@ export class Detector {
     watch.saidGoodbye = false;
     watch.refusedSinceMs = undefined;
     watch.window.skipNext();
+    watch.lookedAt = undefined;
     this.heard(peerId);
-    void this.#reach.probe(peerId, this.#watch(peerId));
+    // At once: it may crash in the next moment.
+    if (this.rings.observedBy(this.#core.peerId).includes(peerId))
+      this.#reach.lookAt(peerId, watch);
+  }
+
+  /** This peer itself found it there. */
+  reached(peerId: PeerId, address: Address): void {
+    const watch = this.#watch(peerId);
+    watch.reached.add(address);
+    watch.unreached.delete(address);
   }
 
   linkDown(peerId: PeerId, end: LinkEnd): void {
@@ -216,9 +226,8 @@ export class Detector {
     // heard at all.
     if (refuted) watch.expectSinceMs = this.#nowMs;
     if (status === 'alive') {
-      if (restarted || revived) this.#hooks.kick(peerId, true);
-      if (restarted && this.#links.isUp(peerId))
-        void this.#reach.probe(peerId, this.#watch(peerId));
+      if (before === undefined) this.#dialer.meet(peerId);
+      else if (restarted || revived) this.#dialer.kick(peerId, true);
       this.#evaluate(peerId, refuted ? 'refuted' : 'heard');
       return;
     }
@@ -246,8 +255,10 @@ export class Detector {
   tick(): void {
     const now = this.#nowMs;
     this.#checkPause(now, true);
-    for (const peerId of this.rings.observedBy(this.#core.peerId))
+    for (const peerId of this.rings.observedBy(this.#core.peerId)) {
       this.#evaluate(peerId, 'heard', now);
+      if (this.#links.isUp(peerId)) this.#reach.lookAt(peerId, this.#watch(peerId));
+    }
     for (const [peerId, watch] of this.#watches) this.#settlePending(peerId, watch);
   }
 
@@ -381,7 +392,7 @@ export class Detector {
     const statement: Verdict = { kind: 'verdict', peerId, epoch, incarnation, evidence, ...told };
     const verdict = signFact(this.#core.deps.identity, this.#core.view.meshId, statement);
     this.#core.accept([verdict], 'own');
-    this.#hooks.announce(verdict);
+    this.#announce(verdict);
   }
 }
 

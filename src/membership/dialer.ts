@@ -7,13 +7,21 @@ import type { Timer } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
 import type { Core } from './core.ts';
-import { DIAL_TIMEOUT_MS, REDIAL_HOT_FOR_MS, REDIAL_HOT_MS, REDIAL_MS_MIN } from './limits.ts';
+import {
+  DIAL_GRACE_MS,
+  DIAL_TIMEOUT_MS,
+  REDIAL_HOT_FOR_MS,
+  REDIAL_HOT_MS,
+  REDIAL_MS_MIN,
+} from './limits.ts';
 import { statusOf } from './member.ts';
 
 export interface DialHooks {
   isOpen(peerId: PeerId): boolean;
   /** A connection stands; greet it. */
   dialled(peerId: PeerId): void;
+  /** This very dial made the connection: something listens at that address. */
+  reached(peerId: PeerId, address: Address): void;
   /** No address answered; `refused` are those that said ECONNREFUSED. */
   failed(peerId: PeerId, refused: readonly Address[]): void;
 }
@@ -44,11 +52,21 @@ export class Dialer {
    * other.
    */
   kick(peerId: PeerId, hot: boolean): void {
+    this.#kickAfter(peerId, hot, 0);
+  }
+
+  /** One that this peer has just heard of, and that hears of this one: the smaller PeerId dials at once. */
+  meet(peerId: PeerId): void {
+    const isOurs = this.#core.peerId < peerId;
+    this.#kickAfter(peerId, true, isOurs ? 0 : DIAL_GRACE_MS);
+  }
+
+  #kickAfter(peerId: PeerId, hot: boolean, delayMs: number): void {
     if (this.#stopped || peerId === this.#core.peerId) return;
     const target = this.#target(peerId);
     target.failures = 0;
-    if (hot) target.hotUntilMs = this.#core.deps.clock.nowMs() + REDIAL_HOT_FOR_MS;
-    if (!target.dialling) this.#schedule(peerId, target, 0);
+    if (hot) target.hotUntilMs = this.#core.deps.clock.nowMs() + REDIAL_HOT_FOR_MS + delayMs;
+    if (!target.dialling) this.#schedule(peerId, target, delayMs);
   }
 
   /** A connection ended before it was of use: the backoff goes on where it was. */
@@ -117,6 +135,7 @@ export class Dialer {
     let up = false;
     for (const address of addresses) {
       const result = await this.#core.deps.network.dial(peerId, address, DIAL_TIMEOUT_MS);
+      if (result.ok && result.isNew) this.#hooks.reached(peerId, address);
       up = result.ok || this.#hooks.isOpen(peerId);
       if (up || this.#stopped) break;
       if (!result.ok && result.code === 'refused') refused.push(address);

@@ -41,6 +41,11 @@ export const PROBE_TIMEOUT_MS = 2_000;
 export const ADMIT_TIMEOUT_MS = 5_000;
 /** First delay between dials of a member. */
 export const REDIAL_MS_MIN = 40;
+/**
+ * Of two that have just heard of one another one dials, and the other this much later if nothing came: two connections
+ * of one pair are two handshakes and no use.
+ */
+export const DIAL_GRACE_MS = 1_500;
 /** While it is unclear whether the other end crashed, redials come at least this often … */
 export const REDIAL_HOT_MS = 200;
 /** … and for so long. */
@@ -57,7 +62,13 @@ export const OUTBID_MAX = 3;
 
 /** Peers that are not on the allow-list and are being answered at once. */
 export const STRANGERS_MAX = 4;
-export const STRANGER_RETRY_MS = 1_000;
+/** Told to one more: longer than an admission takes (one durable write), or it would only come back too early. */
+export const STRANGER_RETRY_MS = 250;
+/** What the other says of when to come back is believed between these. */
+export const RETRY_AFTER_MS_MIN = 50;
+export const RETRY_AFTER_MS_MAX = 5_000;
+/** A newcomer asks again for so long over one connection: as long as the inviter keeps that of a stranger. */
+export const BUSY_PATIENCE_MS = 8_000;
 /** Open invitations: a token is printed by a person. */
 export const INVITES_MAX = 256;
 /** Entries from a newcomer up to the founder; a longer chain is learned by anti-entropy instead. */

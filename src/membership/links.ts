@@ -10,7 +10,7 @@ import type { SendResult } from '../ports/network.ts';
 import { commonVersion, WIRE_VERSION_MAX, WIRE_VERSION_MIN } from '../wire/versions.ts';
 import type { Core } from './core.ts';
 import { type Fact, isKind, toWire } from './fact.ts';
-import { type AdmitFrame, decodeAdmit, encodeAdmit, type Hello } from './hello.ts';
+import { type AdmitFrame, decodeAdmit, encodeAdmit, type Hello, retryAfterMs } from './hello.ts';
 import { ADMIT_TIMEOUT_MS, HANDSHAKE_RETRY_MS } from './limits.ts';
 import { statusOf } from './member.ts';
 import { type ControlMessage, encodeMessage, type GoodbyeReason } from './messages.ts';
@@ -26,8 +26,9 @@ type Phase = 'open' | 'accepted' | 'up';
 interface Link {
   phase: Phase;
   greeting: boolean;
-  /** When it was opened, or last greeted. */
+  /** When it was opened, or last greeted, and how long after that it is greeted again. */
   quietSinceMs: number;
+  retryMs: number;
   /** Of the boot that is at the other end, once it is up. */
   epoch: number | undefined;
   bootId: string | undefined;
@@ -101,6 +102,7 @@ export class Links {
       phase: 'open',
       greeting: false,
       quietSinceMs: this.#core.deps.clock.nowMs(),
+      retryMs: HANDSHAKE_RETRY_MS,
       epoch: undefined,
       bootId: undefined,
       frames: 0,
@@ -163,7 +165,7 @@ export class Links {
     const nowMs = this.#core.deps.clock.nowMs();
     for (const [peerId, link] of this.#links) {
       if (link.phase === 'up' || link.greeting || link.byUs) continue;
-      if (nowMs - link.quietSinceMs < HANDSHAKE_RETRY_MS) continue;
+      if (nowMs - link.quietSinceMs < link.retryMs) continue;
       if (this.#core.view.access.isAllowed(peerId)) void this.greet(peerId);
     }
   }
@@ -183,6 +185,7 @@ export class Links {
     const link = this.#links.get(peerId);
     if (!link || link.greeting || link.phase === 'up' || link.byUs) return;
     link.greeting = true;
+    link.retryMs = HANDSHAKE_RETRY_MS;
     const { network, clock, log } = this.#core.deps;
     const frame = encodeAdmit({ type: 'hello', hello: this.#hello(peerId) });
     const bytes = await network.admitCall(peerId, frame, ADMIT_TIMEOUT_MS);
@@ -190,7 +193,7 @@ export class Links {
     const current = () => this.#links.get(peerId) === link && !link.byUs;
     if (reply?.ok && reply.value.type === 'refuse' && current()) {
       this.#core.learnAccess(reply.value.proof);
-      await this.#wasRefused(peerId, reply.value.error);
+      await this.#wasRefused(peerId, link, reply.value.error);
     } else if (reply?.ok && reply.value.type === 'hello') {
       const error = await this.#letIn(peerId, reply.value.hello);
       if (error && current()) await this.#refuse(peerId, error);
@@ -206,11 +209,14 @@ export class Links {
     link.quietSinceMs = clock.nowMs();
   }
 
-  async #wasRefused(peerId: PeerId, error: CoveyError): Promise<void> {
+  async #wasRefused(peerId: PeerId, link: Link, error: CoveyError): Promise<void> {
     const twin = twinOf(error);
     if (twin !== undefined) this.#core.metTwin(twin);
-    // The link stays: `tick` greets again.
-    if (error.code === 'BUSY') return;
+    if (error.code === 'BUSY') {
+      // The link stays: `tick` greets again.
+      link.retryMs = retryAfterMs(error);
+      return;
+    }
     this.#core.deps.log.log('warn', 'a member refused us', { peer: peerId, why: error.message });
     this.#noteRefusal(peerId, 'them', error);
     this.#noteStoreRefusal(error);

@@ -104,14 +104,12 @@ export class Membership {
     this.#dialer = new Dialer(core, {
       isOpen: (peerId) => this.#links.isOpen(peerId),
       dialled: (peerId) => void this.#links.greet(peerId),
+      reached: (peerId, address) => this.#detector.reached(peerId, address),
       failed: (peerId, refused) => this.#detector.dialFailed(peerId, refused),
     });
     this.#sync = new Sync(core, this.#links);
     const announce = this.#sync.announce.bind(this.#sync);
-    this.#detector = new Detector(core, this.#links, {
-      announce: (fact) => announce([fact]),
-      kick: (peerId, hot) => this.#dialer.kick(peerId, hot),
-    });
+    this.#detector = new Detector(core, this.#links, this.#dialer, (fact) => announce([fact]));
     this.stats = new Stats(core, this.#links, this.#detector);
     this.#gate = new Gate(core, {
       announce: (fact) => announce([fact]),

@@ -20,6 +20,8 @@ export interface Watch {
   expectSinceMs: number;
   /** Addresses at which this peer itself found it in this boot. */
   readonly reached: Set<Address>;
+  /** Those that were tried, as its record lists them; undefined: none yet. */
+  lookedAt: readonly Address[] | undefined;
   /** What a probe of the others said. */
   readonly unreached: Map<Address, 'refused' | 'timeout' | 'unreachable'>;
   refusedSinceMs: number | undefined;
@@ -39,6 +41,7 @@ export const newWatch = (config: MembershipConfig, nowMs: number): Watch => ({
   hearingSinceMs: undefined,
   expectSinceMs: nowMs,
   reached: new Set(),
+  lookedAt: undefined,
   unreached: new Map(),
   refusedSinceMs: undefined,
   endedAbruptly: false,
@@ -52,6 +55,7 @@ export const newWatch = (config: MembershipConfig, nowMs: number): Watch => ({
 /** Another boot: what the last one did is no evidence against this one. */
 export function forgetBoot(watch: Watch): void {
   watch.reached.clear();
+  watch.lookedAt = undefined;
   watch.unreached.clear();
   watch.refusedSinceMs = undefined;
   watch.endedAbruptly = false;
