@@ -9,6 +9,7 @@ import type { Core } from './core.ts';
 import type { Dialer } from './dialer.ts';
 import { type Fact, signFact, type Turn, type Verdict } from './fact.ts';
 import { Health } from './health.ts';
+import { Heartbeats } from './heartbeats.ts';
 import { ACCUSED_NOTICE_MS, OPINION_TTL_MS } from './limits.ts';
 import type { LinkEnd, Links } from './links.ts';
 import { compareTurns, type MemberFacts, statusOf } from './member.ts';
@@ -16,7 +17,6 @@ import type { ControlMessage } from './messages.ts';
 import { ObserverRings } from './observers.ts';
 import { Reach, type Unreached } from './reach.ts';
 import type { Observed } from './stats.ts';
-import type { Load } from './types.ts';
 import type { MemberChange } from './view.ts';
 import { FINE, forgetBoot, newWatch, type Watch } from './watch.ts';
 
@@ -28,11 +28,10 @@ export class Detector {
   readonly #dialer: Dialing;
   readonly #announce: (fact: Fact) => void;
   readonly health: Health;
+  readonly heartbeats: Heartbeats;
   readonly #reach: Reach;
   readonly #watches = new Map<PeerId, Watch>();
   #rings: ObserverRings | undefined;
-  #beats = 0;
-  #load: Load | undefined;
 
   constructor(core: Core, links: Links, dialer: Dialing, announce: (fact: Fact) => void) {
     this.#core = core;
@@ -40,16 +39,13 @@ export class Detector {
     this.#dialer = dialer;
     this.#announce = announce;
     this.#reach = new Reach(core, links);
+    this.heartbeats = new Heartbeats(links);
     const { heartbeat_pause, heartbeat_interval } = core.deps.config;
     this.health = new Health(heartbeat_pause + heartbeat_interval, core.deps.clock.nowMs());
   }
 
   get #nowMs(): number {
     return this.#core.deps.clock.nowMs();
-  }
-
-  set load(load: Load) {
-    this.#load = load;
   }
 
   #watch(peerId: PeerId): Watch {
@@ -96,6 +92,7 @@ export class Detector {
     watch.refusedSinceMs = undefined;
     watch.window.skipNext();
     watch.lookedAt = undefined;
+    this.heartbeats.forget(peerId);
     this.heard(peerId);
     // At once: it may crash in the next moment.
     if (this.rings.observedBy(this.#core.peerId).includes(peerId))
@@ -243,10 +240,7 @@ export class Detector {
   // Time
 
   beat(): void {
-    this.#beats += 1;
-    const message = { type: 'heartbeat', seq: this.#beats, load: this.#load } as const;
-    const observers = this.rings.observersOf(this.#core.peerId);
-    for (const peerId of observers) this.#links.send(peerId, message);
+    this.heartbeats.beat(this.rings.observersOf(this.#core.peerId));
     for (const [peerId, watch] of this.#watches) {
       if (watch.opinion.opinion !== 'fine') this.#tell(peerId, watch);
     }

@@ -3,7 +3,7 @@
 /** Whatever the variance says, phi is not a weapon: beyond this a larger number means nothing. */
 export const PHI_MAX = 100;
 /**
- * Heartbeat intervals kept per member; at 500 ms ten minutes would remember a network that is gone.
+ * Heartbeat intervals kept per member; at 1 s more would remember a network that is gone.
  */
 export const PHI_WINDOW_MAX = 200;
 /** Without a floor, a very regular network makes one late packet a suspicion (Akka's 100 ms). */
@@ -30,7 +30,7 @@ export const LONE_SILENCE_MS_MAX = 16_000;
 /**
  * An accusation or objection not renewed (they are sent each heartbeat interval) counts no more.
  */
-export const OPINION_TTL_MS = 2_000;
+export const OPINION_TTL_MS = 3_000;
 
 export const DIAL_TIMEOUT_MS = 3_000;
 /** For a resolver to answer where `peers` are. */
@@ -52,11 +52,13 @@ export const REDIAL_HOT_MS = 200;
 export const REDIAL_HOT_FOR_MS = 3_000;
 /** A link that is open for so long without a finished handshake is greeted again by us. */
 export const HANDSHAKE_RETRY_MS = 1_000;
+/** In every so many heartbeats the load is told though it is the same: who lost it has it again in ten seconds. */
+export const LOAD_EVERY_BEATS = 10;
 /** Told again that it is accused, at most so often. */
 export const ACCUSED_NOTICE_MS = 500;
 
 /** A second daemon with the key of a linked peer is put off for so long: longer than a heartbeat interval. */
-export const TWIN_RETRY_MS = 1_000;
+export const TWIN_RETRY_MS = 1_500;
 /** Times that somebody with our key outbid us in one boot: an old copy of `identity/` explains one or two. */
 export const OUTBID_MAX = 3;
 

@@ -256,7 +256,7 @@ export class Membership {
   updateSelf({ load, ...change }: SelfChange): void {
     if (load) {
       this.#load = load;
-      this.#detector.load = load;
+      this.#detector.heartbeats.load = load;
       this.#core.roster.load(this.#core.peerId, load);
     }
     if (change.stopping !== undefined || change.labels !== undefined) this.#core.changeOwn(change);
