@@ -13,10 +13,10 @@ import {
 import { identify } from '@libp2p/identify';
 import { noise } from '@libp2p/noise';
 import { tcp } from '@libp2p/tcp';
-import { tls } from '@libp2p/tls';
 import { yamux } from '@libp2p/yamux';
 import { createLibp2p, type Libp2p, type Libp2pOptions } from 'libp2p';
 import { inFewPackets } from './libp2p-muxer.ts';
+import { nodeTls } from './libp2p-tls.ts';
 
 export type Libp2pNode = Libp2p<Record<string, unknown>>;
 export type PrivateKey = NonNullable<Libp2pOptions['privateKey']>;
@@ -194,7 +194,7 @@ function settings(options: NodeOptions) {
       }),
     ],
     // TLS first: 828 k messages/s against 372 k with Noise, whose cipher is not Node's own.
-    connectionEncrypters: [tls(), noise()],
+    connectionEncrypters: [nodeTls(), noise()],
     streamMuxers: [
       inFewPackets(
         yamux({
