@@ -5,14 +5,17 @@
  */
 import {
   createHash,
-  generateKeyPairSync,
+  generateKeyPair,
   type KeyObject,
   sign,
   type X509Certificate,
 } from 'node:crypto';
+import { promisify } from 'node:util';
 import { publicKeyFromProtobuf, publicKeyToProtobuf } from '@libp2p/crypto/keys';
 import { peerIdFromPublicKey } from '@libp2p/peer-id';
 import type { PrivateKey, RemotePeer } from './libp2p-node.ts';
+
+const newKeyPair = promisify(generateKeyPair);
 
 const SIGNED_PREFIX = Buffer.from('libp2p-tls-handshake:');
 /** 1.3.6.1.4.1.53594.1.1 */
@@ -62,7 +65,7 @@ export interface Certificate {
 }
 
 export async function makeCertificate(identity: PrivateKey): Promise<Certificate> {
-  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const { publicKey, privateKey } = await newKeyPair('ec', { namedCurve: 'P-256' });
   const spki = publicKey.export({ type: 'spki', format: 'der' });
   const signature = await identity.sign(Buffer.concat([SIGNED_PREFIX, spki]));
   const owner = der(TAG.octetString, publicKeyToProtobuf(identity.publicKey));
