@@ -61,6 +61,8 @@ const OUTBOUND_NEGOTIATION_TIMEOUT_MS = 3_000;
 const STREAM_WRITE_BUFFER_BYTES_MAX = 4 * 1_024 * 1_024;
 /** D7: gossipsub has no backpressure; a peer that reads nothing cost 200 MB in 20 s without this. */
 const GOSSIP_OUTBOUND_BUFFER_BYTES_MAX = 4 * 1_024 * 1_024;
+/** How often gossipsub looks through scores that nobody uses. */
+const SCORE_DECAY_MS = 600_000;
 /** D9: four times a piece of news; the default is 4 MiB. */
 const GOSSIP_INBOUND_BYTES_MAX = 64 * 1_024;
 
@@ -172,6 +174,8 @@ const gossipFactory = gossipsub({
     appSpecificWeight: 0,
     IPColocationFactorWeight: 0,
     behaviourPenaltyWeight: 0,
+    // Scores that are always zero need not decay every second.
+    decayInterval: SCORE_DECAY_MS,
   },
   maxOutboundBufferSize: GOSSIP_OUTBOUND_BUFFER_BYTES_MAX,
   maxInboundDataLength: GOSSIP_INBOUND_BYTES_MAX,
