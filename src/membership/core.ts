@@ -9,15 +9,8 @@ import type { PeerId } from '../ports/identity.ts';
 import type { WireValue } from '../wire/codec.ts';
 import type { Book } from './book.ts';
 import type { Cause, Via } from './cause.ts';
-import {
-  type Entry,
-  type Fact,
-  isKind,
-  readFact,
-  type SelfRecord,
-  toWire,
-  type Verdict,
-} from './fact.ts';
+import { type Entry, type Fact, isKind, type SelfRecord, toWire, type Verdict } from './fact.ts';
+import { FactReader } from './fact-reader.ts';
 import { OUTBID_MAX, TURN_LEAP_MAX } from './limits.ts';
 import { compareTurns, statusOf } from './member.ts';
 import type { OwnChange, OwnRecord } from './own-record.ts';
@@ -47,6 +40,7 @@ export class Core {
   readonly roster: Roster;
   readonly telemetry = new Telemetry();
   readonly refused: Refused;
+  readonly facts: FactReader;
   view: View;
   #hooks: CoreHooks | undefined;
   /** How often somebody with our key was ahead of us, since the start. */
@@ -55,6 +49,7 @@ export class Core {
   constructor(deps: MembershipDeps, book: Book, own: OwnRecord, roster: Roster, view: View) {
     this.deps = deps;
     this.refused = deps.traffic?.refused ?? new Refused();
+    this.facts = new FactReader(deps.identity);
     this.book = book;
     this.own = own;
     this.roster = roster;
@@ -80,10 +75,10 @@ export class Core {
 
   /** Facts of this mesh with a right signature; others are dropped with a word in the log. */
   read(values: readonly WireValue[]): Fact[] {
-    const { identity, log } = this.deps;
+    const { log } = this.deps;
     const facts: Fact[] = [];
     for (const value of values) {
-      const fact = readFact(value, this.view.meshId, (...args) => identity.verify(...args));
+      const fact = this.facts.read(value, this.view.meshId);
       if (fact.ok) facts.push(fact.value);
       else {
         this.refused.count(`fact: ${fact.error}`);

@@ -10,6 +10,8 @@ import type { Core } from './core.ts';
 import {
   DIAL_GRACE_MS,
   DIAL_TIMEOUT_MS,
+  MEETING_REST_MS_MAX,
+  MEETINGS_MAX,
   REDIAL_HOT_FOR_MS,
   REDIAL_HOT_MS,
   REDIAL_MS_MIN,
@@ -19,7 +21,9 @@ import { statusOf } from './member.ts';
 export interface DialHooks {
   isOpen(peerId: PeerId): boolean;
   /** A connection stands; greet it. */
-  dialled(peerId: PeerId): void;
+  dialled(peerId: PeerId): Promise<void>;
+  /** It observes this peer, or is observed by it. */
+  isNear(peerId: PeerId): boolean;
   /** This very dial made the connection: something listens at that address. */
   reached(peerId: PeerId, address: Address): void;
   /** No address answered; `refused` are those that said ECONNREFUSED. */
@@ -40,6 +44,9 @@ export class Dialer {
   readonly #core: Core;
   readonly #hooks: DialHooks;
   readonly #targets = new Map<PeerId, Target>();
+  /** Members that were heard of, and not dialled yet. */
+  readonly #met = new Set<PeerId>();
+  #meetings = 0;
   #stopped = false;
 
   constructor(core: Core, hooks: DialHooks) {
@@ -52,21 +59,63 @@ export class Dialer {
    * other.
    */
   kick(peerId: PeerId, hot: boolean): void {
-    this.#kickAfter(peerId, hot, 0);
-  }
-
-  /** One that this peer has just heard of, and that hears of this one: the smaller PeerId dials at once. */
-  meet(peerId: PeerId): void {
-    const isOurs = this.#core.peerId < peerId;
-    this.#kickAfter(peerId, true, isOurs ? 0 : DIAL_GRACE_MS);
-  }
-
-  #kickAfter(peerId: PeerId, hot: boolean, delayMs: number): void {
     if (this.#stopped || peerId === this.#core.peerId) return;
     const target = this.#target(peerId);
     target.failures = 0;
-    if (hot) target.hotUntilMs = this.#core.deps.clock.nowMs() + REDIAL_HOT_FOR_MS + delayMs;
-    if (!target.dialling) this.#schedule(peerId, target, delayMs);
+    if (hot) target.hotUntilMs = this.#core.deps.clock.nowMs() + REDIAL_HOT_FOR_MS;
+    if (!target.dialling) this.#schedule(peerId, target, 0);
+  }
+
+  /**
+   * One that this peer has just heard of. Whoever was admitted later dials: it knows all others from its welcome, and they
+   * know of it by news, which may be lost.
+   */
+  meet(peerId: PeerId): void {
+    if (this.#stopped || peerId === this.#core.peerId) return;
+    const add = (): void => {
+      this.#met.add(peerId);
+      this.#meetNext();
+    };
+    if (this.#isLater(peerId)) add();
+    else this.#core.deps.clock.after(DIAL_GRACE_MS, add);
+  }
+
+  /** Both come to the same, by their entries. */
+  #isLater(peerId: PeerId): boolean {
+    const { access } = this.#core.view;
+    const laterMs = access.admittedAtMs(this.#core.peerId) - access.admittedAtMs(peerId);
+    return laterMs === 0 ? this.#core.peerId < peerId : laterMs > 0;
+  }
+
+  /**
+   * A newcomer hears of all others at once. It dials a few at a time, first those that have to do with it, and leaves each
+   * time as long a pause as the last dial took: a mesh that is started together is busy enough, and the news of who
+   * is in it must not wait behind a thousand handshakes.
+   */
+  #meetNext(): void {
+    if (this.#stopped || this.#meetings >= MEETINGS_MAX) return;
+    const waiting = [...this.#met].filter((peerId) => !this.#hooks.isOpen(peerId));
+    const next = waiting.find((peerId) => this.#hooks.isNear(peerId)) ?? waiting[0];
+    this.#met.clear();
+    for (const peerId of waiting) if (peerId !== next) this.#met.add(peerId);
+    if (next === undefined) return;
+    this.#meetings += 1;
+    void this.#meetOne(next);
+  }
+
+  async #meetOne(peerId: PeerId): Promise<void> {
+    const { clock } = this.#core.deps;
+    const startMs = clock.nowMs();
+    const target = this.#target(peerId);
+    target.failures = 0;
+    target.hotUntilMs = startMs + REDIAL_HOT_FOR_MS;
+    target.timer?.cancel();
+    target.timer = undefined;
+    await this.#round(peerId, target);
+    clock.after(Math.min(clock.nowMs() - startMs, MEETING_REST_MS_MAX), () => {
+      this.#meetings -= 1;
+      this.#meetNext();
+    });
   }
 
   /** A connection ended before it was of use: the backoff goes on where it was. */
@@ -143,11 +192,12 @@ export class Dialer {
     target.dialling = false;
     if (this.#stopped) return;
     if (up) {
-      this.#hooks.dialled(peerId);
+      const greeted = this.#hooks.dialled(peerId);
       // Should the link have ended meanwhile, `closed` found us dialling and left the next round to
       // us.
       if (!this.#hooks.isOpen(peerId))
         this.#schedule(peerId, target, this.#delayMs(peerId, target));
+      await greeted;
       return;
     }
     target.failures += 1;

@@ -7,7 +7,7 @@ import { sleep } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
 import { encodeValue } from '../wire/codec.ts';
 import type { Core } from './core.ts';
-import { type Entry, type Fact, readFact, signFact, toWire } from './fact.ts';
+import { type Entry, type Fact, signFact, toWire } from './fact.ts';
 import { type AdmitFrame, decodeAdmit, encodeAdmit, retryAfterMs } from './hello.ts';
 import {
   ADMIT_TIMEOUT_MS,
@@ -224,7 +224,7 @@ export class Gate {
     }
     const facts: Fact[] = [];
     for (const value of frame.facts) {
-      const fact = readFact(value, frame.meshId, (...args) => identity.verify(...args));
+      const fact = this.#core.facts.read(value, frame.meshId);
       if (fact.ok) facts.push(fact.value);
     }
     const view = new View(frame.meshId, frame.root);

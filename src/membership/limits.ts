@@ -45,7 +45,10 @@ export const REDIAL_MS_MIN = 40;
  * Of two that have just heard of one another one dials, and the other this much later if nothing came: two connections
  * of one pair are two handshakes and no use.
  */
-export const DIAL_GRACE_MS = 1_500;
+export const DIAL_GRACE_MS = 2_000;
+/** Members heard of for the first time that are dialled at once, and the longest pause after each. */
+export const MEETINGS_MAX = 3;
+export const MEETING_REST_MS_MAX = 1_000;
 /** While it is unclear whether the other end crashed, redials come at least this often … */
 export const REDIAL_HOT_MS = 200;
 /** … and for so long. */
@@ -79,6 +82,9 @@ export const CHAIN_MAX = 16;
 /** Facts in a welcome, and their bytes: within a frame of 64 KiB. A larger view comes by anti-entropy. */
 export const WELCOME_FACTS_MAX = 1_000;
 export const WELCOME_BYTES_MAX = 48 * 1_024;
+
+/** Facts that need not be verified again when they come again: of a thousand members, some 2 MiB. */
+export const READ_FACTS_MAX = 4_096;
 
 export const MEMBERS_MAX = 10_000;
 /** Admissions, remembered for good: some 300 bytes each, and a digest of the view names them all. */

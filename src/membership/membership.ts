@@ -99,15 +99,16 @@ export class Membership {
       up: (peerId) => this.#linkUp(peerId),
       down: (peerId, end) => this.#linkDown(peerId, end),
       refused: (peerId) => this.#dialer.rest(peerId),
-      arrived: (facts) => this.#sync.announce(facts),
+      arrived: (facts) => this.#sync.welcome(facts),
     });
     this.#dialer = new Dialer(core, {
       isOpen: (peerId) => this.#links.isOpen(peerId),
-      dialled: (peerId) => void this.#links.greet(peerId),
+      dialled: (peerId) => this.#links.greet(peerId),
+      isNear: (peerId) => this.#detector.rings.areNear(core.peerId, peerId),
       reached: (peerId, address) => this.#detector.reached(peerId, address),
       failed: (peerId, refused) => this.#detector.dialFailed(peerId, refused),
     });
-    this.#sync = new Sync(core, this.#links);
+    this.#sync = new Sync(core, this.#links, (peerId) => this.#detector.rings.observersOf(peerId));
     const announce = this.#sync.announce.bind(this.#sync);
     this.#detector = new Detector(core, this.#links, this.#dialer, (fact) => announce([fact]));
     this.stats = new Stats(core, this.#links, this.#detector);
@@ -335,7 +336,7 @@ export class Membership {
     if (this.#phase === 'stopped') return;
     if (reason === 'leave') {
       this.#core.changeOwn({ left: true });
-      this.#sync.farewell(this.#core.own.fact);
+      this.#sync.tellLinked([this.#core.own.fact]);
     }
     this.#phase = 'stopped';
     this.#door.close();

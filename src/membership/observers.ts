@@ -36,6 +36,11 @@ export class ObserverRings {
     return this.#neighbours(observer, -1);
   }
 
+  /** One of the two observes the other. */
+  areNear(a: PeerId, b: PeerId): boolean {
+    return this.observersOf(a).includes(b) || this.observersOf(b).includes(a);
+  }
+
   #neighbours(peerId: PeerId, step: 1 | -1): PeerId[] {
     if (this.#isSmall) return this.#all.filter((other) => other !== peerId);
     const found = new Set<PeerId>();
