@@ -11,7 +11,7 @@ import type { Book } from './book.ts';
 import type { Cause, Via } from './cause.ts';
 import { type Entry, type Fact, isKind, type SelfRecord, toWire, type Verdict } from './fact.ts';
 import { FactReader } from './fact-reader.ts';
-import { OUTBID_MAX, TURN_LEAP_MAX } from './limits.ts';
+import { OUTBID_MAX, STRANGER_RETRY_MS, TURN_LEAP_MAX } from './limits.ts';
 import { compareTurns, statusOf } from './member.ts';
 import type { OwnChange, OwnRecord } from './own-record.ts';
 import type { Roster } from './roster.ts';
@@ -42,6 +42,8 @@ export class Core {
   readonly refused: Refused;
   readonly facts: FactReader;
   view: View;
+  /** The mesh that this peer is about to enter. */
+  joining: string | undefined;
   #hooks: CoreHooks | undefined;
   /** How often somebody with our key was ahead of us, since the start. */
   #outbid = 0;
@@ -176,6 +178,12 @@ export class Core {
     const revoked = typeof details.revoked === 'string' ? details.revoked : peerId;
     const proof = access.proofOf(peerId);
     return (proof.length > 0 ? proof : access.proofOf(revoked)).map(toWire);
+  }
+
+  /** To one of another mesh. Its own inviter may greet it before it has read the welcome: that one shall come again. */
+  foreignError(meshId: string): CoveyError {
+    if (meshId !== this.joining) return coveyError('FOREIGN_MESH');
+    return coveyError('BUSY', { what: 'a join', retry_after_ms: STRANGER_RETRY_MS });
   }
 
   /** Entries and revocations with which somebody explains a refusal: they are signed, so he need not be believed. */

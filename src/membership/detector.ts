@@ -10,11 +10,11 @@ import type { Dialer } from './dialer.ts';
 import { type Fact, signFact, type Turn, type Verdict } from './fact.ts';
 import { Health } from './health.ts';
 import { Heartbeats } from './heartbeats.ts';
-import { ACCUSED_NOTICE_MS, OPINION_TTL_MS } from './limits.ts';
+import { ACCUSED_NOTICE_MS, OPINION_TTL_MS, PLACES_MAX } from './limits.ts';
 import type { LinkEnd, Links } from './links.ts';
 import { compareTurns, type MemberFacts, statusOf } from './member.ts';
 import type { ControlMessage } from './messages.ts';
-import { ObserverRings } from './observers.ts';
+import { ObserverRings, type Places } from './observers.ts';
 import { Reach, type Unreached } from './reach.ts';
 import type { Observed } from './stats.ts';
 import type { MemberChange } from './view.ts';
@@ -32,6 +32,7 @@ export class Detector {
   readonly #reach: Reach;
   readonly #watches = new Map<PeerId, Watch>();
   #rings: ObserverRings | undefined;
+  readonly #places: Places = new Map();
 
   constructor(core: Core, links: Links, dialer: Dialing, announce: (fact: Fact) => void) {
     this.#core = core;
@@ -78,7 +79,8 @@ export class Detector {
       for (const [peerId, facts] of this.#core.view.entries()) {
         if (statusOf(facts).status === 'alive') living.push(peerId);
       }
-      this.#rings = new ObserverRings(living, this.#core.deps.config.observers);
+      if (this.#places.size > PLACES_MAX) this.#places.clear();
+      this.#rings = new ObserverRings(living, this.#core.deps.config.observers, this.#places);
     }
     return this.#rings;
   }

@@ -11,7 +11,10 @@ import {
   DIAL_GRACE_MS,
   DIAL_TIMEOUT_MS,
   MEETING_REST_MS_MAX,
+  MEETING_RESTS,
   MEETINGS_MAX,
+  QUIET_MS,
+  QUIET_MS_MAX,
   REDIAL_HOT_FOR_MS,
   REDIAL_HOT_MS,
   REDIAL_MS_MIN,
@@ -47,6 +50,10 @@ export class Dialer {
   /** Members that were heard of, and not dialled yet. */
   readonly #met = new Set<PeerId>();
   #meetings = 0;
+  /** Since when there are any, and when the last one was heard of. */
+  #sinceMs = 0;
+  #heardMs = 0;
+  #quietTimer: Timer | undefined;
   #stopped = false;
 
   constructor(core: Core, hooks: DialHooks) {
@@ -73,6 +80,8 @@ export class Dialer {
   meet(peerId: PeerId): void {
     if (this.#stopped || peerId === this.#core.peerId) return;
     const add = (): void => {
+      this.#heardMs = this.#core.deps.clock.nowMs();
+      if (this.#met.size === 0) this.#sinceMs = this.#heardMs;
       this.#met.add(peerId);
       this.#meetNext();
     };
@@ -89,11 +98,11 @@ export class Dialer {
 
   /**
    * A newcomer hears of all others at once. It dials a few at a time, first those that have to do with it, and leaves each
-   * time as long a pause as the last dial took: a mesh that is started together is busy enough, and the news of who
+   * time a longer pause than the last dial took: a mesh that is started together is busy enough, and the news of who
    * is in it must not wait behind a thousand handshakes.
    */
   #meetNext(): void {
-    if (this.#stopped || this.#meetings >= MEETINGS_MAX) return;
+    if (this.#stopped || this.#meetings >= MEETINGS_MAX || !this.#isQuiet()) return;
     const waiting = [...this.#met].filter((peerId) => !this.#hooks.isOpen(peerId));
     const next = waiting.find((peerId) => this.#hooks.isNear(peerId)) ?? waiting[0];
     this.#met.clear();
@@ -101,6 +110,22 @@ export class Dialer {
     if (next === undefined) return;
     this.#meetings += 1;
     void this.#meetOne(next);
+  }
+
+  /**
+   * In a mesh of more than observe one another: while newcomers arrive one after the other, the inviter has work that
+   * all of them wait for, on a host that may be this one.
+   */
+  #isQuiet(): boolean {
+    const { clock, config } = this.#core.deps;
+    const untilMs = Math.min(this.#heardMs + QUIET_MS, this.#sinceMs + QUIET_MS_MAX);
+    const waitMs = untilMs - clock.nowMs();
+    if (waitMs <= 0 || this.#core.view.size <= config.observers + 1) return true;
+    this.#quietTimer ??= clock.after(waitMs, () => {
+      this.#quietTimer = undefined;
+      for (let i = 0; i < MEETINGS_MAX; i++) this.#meetNext();
+    });
+    return false;
   }
 
   async #meetOne(peerId: PeerId): Promise<void> {
@@ -112,7 +137,8 @@ export class Dialer {
     target.timer?.cancel();
     target.timer = undefined;
     await this.#round(peerId, target);
-    clock.after(Math.min(clock.nowMs() - startMs, MEETING_REST_MS_MAX), () => {
+    const restMs = MEETING_RESTS * (clock.nowMs() - startMs);
+    clock.after(Math.min(restMs, MEETING_REST_MS_MAX), () => {
       this.#meetings -= 1;
       this.#meetNext();
     });
@@ -136,6 +162,7 @@ export class Dialer {
 
   stop(): void {
     this.#stopped = true;
+    this.#quietTimer?.cancel();
     for (const target of this.#targets.values()) target.timer?.cancel();
   }
 

@@ -156,7 +156,9 @@ export class Gate {
     if (refusal) return err(refusal);
     if (this.#joining) return err(coveyError('BUSY', { what: 'a join', retry_after_ms: 1_000 }));
     this.#joining = true;
+    this.#core.joining = token.value.meshId;
     const result = await this.#join(token.value);
+    this.#core.joining = undefined;
     this.#joining = false;
     return result;
   }

@@ -45,10 +45,14 @@ export const REDIAL_MS_MIN = 40;
  * Of two that have just heard of one another one dials, and the other this much later if nothing came: two connections
  * of one pair are two handshakes and no use.
  */
-export const DIAL_GRACE_MS = 2_000;
-/** Members heard of for the first time that are dialled at once, and the longest pause after each. */
+export const DIAL_GRACE_MS = 4_000;
+/** Members heard of for the first time that are dialled at once; the pause after each, in times the dial took. */
 export const MEETINGS_MAX = 3;
+export const MEETING_RESTS = 2;
 export const MEETING_REST_MS_MAX = 1_000;
+/** In a large mesh: after the last newcomer that was heard of, and after the first one at the latest. */
+export const QUIET_MS = 1_000;
+export const QUIET_MS_MAX = 6_000;
 /** While it is unclear whether the other end crashed, redials come at least this often … */
 export const REDIAL_HOT_MS = 200;
 /** … and for so long. */
@@ -69,6 +73,10 @@ export const OUTBID_MAX = 3;
 export const STRANGERS_MAX = 4;
 /** Told to one more: longer than an admission takes (one durable write), or it would only come back too early. */
 export const STRANGER_RETRY_MS = 250;
+/** Of one that waits behind many: within the time that a stranger's connection is kept. */
+export const STRANGER_RETRY_MS_MAX = 4_000;
+/** Strangers that are counted as waiting: more than have a connection. */
+export const WAITING_MAX = 64;
 /** What the other says of when to come back is believed between these. */
 export const RETRY_AFTER_MS_MIN = 50;
 export const RETRY_AFTER_MS_MAX = 5_000;
@@ -85,6 +93,9 @@ export const WELCOME_BYTES_MAX = 48 * 1_024;
 
 /** Facts that need not be verified again when they come again: of a thousand members, some 2 MiB. */
 export const READ_FACTS_MAX = 4_096;
+
+/** Places of members on the rings of observers that are remembered: of a few thousand members, some 4 MiB. */
+export const PLACES_MAX = 32_768;
 
 export const MEMBERS_MAX = 10_000;
 /** Admissions, remembered for good: some 300 bytes each, and a digest of the view names them all. */

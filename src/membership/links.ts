@@ -49,7 +49,8 @@ export interface LinkEnd {
 }
 
 export interface LinkHooks {
-  up(peerId: PeerId): void;
+  /** hasGreeted: it was this side that greeted. */
+  up(peerId: PeerId, hasGreeted: boolean): void;
   down(peerId: PeerId, end: LinkEnd): void;
   /** One that we admitted has greeted us for the first time: the others know of its admission, not of itself. */
   arrived(facts: readonly Fact[]): void;
@@ -126,7 +127,7 @@ export class Links {
     const link = this.#links.get(from);
     if (!link || link.phase === 'open' || link.isCut) return false;
     link.frames += 1;
-    if (link.phase === 'accepted') this.#setUp(from, link);
+    if (link.phase === 'accepted') this.#setUp(from, link, false);
     return true;
   }
 
@@ -170,14 +171,14 @@ export class Links {
     }
   }
 
-  #setUp(peerId: PeerId, link: Link): void {
+  #setUp(peerId: PeerId, link: Link, hasGreeted: boolean): void {
     if (link.phase === 'up') return;
     link.phase = 'up';
     const record = this.#core.view.get(peerId)?.record.statement;
     link.epoch = record?.epoch;
     link.bootId = record?.bootId;
     link.twin = undefined;
-    this.#hooks.up(peerId);
+    this.#hooks.up(peerId, hasGreeted);
   }
 
   /** The dialler's part of the handshake. */
@@ -200,7 +201,7 @@ export class Links {
       else if (!error && current()) {
         network.admit(peerId);
         network.send(peerId, 'control', encodeMessage({ type: 'ready' }));
-        this.#setUp(peerId, link);
+        this.#setUp(peerId, link, true);
       }
     } else {
       log.log('debug', 'no answer to a hello', { peer: peerId });
@@ -346,7 +347,7 @@ export class Links {
   async #letIn(from: PeerId, hello: Hello): Promise<CoveyError | undefined> {
     const core = this.#core;
     const { store } = core.deps;
-    if (hello.meshId !== core.view.meshId) return coveyError('FOREIGN_MESH');
+    if (hello.meshId !== core.view.meshId) return core.foreignError(hello.meshId);
     if (commonVersion(VERSIONS, hello.versions) === undefined) {
       const { min, max } = hello.versions;
       const ours = `${VERSIONS.min}-${VERSIONS.max}`;

@@ -96,7 +96,7 @@ export class Membership {
     const core = new Core(deps, book, own, roster, new View(meshId, root));
     this.#core = core;
     this.#links = new Links(core, {
-      up: (peerId) => this.#linkUp(peerId),
+      up: (...link) => this.#linkUp(...link),
       down: (peerId, end) => this.#linkDown(peerId, end),
       refused: (peerId) => this.#dialer.rest(peerId),
       arrived: (facts) => this.#sync.welcome(facts),
@@ -349,10 +349,11 @@ export class Membership {
 
   // Events of the network
 
-  #linkUp(peerId: PeerId): void {
+  #linkUp(peerId: PeerId, hasGreeted: boolean): void {
     this.#detector.linkUp(peerId);
     this.#core.roster.emit('linked', peerId);
-    this.#sync.compareWith(peerId);
+    // One comparison serves both.
+    if (hasGreeted) this.#sync.compareWith(peerId);
   }
 
   #linkDown(peerId: PeerId, end: LinkEnd): void {
