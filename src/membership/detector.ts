@@ -4,7 +4,16 @@
  */
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
-import { causeOfOpinion, judge, type Observation, type Others, opinionOf } from './conviction.ts';
+import {
+  causeOfOpinion,
+  type DetectionConfig,
+  detectionConfigOf,
+  isStale,
+  judge,
+  type Observation,
+  type Others,
+  opinionOf,
+} from './conviction.ts';
 import type { Core } from './core.ts';
 import type { Dialer } from './dialer.ts';
 import { type Fact, signFact, type Turn, type Verdict } from './fact.ts';
@@ -17,32 +26,44 @@ import type { ControlMessage } from './messages.ts';
 import { ObserverRings, type Places } from './observers.ts';
 import { Reach, type Unreached } from './reach.ts';
 import type { Observed } from './stats.ts';
+import type { Sync } from './sync.ts';
 import type { MemberChange } from './view.ts';
-import { FINE, forgetBoot, newWatch, type Watch } from './watch.ts';
+import {
+  expect,
+  FINE,
+  forgetBoot,
+  newWatch,
+  observationOf,
+  silenceOf,
+  type Watch,
+} from './watch.ts';
 
 type Dialing = Pick<Dialer, 'kick' | 'meet'>;
+type Telling = Pick<Sync, 'announce' | 'tell'>;
 
 export class Detector {
   readonly #core: Core;
   readonly #links: Links;
   readonly #dialer: Dialing;
-  readonly #announce: (fact: Fact) => void;
+  readonly #telling: Telling;
   readonly health: Health;
   readonly heartbeats: Heartbeats;
   readonly #reach: Reach;
+  readonly #config: DetectionConfig;
   readonly #watches = new Map<PeerId, Watch>();
   #rings: ObserverRings | undefined;
   readonly #places: Places = new Map();
 
-  constructor(core: Core, links: Links, dialer: Dialing, announce: (fact: Fact) => void) {
+  constructor(core: Core, links: Links, dialer: Dialing, telling: Telling) {
     this.#core = core;
     this.#links = links;
     this.#dialer = dialer;
-    this.#announce = announce;
+    this.#telling = telling;
     this.#reach = new Reach(core, links);
     this.heartbeats = new Heartbeats(links);
-    const { heartbeat_pause, heartbeat_interval } = core.deps.config;
-    this.health = new Health(heartbeat_pause + heartbeat_interval, core.deps.clock.nowMs());
+    const { config, clock } = core.deps;
+    this.health = new Health(config.heartbeat_pause + config.heartbeat_interval, clock.nowMs());
+    this.#config = detectionConfigOf(config);
   }
 
   get #nowMs(): number {
@@ -62,8 +83,7 @@ export class Detector {
    */
   resume(): void {
     this.health.restart(this.#nowMs);
-    for (const [peerId] of this.#core.view.entries())
-      this.#watch(peerId).expectSinceMs = this.#nowMs;
+    for (const [peerId] of this.#core.view.entries()) expect(this.#watch(peerId), this.#nowMs);
   }
 
   /** Another mesh: nothing of the old one is observed. */
@@ -103,9 +123,8 @@ export class Detector {
 
   /** This peer itself found it there. */
   reached(peerId: PeerId, address: Address): void {
-    const watch = this.#watch(peerId);
-    watch.reached.add(address);
-    watch.unreached.delete(address);
+    this.#watch(peerId).reached.add(address);
+    this.#watch(peerId).unreached.delete(address);
   }
 
   linkDown(peerId: PeerId, end: LinkEnd): void {
@@ -134,6 +153,7 @@ export class Detector {
     const wasSilent = now - (watch.heardMs ?? now) >= this.#core.deps.config.heartbeat_pause;
     if (wasSilent || watch.hearingSinceMs === undefined) watch.hearingSinceMs = now;
     watch.heardMs = now;
+    watch.isUnmet = false;
     if (wasSilent) this.#core.roster.emit('heard', peerId);
     if (watch.opinion.opinion !== 'fine') this.#evaluate(peerId, 'heard', now);
   }
@@ -167,8 +187,11 @@ export class Detector {
     const { peerId, turn, says } = message;
     const facts = this.#core.view.get(peerId);
     if (peerId === this.#core.peerId || !facts) return;
-    if (compareTurns(turn, facts.record.statement) !== 0) return;
-    if (statusOf(facts).status !== 'alive') return;
+    const behind = compareTurns(turn, facts.record.statement);
+    // An objection counts for its own turn: one that accuses an older turn must learn of the newer
+    // one, or it would hear no objection and convict a member that others hear.
+    if (behind < 0 && says !== 'hears') this.#telling.tell(from, facts.record);
+    if (behind !== 0 || statusOf(facts).status !== 'alive') return;
     this.#watch(peerId).opinions.set(from, { says, turn, atMs: this.#nowMs });
     if (says !== 'hears' && this.hears(peerId)) {
       this.#links.send(from, { type: 'opinion', peerId, turn, says: 'hears' });
@@ -218,7 +241,7 @@ export class Detector {
     const { status } = statusOf(after);
     const restarted = before?.record.statement.epoch !== after.record.statement.epoch;
     const revived = before !== undefined && statusOf(before).status !== status;
-    if (restarted) forgetBoot(watch);
+    if (restarted) forgetBoot(watch, !this.#links.isUp(peerId));
     if (restarted || revived) watch.expectSinceMs = this.#nowMs;
     const refuted = before && compareTurns(before.record.statement, after.record.statement) < 0;
     // One that just spoke through others gets a new patience; objections will come if it can be
@@ -276,19 +299,6 @@ export class Detector {
     if (!this.health.standing(this.#nowMs).pausedLately) this.#core.accept([verdict], 'news');
   }
 
-  #observation(peerId: PeerId, watch: Watch, now: number): Observation {
-    const silenceMs = silenceOf(watch, now);
-    const refusedSince = watch.refusedSinceMs;
-    return {
-      silenceMs,
-      phi: watch.window.phi(silenceMs),
-      linked: this.#links.isUp(peerId),
-      endedAbruptly: watch.endedAbruptly,
-      saidGoodbye: watch.saidGoodbye,
-      refusedForMs: refusedSince === undefined ? undefined : now - refusedSince,
-    };
-  }
-
   phiOf(peerId: PeerId): number {
     const watch = this.#watches.get(peerId);
     const facts = this.#core.view.get(peerId);
@@ -316,14 +326,10 @@ export class Detector {
     const facts = this.#core.view.get(peerId);
     if (!facts || peerId === this.#core.peerId || statusOf(facts).status !== 'alive') return;
     const watch = this.#watch(peerId);
-    const { phi_threshold, heartbeat_pause, silence_patience } = this.#core.deps.config;
-    const config = {
-      phiThreshold: phi_threshold,
-      heartbeatPauseMs: heartbeat_pause,
-      silencePatienceMs: silence_patience,
-    };
-    const seen = this.#observation(peerId, watch, now);
-    const opinion = opinionOf(seen, config, this.health.standing(now));
+    const config = this.#config;
+    const seen = observationOf(watch, this.#links.isUp(peerId), now);
+    const standing = this.health.standing(now);
+    const opinion = opinionOf(seen, config, standing);
     const before = watch.opinion.opinion;
     watch.opinion = opinion;
     this.#core.roster.suspect(peerId, opinion.opinion !== 'fine', () =>
@@ -334,6 +340,7 @@ export class Detector {
     const others = this.#othersOn(peerId, watch);
     const judgement = judge(opinion, seen, others, config);
     if (judgement.convict) this.#convict(peerId, facts, judgement.evidence, seen, others.accusers);
+    else if (isStale(seen, config, standing)) void this.#links.end(peerId, 'stale');
   }
 
   /** The other observers of a peer that we can reach, and what they said lately. */
@@ -388,9 +395,6 @@ export class Detector {
     const statement: Verdict = { kind: 'verdict', peerId, epoch, incarnation, evidence, ...told };
     const verdict = signFact(this.#core.deps.identity, this.#core.view.meshId, statement);
     this.#core.accept([verdict], 'own');
-    this.#announce(verdict);
+    this.#telling.announce([verdict]);
   }
 }
-
-const silenceOf = (watch: Watch, now: number): number =>
-  now - Math.max(watch.heardMs ?? Number.NEGATIVE_INFINITY, watch.expectSinceMs);

@@ -27,6 +27,10 @@ export const HEALTH_STEPS = 4;
 export const LONE_CRASH_MS = 1_000;
 /** Alone, a silence convicts after twice the patience, and never later than this. */
 export const LONE_SILENCE_MS_MAX = 16_000;
+/** The silence of a boot that was announced and never heard convicts only after so many patiences. */
+export const UNMET_PATIENCES = 2;
+/** A link on which nothing came for so many patiences is ended, though others hear the member. */
+export const STALE_PATIENCES = 3;
 /**
  * An accusation or objection not renewed (they are sent each heartbeat interval) counts no more.
  */
@@ -61,6 +65,8 @@ export const REDIAL_HOT_FOR_MS = 3_000;
 export const HANDSHAKE_RETRY_MS = 1_000;
 /** In every so many heartbeats the load is told though it is the same: who lost it has it again in ten seconds. */
 export const LOAD_EVERY_BEATS = 10;
+/** After so many hellos without an answer, 6 s each, the connection is closed and another one dialled. */
+export const HELLOS_UNANSWERED_MAX = 3;
 /** Told again that it is accused, at most so often. */
 export const ACCUSED_NOTICE_MS = 500;
 

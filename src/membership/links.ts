@@ -11,16 +11,13 @@ import { commonVersion, WIRE_VERSION_MAX, WIRE_VERSION_MIN } from '../wire/versi
 import type { Core } from './core.ts';
 import { type Fact, isKind, toWire } from './fact.ts';
 import { type AdmitFrame, decodeAdmit, encodeAdmit, type Hello, retryAfterMs } from './hello.ts';
-import { ADMIT_TIMEOUT_MS, HANDSHAKE_RETRY_MS } from './limits.ts';
+import { ADMIT_TIMEOUT_MS, HANDSHAKE_RETRY_MS, HELLOS_UNANSWERED_MAX } from './limits.ts';
 import { statusOf } from './member.ts';
 import { type ControlMessage, encodeMessage, type GoodbyeReason } from './messages.ts';
 import { refusalOfStore } from './store-check.ts';
 import { type Suspicion, suspect, twinError, twinOf } from './twin.ts';
 
-/**
- * open: a connection. accepted: we let it in, and wait for its first frame. up: frames go both
- * ways.
- */
+/** open: a connection. accepted: we let it in, and wait for its first frame. up: frames go both ways. */
 type Phase = 'open' | 'accepted' | 'up';
 
 interface Link {
@@ -29,6 +26,8 @@ interface Link {
   /** When it was opened, or last greeted, and how long after that it is greeted again. */
   quietSinceMs: number;
   retryMs: number;
+  /** Hellos one after the other that nobody answered. */
+  unanswered: number;
   /** Of the boot that is at the other end, once it is up. */
   epoch: number | undefined;
   bootId: string | undefined;
@@ -104,6 +103,7 @@ export class Links {
       greeting: false,
       quietSinceMs: this.#core.deps.clock.nowMs(),
       retryMs: HANDSHAKE_RETRY_MS,
+      unanswered: 0,
       epoch: undefined,
       bootId: undefined,
       frames: 0,
@@ -191,6 +191,7 @@ export class Links {
     const frame = encodeAdmit({ type: 'hello', hello: this.#hello(peerId) });
     const bytes = await network.admitCall(peerId, frame, ADMIT_TIMEOUT_MS);
     const reply = bytes && decodeAdmit(bytes);
+    link.unanswered = reply === undefined ? link.unanswered + 1 : 0;
     const current = () => this.#links.get(peerId) === link && !link.byUs;
     if (reply?.ok && reply.value.type === 'refuse' && current()) {
       this.#core.learnAccess(reply.value.proof);
@@ -205,6 +206,8 @@ export class Links {
       }
     } else {
       log.log('debug', 'no answer to a hello', { peer: peerId });
+      // What was sent on it may still come when the way is free again, much later; on a new one nothing old does.
+      if (link.unanswered >= HELLOS_UNANSWERED_MAX && current()) await this.end(peerId, 'stale');
     }
     link.greeting = false;
     link.quietSinceMs = clock.nowMs();

@@ -15,7 +15,7 @@ import { Detector } from './detector.ts';
 import { Dialer } from './dialer.ts';
 import { Door } from './door.ts';
 import type { Fact } from './fact.ts';
-import { Finder } from './finder.ts';
+import { Finder, MDNS } from './finder.ts';
 import { firstRecord, founderEntry } from './first-facts.ts';
 import { FormerStores, noticeFormer } from './former-stores.ts';
 import { Gate } from './gate.ts';
@@ -110,7 +110,7 @@ export class Membership {
     });
     this.#sync = new Sync(core, this.#links, (peerId) => this.#detector.rings.observersOf(peerId));
     const announce = this.#sync.announce.bind(this.#sync);
-    this.#detector = new Detector(core, this.#links, this.#dialer, (fact) => announce([fact]));
+    this.#detector = new Detector(core, this.#links, this.#dialer, this.#sync);
     this.stats = new Stats(core, this.#links, this.#detector);
     this.#gate = new Gate(core, {
       announce: (fact) => announce([fact]),
@@ -166,14 +166,13 @@ export class Membership {
     this.#gate.listensOn(listen.host);
     this.#detector.resume();
     this.#core.changeOwn({ addresses });
+    if (config.peers?.includes(MDNS) === true) this.#core.deps.network.announce(addresses);
     this.#phase = 'running';
     this.#door.open();
     // Heard before the last stop, and not acted on.
     this.#core.meetRemoval();
-    this.#every(
-      () => config.heartbeat_interval,
-      () => this.#detector.beat(),
-    );
+    const beat = () => this.#detector.beat();
+    this.#every(() => config.heartbeat_interval, beat);
     this.#every(
       () => TICK_MS,
       () => {

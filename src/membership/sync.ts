@@ -44,6 +44,10 @@ export class Sync {
     }
   }
 
+  tell(peerId: PeerId, fact: Fact): void {
+    this.#delta(peerId, [fact], []);
+  }
+
   /**
    * To every peer that is linked, on the very link. Of one that leaves: published alone, it would often be lost, for the
    * links on which gossip passes it on are closed in the same moment. Of a newcomer: who was linked a moment ago hears

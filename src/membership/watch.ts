@@ -1,7 +1,7 @@
 /** What an observer keeps about one observed peer. */
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
-import type { Opinion } from './conviction.ts';
+import type { Observation, Opinion } from './conviction.ts';
 import type { Fact, Turn, Verdict } from './fact.ts';
 import type { Says } from './messages.ts';
 import { PhiWindow } from './phi.ts';
@@ -18,6 +18,8 @@ export interface Watch {
   hearingSinceMs: number | undefined;
   /** Silence counts from here at the earliest. */
   expectSinceMs: number;
+  /** Others told of this boot of it, and nothing came from it yet: links take their time where many join. */
+  isUnmet: boolean;
   /** Addresses at which this peer itself found it in this boot. */
   readonly reached: Set<Address>;
   /** Those that were tried, as its record lists them; undefined: none yet. */
@@ -40,6 +42,7 @@ export const newWatch = (config: MembershipConfig, nowMs: number): Watch => ({
   heardMs: undefined,
   hearingSinceMs: undefined,
   expectSinceMs: nowMs,
+  isUnmet: false,
   reached: new Set(),
   lookedAt: undefined,
   unreached: new Map(),
@@ -52,8 +55,15 @@ export const newWatch = (config: MembershipConfig, nowMs: number): Watch => ({
   pending: undefined,
 });
 
+/** It was known before this boot of ours: from now on its silence counts. */
+export function expect(watch: Watch, nowMs: number): void {
+  watch.expectSinceMs = nowMs;
+  watch.isUnmet = false;
+}
+
 /** Another boot: what the last one did is no evidence against this one. */
-export function forgetBoot(watch: Watch): void {
+export function forgetBoot(watch: Watch, isUnmet: boolean): void {
+  watch.isUnmet = isUnmet;
   watch.reached.clear();
   watch.lookedAt = undefined;
   watch.unreached.clear();
@@ -62,4 +72,22 @@ export function forgetBoot(watch: Watch): void {
   watch.saidGoodbye = false;
   watch.pending = undefined;
   watch.window.reset();
+}
+
+/** Since it was last heard, or since there was reason to expect it. */
+export const silenceOf = (watch: Watch, nowMs: number): number =>
+  nowMs - Math.max(watch.heardMs ?? Number.NEGATIVE_INFINITY, watch.expectSinceMs);
+
+export function observationOf(watch: Watch, linked: boolean, nowMs: number): Observation {
+  const silenceMs = silenceOf(watch, nowMs);
+  const refusedSince = watch.refusedSinceMs;
+  return {
+    silenceMs,
+    isUnmet: watch.isUnmet,
+    phi: watch.window.phi(silenceMs),
+    linked,
+    endedAbruptly: watch.endedAbruptly,
+    saidGoodbye: watch.saidGoodbye,
+    refusedForMs: refusedSince === undefined ? undefined : nowMs - refusedSince,
+  };
 }
