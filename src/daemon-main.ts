@@ -1,6 +1,6 @@
 /** `coveyd`: flags, signals, the ready line, exit codes. */
 import { execFile } from 'node:child_process';
-import { enableCompileCache } from 'node:module';
+import { enableCompileCache, flushCompileCache } from 'node:module';
 
 const { Command, CommanderError, Option } = await import('commander');
 const { LogTap } = await import('./base/log-tap.ts');
@@ -137,6 +137,9 @@ await makePrivateDirectory(join(dataDir, 'compile-cache'));
 enableCompileCache(join(dataDir, 'compile-cache'));
 const { startDaemon } = await import('./daemon.ts');
 const { joinPatiently } = await import('./daemon-join.ts');
+// Node writes it at an orderly exit only. A daemon that is killed would start slowly each time, and take more memory. At
+// the first start this takes a moment, in which nobody knows this peer yet; later there is nothing to write.
+flushCompileCache();
 const started = await startDaemon({ config, dataDir, socket, log }).catch((thrown: unknown) => {
   fail(thrown instanceof Error ? thrown.message : String(thrown), EXIT_FAILED);
 });

@@ -109,7 +109,7 @@ export const configSchema = z.strictObject({
     .max(7)
     .default(2)
     .meta({ description: 'copies on disk before an acknowledgement (W); the same everywhere' }),
-  heartbeat_interval: duration('500ms').meta({ description: 'between heartbeats' }),
+  heartbeat_interval: duration('1s').meta({ description: 'between heartbeats' }),
   phi_threshold: z
     .number()
     .min(1)

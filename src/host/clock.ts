@@ -9,13 +9,20 @@
  */
 import { uptime } from 'node:os';
 import { performance } from 'node:perf_hooks';
-import { TimerQueue } from '../base/timer-queue.ts';
+import { type QueuedTimer, TimerQueue } from '../base/timer-queue.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 
 /** A wall clock that ran away by this much is looked into; NTP slews by 0.5 ms a second. */
 const WALL_STEP_MS = 250;
 /** Below this, uptime and monotonic time differ by the resolution of uptime alone. */
 const SUSPEND_MS_MIN = 100;
+/**
+ * Longer timers may come late by an eighth of their delay, so that several share one wake-up: a process that wakes up
+ * costs more than what it does then. Never early, and never later than this.
+ */
+const SLACK_FROM_MS = 250;
+const SLACK_SHARE = 1 / 8;
+const SLACK_MS_MAX = 100;
 /** The one system timer runs at most this long: after a suspend, due timers fire within it. */
 const SYSTEM_TIMER_MS_MAX = 1_000;
 
@@ -35,11 +42,17 @@ const SYSTEM_TIME: TimeSources = {
 interface Entry {
   readonly callback: () => void;
   canceled: boolean;
+  /** When the system has to wake us for it at the latest. */
+  readonly deadline: QueuedTimer<void>;
 }
+
+const slackMs = (delayMs: number): number =>
+  delayMs < SLACK_FROM_MS ? 0 : Math.min(SLACK_MS_MAX, delayMs * SLACK_SHARE);
 
 export class HostClock implements Clock {
   readonly #sources: TimeSources;
   readonly #queue = new TimerQueue<Entry>();
+  readonly #deadlines = new TimerQueue<void>();
   /** Boot time at monotonic 0, so that the values read as time since boot. */
   readonly #bootOffsetMs: number;
   #suspendedMs = 0;
@@ -74,13 +87,17 @@ export class HostClock implements Clock {
 
   after(delayMs: number, callback: () => void): Timer {
     if (Number.isNaN(delayMs)) throw new RangeError('a delay must be a number');
-    const entry: Entry = { callback, canceled: false };
-    const timer = this.#queue.add(this.nowMs() + Math.max(0, delayMs), entry);
+    const dueMs = this.nowMs() + Math.max(0, delayMs);
+    const deadline = this.#deadlines.add(dueMs + slackMs(delayMs), undefined);
+    const entry: Entry = { callback, canceled: false, deadline };
+    const timer = this.#queue.add(dueMs, entry);
     this.#arm();
     return {
       cancel: () => {
         entry.canceled = true;
-        if (this.#queue.remove(timer) && this.#queue.size === 0) this.#disarm();
+        if (!this.#queue.remove(timer)) return;
+        this.#deadlines.remove(deadline);
+        if (this.#queue.size === 0) this.#disarm();
       },
     };
   }
@@ -96,7 +113,7 @@ export class HostClock implements Clock {
    * possible.
    */
   #arm(): void {
-    const first = this.#queue.peek();
+    const first = this.#deadlines.peek();
     if (!first || first.dueMs >= this.#wakeMs) return;
     this.#disarm();
     const nowMs = this.nowMs();
@@ -121,6 +138,7 @@ export class HostClock implements Clock {
       if (timer.dueMs > nowMs || timer.order >= setBefore) break;
       this.#queue.remove(timer);
       const entry = timer.value;
+      this.#deadlines.remove(entry.deadline);
       setImmediate(() => {
         if (!entry.canceled) entry.callback();
       });

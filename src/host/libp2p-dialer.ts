@@ -55,7 +55,7 @@ export class Dialer {
       const connection = await this.#transports.dial(toMultiaddr(address, peerId), { signal });
       if (signal.aborted) connection.abort(new Error('too late'));
       return connection.status === 'open'
-        ? { ok: true, peerId: connection.remotePeer.toString() }
+        ? { ok: true, peerId: connection.remotePeer.toString(), isNew: true }
         : { ok: false, code: 'unreachable', detail: 'the connection was closed at once' };
     } catch (error) {
       return dialFailure(error);

@@ -244,7 +244,7 @@ class Libp2pNetwork implements Network {
     if (state.kind !== 'running') return STOPPED;
     const link = peerId === undefined ? undefined : this.#links.get(peerId);
     if (link?.disconnecting) await link.disconnect();
-    else if (link) return { ok: true, peerId: link.info.peerId };
+    else if (link) return { ok: true, peerId: link.info.peerId, isNew: false };
     return state.dialer.dial(peerId, address, timeoutMs);
   }
 

@@ -228,6 +228,11 @@ export class AllowList {
     return chain;
   }
 
+  /** By the clock of whoever admitted it; 0 of one that is not allowed. */
+  admittedAtMs(peerId: PeerId): number {
+    return this.#granted.get(peerId)?.statement.admittedAtMs ?? 0;
+  }
+
   /** Whose entry let this PeerId in; undefined: nobody's, or its own, the founder's. */
   admitterOf(peerId: PeerId): PeerId | undefined {
     const by = this.#granted.get(peerId)?.signed.by;

@@ -9,16 +9,9 @@ import type { PeerId } from '../ports/identity.ts';
 import type { WireValue } from '../wire/codec.ts';
 import type { Book } from './book.ts';
 import type { Cause, Via } from './cause.ts';
-import {
-  type Entry,
-  type Fact,
-  isKind,
-  readFact,
-  type SelfRecord,
-  toWire,
-  type Verdict,
-} from './fact.ts';
-import { OUTBID_MAX, TURN_LEAP_MAX } from './limits.ts';
+import { type Entry, type Fact, isKind, type SelfRecord, toWire, type Verdict } from './fact.ts';
+import { FactReader } from './fact-reader.ts';
+import { OUTBID_MAX, STRANGER_RETRY_MS, TURN_LEAP_MAX } from './limits.ts';
 import { compareTurns, statusOf } from './member.ts';
 import type { OwnChange, OwnRecord } from './own-record.ts';
 import type { Roster } from './roster.ts';
@@ -47,7 +40,10 @@ export class Core {
   readonly roster: Roster;
   readonly telemetry = new Telemetry();
   readonly refused: Refused;
+  readonly facts: FactReader;
   view: View;
+  /** The mesh that this peer is about to enter. */
+  joining: string | undefined;
   #hooks: CoreHooks | undefined;
   /** How often somebody with our key was ahead of us, since the start. */
   #outbid = 0;
@@ -55,6 +51,7 @@ export class Core {
   constructor(deps: MembershipDeps, book: Book, own: OwnRecord, roster: Roster, view: View) {
     this.deps = deps;
     this.refused = deps.traffic?.refused ?? new Refused();
+    this.facts = new FactReader(deps.identity);
     this.book = book;
     this.own = own;
     this.roster = roster;
@@ -80,10 +77,10 @@ export class Core {
 
   /** Facts of this mesh with a right signature; others are dropped with a word in the log. */
   read(values: readonly WireValue[]): Fact[] {
-    const { identity, log } = this.deps;
+    const { log } = this.deps;
     const facts: Fact[] = [];
     for (const value of values) {
-      const fact = readFact(value, this.view.meshId, (...args) => identity.verify(...args));
+      const fact = this.facts.read(value, this.view.meshId);
       if (fact.ok) facts.push(fact.value);
       else {
         this.refused.count(`fact: ${fact.error}`);
@@ -181,6 +178,12 @@ export class Core {
     const revoked = typeof details.revoked === 'string' ? details.revoked : peerId;
     const proof = access.proofOf(peerId);
     return (proof.length > 0 ? proof : access.proofOf(revoked)).map(toWire);
+  }
+
+  /** To one of another mesh. Its own inviter may greet it before it has read the welcome: that one shall come again. */
+  foreignError(meshId: string): CoveyError {
+    if (meshId !== this.joining) return coveyError('FOREIGN_MESH');
+    return coveyError('BUSY', { what: 'a join', retry_after_ms: STRANGER_RETRY_MS });
   }
 
   /** Entries and revocations with which somebody explains a refusal: they are signed, so he need not be believed. */

@@ -15,54 +15,59 @@ import {
   opinionOf,
 } from './conviction.ts';
 import type { Core } from './core.ts';
+import type { Dialer } from './dialer.ts';
 import { type Fact, signFact, type Turn, type Verdict } from './fact.ts';
 import { Health } from './health.ts';
-import { ACCUSED_NOTICE_MS, OPINION_TTL_MS } from './limits.ts';
+import { Heartbeats } from './heartbeats.ts';
+import { ACCUSED_NOTICE_MS, OPINION_TTL_MS, PLACES_MAX } from './limits.ts';
 import type { LinkEnd, Links } from './links.ts';
 import { compareTurns, type MemberFacts, statusOf } from './member.ts';
 import type { ControlMessage } from './messages.ts';
-import { ObserverRings } from './observers.ts';
+import { ObserverRings, type Places } from './observers.ts';
 import { Reach, type Unreached } from './reach.ts';
 import type { Observed } from './stats.ts';
-import type { Load } from './types.ts';
+import type { Sync } from './sync.ts';
 import type { MemberChange } from './view.ts';
-import { expect, FINE, forgetBoot, newWatch, silenceOf, type Watch } from './watch.ts';
+import {
+  expect,
+  FINE,
+  forgetBoot,
+  newWatch,
+  observationOf,
+  silenceOf,
+  type Watch,
+} from './watch.ts';
 
-export interface DetectorHooks {
-  announce(fact: Fact): void;
-  kick(peerId: PeerId, hot: boolean): void;
-  /** To one peer alone, which knows an older one. */
-  tell(peerId: PeerId, fact: Fact): void;
-}
+type Dialing = Pick<Dialer, 'kick' | 'meet'>;
+type Telling = Pick<Sync, 'announce' | 'tell'>;
 
 export class Detector {
   readonly #core: Core;
   readonly #links: Links;
-  readonly #hooks: DetectorHooks;
+  readonly #dialer: Dialing;
+  readonly #telling: Telling;
   readonly health: Health;
+  readonly heartbeats: Heartbeats;
   readonly #reach: Reach;
   readonly #config: DetectionConfig;
   readonly #watches = new Map<PeerId, Watch>();
   #rings: ObserverRings | undefined;
-  #beats = 0;
-  #load: Load | undefined;
+  readonly #places: Places = new Map();
 
-  constructor(core: Core, links: Links, hooks: DetectorHooks) {
+  constructor(core: Core, links: Links, dialer: Dialing, telling: Telling) {
     this.#core = core;
     this.#links = links;
-    this.#hooks = hooks;
+    this.#dialer = dialer;
+    this.#telling = telling;
     this.#reach = new Reach(core, links);
-    const { heartbeat_pause, heartbeat_interval } = core.deps.config;
-    this.health = new Health(heartbeat_pause + heartbeat_interval, core.deps.clock.nowMs());
-    this.#config = detectionConfigOf(core.deps.config);
+    this.heartbeats = new Heartbeats(links);
+    const { config, clock } = core.deps;
+    this.health = new Health(config.heartbeat_pause + config.heartbeat_interval, clock.nowMs());
+    this.#config = detectionConfigOf(config);
   }
 
   get #nowMs(): number {
     return this.#core.deps.clock.nowMs();
-  }
-
-  set load(load: Load) {
-    this.#load = load;
   }
 
   #watch(peerId: PeerId): Watch {
@@ -94,7 +99,8 @@ export class Detector {
       for (const [peerId, facts] of this.#core.view.entries()) {
         if (statusOf(facts).status === 'alive') living.push(peerId);
       }
-      this.#rings = new ObserverRings(living, this.#core.deps.config.observers);
+      if (this.#places.size > PLACES_MAX) this.#places.clear();
+      this.#rings = new ObserverRings(living, this.#core.deps.config.observers, this.#places);
     }
     return this.#rings;
   }
@@ -107,8 +113,18 @@ export class Detector {
     watch.saidGoodbye = false;
     watch.refusedSinceMs = undefined;
     watch.window.skipNext();
+    watch.lookedAt = undefined;
+    this.heartbeats.forget(peerId);
     this.heard(peerId);
-    void this.#reach.probe(peerId, this.#watch(peerId));
+    // At once: it may crash in the next moment.
+    if (this.rings.observedBy(this.#core.peerId).includes(peerId))
+      this.#reach.lookAt(peerId, watch);
+  }
+
+  /** This peer itself found it there. */
+  reached(peerId: PeerId, address: Address): void {
+    this.#watch(peerId).reached.add(address);
+    this.#watch(peerId).unreached.delete(address);
   }
 
   linkDown(peerId: PeerId, end: LinkEnd): void {
@@ -174,7 +190,7 @@ export class Detector {
     const behind = compareTurns(turn, facts.record.statement);
     // An objection counts for its own turn: one that accuses an older turn must learn of the newer
     // one, or it would hear no objection and convict a member that others hear.
-    if (behind < 0 && says !== 'hears') this.#hooks.tell(from, facts.record);
+    if (behind < 0 && says !== 'hears') this.#telling.tell(from, facts.record);
     if (behind !== 0 || statusOf(facts).status !== 'alive') return;
     this.#watch(peerId).opinions.set(from, { says, turn, atMs: this.#nowMs });
     if (says !== 'hears' && this.hears(peerId)) {
@@ -232,9 +248,8 @@ export class Detector {
     // heard at all.
     if (refuted) watch.expectSinceMs = this.#nowMs;
     if (status === 'alive') {
-      if (restarted || revived) this.#hooks.kick(peerId, true);
-      if (restarted && this.#links.isUp(peerId))
-        void this.#reach.probe(peerId, this.#watch(peerId));
+      if (before === undefined) this.#dialer.meet(peerId);
+      else if (restarted || revived) this.#dialer.kick(peerId, true);
       this.#evaluate(peerId, refuted ? 'refuted' : 'heard');
       return;
     }
@@ -250,10 +265,7 @@ export class Detector {
   // Time
 
   beat(): void {
-    this.#beats += 1;
-    const message = { type: 'heartbeat', seq: this.#beats, load: this.#load } as const;
-    const observers = this.rings.observersOf(this.#core.peerId);
-    for (const peerId of observers) this.#links.send(peerId, message);
+    this.heartbeats.beat(this.rings.observersOf(this.#core.peerId));
     for (const [peerId, watch] of this.#watches) {
       if (watch.opinion.opinion !== 'fine') this.#tell(peerId, watch);
     }
@@ -262,8 +274,10 @@ export class Detector {
   tick(): void {
     const now = this.#nowMs;
     this.#checkPause(now, true);
-    for (const peerId of this.rings.observedBy(this.#core.peerId))
+    for (const peerId of this.rings.observedBy(this.#core.peerId)) {
       this.#evaluate(peerId, 'heard', now);
+      if (this.#links.isUp(peerId)) this.#reach.lookAt(peerId, this.#watch(peerId));
+    }
     for (const [peerId, watch] of this.#watches) this.#settlePending(peerId, watch);
   }
 
@@ -283,20 +297,6 @@ export class Detector {
     const verdict = watch.pending;
     watch.pending = undefined;
     if (!this.health.standing(this.#nowMs).pausedLately) this.#core.accept([verdict], 'news');
-  }
-
-  #observation(peerId: PeerId, watch: Watch, now: number): Observation {
-    const silenceMs = silenceOf(watch, now);
-    const refusedSince = watch.refusedSinceMs;
-    return {
-      silenceMs,
-      isUnmet: watch.isUnmet,
-      phi: watch.window.phi(silenceMs),
-      linked: this.#links.isUp(peerId),
-      endedAbruptly: watch.endedAbruptly,
-      saidGoodbye: watch.saidGoodbye,
-      refusedForMs: refusedSince === undefined ? undefined : now - refusedSince,
-    };
   }
 
   phiOf(peerId: PeerId): number {
@@ -327,7 +327,7 @@ export class Detector {
     if (!facts || peerId === this.#core.peerId || statusOf(facts).status !== 'alive') return;
     const watch = this.#watch(peerId);
     const config = this.#config;
-    const seen = this.#observation(peerId, watch, now);
+    const seen = observationOf(watch, this.#links.isUp(peerId), now);
     const standing = this.health.standing(now);
     const opinion = opinionOf(seen, config, standing);
     const before = watch.opinion.opinion;
@@ -395,6 +395,6 @@ export class Detector {
     const statement: Verdict = { kind: 'verdict', peerId, epoch, incarnation, evidence, ...told };
     const verdict = signFact(this.#core.deps.identity, this.#core.view.meshId, statement);
     this.#core.accept([verdict], 'own');
-    this.#hooks.announce(verdict);
+    this.#telling.announce([verdict]);
   }
 }

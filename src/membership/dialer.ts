@@ -7,13 +7,28 @@ import type { Timer } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
 import type { Core } from './core.ts';
-import { DIAL_TIMEOUT_MS, REDIAL_HOT_FOR_MS, REDIAL_HOT_MS, REDIAL_MS_MIN } from './limits.ts';
+import {
+  DIAL_GRACE_MS,
+  DIAL_TIMEOUT_MS,
+  MEETING_REST_MS_MAX,
+  MEETING_RESTS,
+  MEETINGS_MAX,
+  QUIET_MS,
+  QUIET_MS_MAX,
+  REDIAL_HOT_FOR_MS,
+  REDIAL_HOT_MS,
+  REDIAL_MS_MIN,
+} from './limits.ts';
 import { statusOf } from './member.ts';
 
 export interface DialHooks {
   isOpen(peerId: PeerId): boolean;
   /** A connection stands; greet it. */
-  dialled(peerId: PeerId): void;
+  dialled(peerId: PeerId): Promise<void>;
+  /** It observes this peer, or is observed by it. */
+  isNear(peerId: PeerId): boolean;
+  /** This very dial made the connection: something listens at that address. */
+  reached(peerId: PeerId, address: Address): void;
   /** No address answered; `refused` are those that said ECONNREFUSED. */
   failed(peerId: PeerId, refused: readonly Address[]): void;
 }
@@ -32,6 +47,13 @@ export class Dialer {
   readonly #core: Core;
   readonly #hooks: DialHooks;
   readonly #targets = new Map<PeerId, Target>();
+  /** Members that were heard of, and not dialled yet. */
+  readonly #met = new Set<PeerId>();
+  #meetings = 0;
+  /** Since when there are any, and when the last one was heard of. */
+  #sinceMs = 0;
+  #heardMs = 0;
+  #quietTimer: Timer | undefined;
   #stopped = false;
 
   constructor(core: Core, hooks: DialHooks) {
@@ -49,6 +71,77 @@ export class Dialer {
     target.failures = 0;
     if (hot) target.hotUntilMs = this.#core.deps.clock.nowMs() + REDIAL_HOT_FOR_MS;
     if (!target.dialling) this.#schedule(peerId, target, 0);
+  }
+
+  /**
+   * One that this peer has just heard of. Whoever was admitted later dials: it knows all others from its welcome, and they
+   * know of it by news, which may be lost.
+   */
+  meet(peerId: PeerId): void {
+    if (this.#stopped || peerId === this.#core.peerId) return;
+    const add = (): void => {
+      this.#heardMs = this.#core.deps.clock.nowMs();
+      if (this.#met.size === 0) this.#sinceMs = this.#heardMs;
+      this.#met.add(peerId);
+      this.#meetNext();
+    };
+    if (this.#isLater(peerId)) add();
+    else this.#core.deps.clock.after(DIAL_GRACE_MS, add);
+  }
+
+  /** Both come to the same, by their entries. */
+  #isLater(peerId: PeerId): boolean {
+    const { access } = this.#core.view;
+    const laterMs = access.admittedAtMs(this.#core.peerId) - access.admittedAtMs(peerId);
+    return laterMs === 0 ? this.#core.peerId < peerId : laterMs > 0;
+  }
+
+  /**
+   * A newcomer hears of all others at once. It dials a few at a time, first those that have to do with it, and leaves each
+   * time a longer pause than the last dial took: a mesh that is started together is busy enough, and the news of who
+   * is in it must not wait behind a thousand handshakes.
+   */
+  #meetNext(): void {
+    if (this.#stopped || this.#meetings >= MEETINGS_MAX || !this.#isQuiet()) return;
+    const waiting = [...this.#met].filter((peerId) => !this.#hooks.isOpen(peerId));
+    const next = waiting.find((peerId) => this.#hooks.isNear(peerId)) ?? waiting[0];
+    this.#met.clear();
+    for (const peerId of waiting) if (peerId !== next) this.#met.add(peerId);
+    if (next === undefined) return;
+    this.#meetings += 1;
+    void this.#meetOne(next);
+  }
+
+  /**
+   * In a mesh of more than observe one another: while newcomers arrive one after the other, the inviter has work that
+   * all of them wait for, on a host that may be this one.
+   */
+  #isQuiet(): boolean {
+    const { clock, config } = this.#core.deps;
+    const untilMs = Math.min(this.#heardMs + QUIET_MS, this.#sinceMs + QUIET_MS_MAX);
+    const waitMs = untilMs - clock.nowMs();
+    if (waitMs <= 0 || this.#core.view.size <= config.observers + 1) return true;
+    this.#quietTimer ??= clock.after(waitMs, () => {
+      this.#quietTimer = undefined;
+      for (let i = 0; i < MEETINGS_MAX; i++) this.#meetNext();
+    });
+    return false;
+  }
+
+  async #meetOne(peerId: PeerId): Promise<void> {
+    const { clock } = this.#core.deps;
+    const startMs = clock.nowMs();
+    const target = this.#target(peerId);
+    target.failures = 0;
+    target.hotUntilMs = startMs + REDIAL_HOT_FOR_MS;
+    target.timer?.cancel();
+    target.timer = undefined;
+    await this.#round(peerId, target);
+    const restMs = MEETING_RESTS * (clock.nowMs() - startMs);
+    clock.after(Math.min(restMs, MEETING_REST_MS_MAX), () => {
+      this.#meetings -= 1;
+      this.#meetNext();
+    });
   }
 
   /** A connection ended before it was of use: the backoff goes on where it was. */
@@ -69,6 +162,7 @@ export class Dialer {
 
   stop(): void {
     this.#stopped = true;
+    this.#quietTimer?.cancel();
     for (const target of this.#targets.values()) target.timer?.cancel();
   }
 
@@ -117,6 +211,7 @@ export class Dialer {
     let up = false;
     for (const address of addresses) {
       const result = await this.#core.deps.network.dial(peerId, address, DIAL_TIMEOUT_MS);
+      if (result.ok && result.isNew) this.#hooks.reached(peerId, address);
       up = result.ok || this.#hooks.isOpen(peerId);
       if (up || this.#stopped) break;
       if (!result.ok && result.code === 'refused') refused.push(address);
@@ -124,11 +219,12 @@ export class Dialer {
     target.dialling = false;
     if (this.#stopped) return;
     if (up) {
-      this.#hooks.dialled(peerId);
+      const greeted = this.#hooks.dialled(peerId);
       // Should the link have ended meanwhile, `closed` found us dialling and left the next round to
       // us.
       if (!this.#hooks.isOpen(peerId))
         this.#schedule(peerId, target, this.#delayMs(peerId, target));
+      await greeted;
       return;
     }
     target.failures += 1;

@@ -5,7 +5,13 @@ import type { PeerId } from '../ports/identity.ts';
 import type { Core } from './core.ts';
 import type { Gate } from './gate.ts';
 import { decodeAdmit, encodeAdmit } from './hello.ts';
-import { STRANGER_ALLOWANCE, STRANGER_RETRY_MS, STRANGERS_MAX } from './limits.ts';
+import {
+  STRANGER_ALLOWANCE,
+  STRANGER_RETRY_MS,
+  STRANGER_RETRY_MS_MAX,
+  STRANGERS_MAX,
+  WAITING_MAX,
+} from './limits.ts';
 import type { Links } from './links.ts';
 
 export class Door {
@@ -14,6 +20,10 @@ export class Door {
   readonly #links: Links;
   #state: 'starting' | 'open' | 'closed' = 'starting';
   #strangers = 0;
+  /** How long an admission takes lately. */
+  #tookMs = 0;
+  /** Who was asked to come again, and until when he may. */
+  readonly #waiting = new Map<PeerId, number>();
   readonly #allowance: Allowance;
 
   constructor(core: Core, gate: Gate, links: Links) {
@@ -42,15 +52,33 @@ export class Door {
     const isMuch = !this.#allowance.take(1, this.#core.deps.clock.nowMs());
     if (isMuch || this.#strangers >= STRANGERS_MAX) {
       this.#core.refused.count('admission: BUSY');
-      const details = { what: 'newcomers', retry_after_ms: STRANGER_RETRY_MS };
+      const details = { what: 'newcomers', retry_after_ms: this.#turnMs(from) };
       return encodeAdmit({ type: 'refuse', error: coveyError('BUSY', details) });
     }
+    this.#waiting.delete(from);
     this.#strangers += 1;
+    const startMs = this.#core.deps.clock.nowMs();
     try {
       return await this.#answer(from, bytes);
     } finally {
       this.#strangers -= 1;
+      this.#tookMs += (this.#core.deps.clock.nowMs() - startMs - this.#tookMs) / 4;
     }
+  }
+
+  /**
+   * When those who were here before have had their turn. Were all told to come back at once, a busy host would have
+   * nothing left for those whom it admits.
+   */
+  #turnMs(from: PeerId): number {
+    const nowMs = this.#core.deps.clock.nowMs();
+    for (const [peerId, untilMs] of this.#waiting)
+      if (untilMs < nowMs) this.#waiting.delete(peerId);
+    this.#waiting.delete(from);
+    const turnMs = (this.#tookMs * (this.#waiting.size + STRANGERS_MAX)) / STRANGERS_MAX;
+    const waitMs = Math.min(STRANGER_RETRY_MS_MAX, Math.max(STRANGER_RETRY_MS, turnMs));
+    if (this.#waiting.size < WAITING_MAX) this.#waiting.set(from, nowMs + waitMs);
+    return Math.round(waitMs);
   }
 
   async #answer(from: PeerId, bytes: Uint8Array): Promise<Uint8Array | undefined> {

@@ -1,15 +1,17 @@
 /** Invitations: minting and redeeming tokens, on both sides. */
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { sha256Of, toHex } from '../base/hash.ts';
+import { jitter } from '../base/random.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import { sleep } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
 import { encodeValue } from '../wire/codec.ts';
 import type { Core } from './core.ts';
-import { type Entry, type Fact, readFact, signFact, toWire } from './fact.ts';
-import { type AdmitFrame, decodeAdmit, encodeAdmit } from './hello.ts';
+import { type Entry, type Fact, signFact, toWire } from './fact.ts';
+import { type AdmitFrame, decodeAdmit, encodeAdmit, retryAfterMs } from './hello.ts';
 import {
   ADMIT_TIMEOUT_MS,
+  BUSY_PATIENCE_MS,
   DIAL_TIMEOUT_MS,
   INVITES_MAX,
   WELCOME_BYTES_MAX,
@@ -154,7 +156,9 @@ export class Gate {
     if (refusal) return err(refusal);
     if (this.#joining) return err(coveyError('BUSY', { what: 'a join', retry_after_ms: 1_000 }));
     this.#joining = true;
+    this.#core.joining = token.value.meshId;
     const result = await this.#join(token.value);
+    this.#core.joining = undefined;
     this.#joining = false;
     return result;
   }
@@ -175,20 +179,32 @@ export class Gate {
   }
 
   async #join(token: Token): Promise<Result<{ meshId: string; members: number }, CoveyError>> {
-    const { network } = this.#core.deps;
-    const connected = await this.#dial(token);
-    if (!connected.ok) return err(coveyError('JOIN_FAILED', { why: connected.error }));
-    const { name } = this.#core.own.fact.statement;
-    const request = encodeAdmit({ type: 'redeem', secret: token.secret, name });
-    const bytes = await network.admitCall(token.inviter, request, ADMIT_TIMEOUT_MS);
-    const reply = bytes && decodeAdmit(bytes);
-    if (!reply?.ok) return err(coveyError('JOIN_FAILED', { why: 'it did not answer' }));
-    if (reply.value.type === 'refuse') return err(reply.value.error);
-    const entered = await this.#enter(token, reply.value);
+    const answer = await this.#ask(token);
+    if (!answer.ok) return answer;
+    const entered = await this.#enter(token, answer.value);
     if (!entered.ok) return entered;
     await this.#hooks.greet(token.inviter);
     await this.#settle();
     return ok(this.#joined());
+  }
+
+  /** Newcomers are answered a few at a time: who came with many others asks again, over the same connection. */
+  async #ask(token: Token): Promise<Result<AdmitFrame, CoveyError>> {
+    const { network, clock, random } = this.#core.deps;
+    const { name } = this.#core.own.fact.statement;
+    const request = encodeAdmit({ type: 'redeem', secret: token.secret, name });
+    const untilMs = clock.nowMs() + BUSY_PATIENCE_MS;
+    for (;;) {
+      const connected = await this.#dial(token);
+      if (!connected.ok) return err(coveyError('JOIN_FAILED', { why: connected.error }));
+      const bytes = await network.admitCall(token.inviter, request, ADMIT_TIMEOUT_MS);
+      const reply = bytes && decodeAdmit(bytes);
+      if (!reply?.ok) return err(coveyError('JOIN_FAILED', { why: 'it did not answer' }));
+      if (reply.value.type !== 'refuse') return ok(reply.value);
+      const { error } = reply.value;
+      if (error.code !== 'BUSY' || clock.nowMs() >= untilMs) return err(error);
+      await sleep(clock, jitter(random, retryAfterMs(error), 0.5));
+    }
   }
 
   async #dial(token: Token): Promise<Result<void, string>> {
@@ -210,7 +226,7 @@ export class Gate {
     }
     const facts: Fact[] = [];
     for (const value of frame.facts) {
-      const fact = readFact(value, frame.meshId, (...args) => identity.verify(...args));
+      const fact = this.#core.facts.read(value, frame.meshId);
       if (fact.ok) facts.push(fact.value);
     }
     const view = new View(frame.meshId, frame.root);

@@ -11,7 +11,14 @@ import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { VersionRange } from '../wire/versions.ts';
 import type { Turn } from './fact.ts';
-import { BOOT_IDS_MAX, CHAIN_MAX, WELCOME_FACTS_MAX } from './limits.ts';
+import {
+  BOOT_IDS_MAX,
+  CHAIN_MAX,
+  RETRY_AFTER_MS_MAX,
+  RETRY_AFTER_MS_MIN,
+  STRANGER_RETRY_MS,
+  WELCOME_FACTS_MAX,
+} from './limits.ts';
 import { readInt, readList, readText, readTexts } from './read.ts';
 import type { BootSpan } from './store-check.ts';
 import type { AwayNotice } from './types.ts';
@@ -139,6 +146,13 @@ function readError(map: WireMap): CoveyError {
     if (plain !== undefined) details[key] = plain;
   }
   return coveyError(code, details);
+}
+
+/** When to come back to one that said BUSY. */
+export function retryAfterMs({ details }: CoveyError): number {
+  const said = details.retry_after_ms;
+  const wanted = typeof said === 'number' && Number.isFinite(said) ? said : STRANGER_RETRY_MS;
+  return Math.min(RETRY_AFTER_MS_MAX, Math.max(RETRY_AFTER_MS_MIN, wanted));
 }
 
 function readHello(map: WireMap): Hello | undefined {

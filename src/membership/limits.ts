@@ -3,7 +3,7 @@
 /** Whatever the variance says, phi is not a weapon: beyond this a larger number means nothing. */
 export const PHI_MAX = 100;
 /**
- * Heartbeat intervals kept per member; at 500 ms ten minutes would remember a network that is gone.
+ * Heartbeat intervals kept per member; at 1 s more would remember a network that is gone.
  */
 export const PHI_WINDOW_MAX = 200;
 /** Without a floor, a very regular network makes one late packet a suspicion (Akka's 100 ms). */
@@ -34,7 +34,7 @@ export const STALE_PATIENCES = 3;
 /**
  * An accusation or objection not renewed (they are sent each heartbeat interval) counts no more.
  */
-export const OPINION_TTL_MS = 2_000;
+export const OPINION_TTL_MS = 3_000;
 
 export const DIAL_TIMEOUT_MS = 3_000;
 /** For a resolver to answer where `peers` are. */
@@ -45,25 +45,49 @@ export const PROBE_TIMEOUT_MS = 2_000;
 export const ADMIT_TIMEOUT_MS = 5_000;
 /** First delay between dials of a member. */
 export const REDIAL_MS_MIN = 40;
+/**
+ * Of two that have just heard of one another one dials, and the other this much later if nothing came: two connections
+ * of one pair are two handshakes and no use.
+ */
+export const DIAL_GRACE_MS = 4_000;
+/** Members heard of for the first time that are dialled at once; the pause after each, in times the dial took. */
+export const MEETINGS_MAX = 3;
+export const MEETING_RESTS = 2;
+export const MEETING_REST_MS_MAX = 1_000;
+/** In a large mesh: after the last newcomer that was heard of, and after the first one at the latest. */
+export const QUIET_MS = 1_000;
+export const QUIET_MS_MAX = 6_000;
 /** While it is unclear whether the other end crashed, redials come at least this often … */
 export const REDIAL_HOT_MS = 200;
 /** … and for so long. */
 export const REDIAL_HOT_FOR_MS = 3_000;
 /** A link that is open for so long without a finished handshake is greeted again by us. */
 export const HANDSHAKE_RETRY_MS = 1_000;
+/** In every so many heartbeats the load is told though it is the same: who lost it has it again in ten seconds. */
+export const LOAD_EVERY_BEATS = 10;
 /** After so many hellos without an answer, 6 s each, the connection is closed and another one dialled. */
 export const HELLOS_UNANSWERED_MAX = 3;
 /** Told again that it is accused, at most so often. */
 export const ACCUSED_NOTICE_MS = 500;
 
 /** A second daemon with the key of a linked peer is put off for so long: longer than a heartbeat interval. */
-export const TWIN_RETRY_MS = 1_000;
+export const TWIN_RETRY_MS = 1_500;
 /** Times that somebody with our key outbid us in one boot: an old copy of `identity/` explains one or two. */
 export const OUTBID_MAX = 3;
 
 /** Peers that are not on the allow-list and are being answered at once. */
 export const STRANGERS_MAX = 4;
-export const STRANGER_RETRY_MS = 1_000;
+/** Told to one more: longer than an admission takes (one durable write), or it would only come back too early. */
+export const STRANGER_RETRY_MS = 250;
+/** Of one that waits behind many: within the time that a stranger's connection is kept. */
+export const STRANGER_RETRY_MS_MAX = 4_000;
+/** Strangers that are counted as waiting: more than have a connection. */
+export const WAITING_MAX = 64;
+/** What the other says of when to come back is believed between these. */
+export const RETRY_AFTER_MS_MIN = 50;
+export const RETRY_AFTER_MS_MAX = 5_000;
+/** A newcomer asks again for so long over one connection: as long as the inviter keeps that of a stranger. */
+export const BUSY_PATIENCE_MS = 8_000;
 /** Open invitations: a token is printed by a person. */
 export const INVITES_MAX = 256;
 /** Entries from a newcomer up to the founder; a longer chain is learned by anti-entropy instead. */
@@ -72,6 +96,12 @@ export const CHAIN_MAX = 16;
 /** Facts in a welcome, and their bytes: within a frame of 64 KiB. A larger view comes by anti-entropy. */
 export const WELCOME_FACTS_MAX = 1_000;
 export const WELCOME_BYTES_MAX = 48 * 1_024;
+
+/** Facts that need not be verified again when they come again: of a thousand members, some 2 MiB. */
+export const READ_FACTS_MAX = 4_096;
+
+/** Places of members on the rings of observers that are remembered: of a few thousand members, some 4 MiB. */
+export const PLACES_MAX = 32_768;
 
 export const MEMBERS_MAX = 10_000;
 /** Admissions, remembered for good: some 300 bytes each, and a digest of the view names them all. */

@@ -10,24 +10,22 @@ import type { SendResult } from '../ports/network.ts';
 import { commonVersion, WIRE_VERSION_MAX, WIRE_VERSION_MIN } from '../wire/versions.ts';
 import type { Core } from './core.ts';
 import { type Fact, isKind, toWire } from './fact.ts';
-import { type AdmitFrame, decodeAdmit, encodeAdmit, type Hello } from './hello.ts';
+import { type AdmitFrame, decodeAdmit, encodeAdmit, type Hello, retryAfterMs } from './hello.ts';
 import { ADMIT_TIMEOUT_MS, HANDSHAKE_RETRY_MS, HELLOS_UNANSWERED_MAX } from './limits.ts';
 import { statusOf } from './member.ts';
 import { type ControlMessage, encodeMessage, type GoodbyeReason } from './messages.ts';
 import { refusalOfStore } from './store-check.ts';
 import { type Suspicion, suspect, twinError, twinOf } from './twin.ts';
 
-/**
- * open: a connection. accepted: we let it in, and wait for its first frame. up: frames go both
- * ways.
- */
+/** open: a connection. accepted: we let it in, and wait for its first frame. up: frames go both ways. */
 type Phase = 'open' | 'accepted' | 'up';
 
 interface Link {
   phase: Phase;
   greeting: boolean;
-  /** When it was opened, or last greeted. */
+  /** When it was opened, or last greeted, and how long after that it is greeted again. */
   quietSinceMs: number;
+  retryMs: number;
   /** Hellos one after the other that nobody answered. */
   unanswered: number;
   /** Of the boot that is at the other end, once it is up. */
@@ -50,7 +48,8 @@ export interface LinkEnd {
 }
 
 export interface LinkHooks {
-  up(peerId: PeerId): void;
+  /** hasGreeted: it was this side that greeted. */
+  up(peerId: PeerId, hasGreeted: boolean): void;
   down(peerId: PeerId, end: LinkEnd): void;
   /** One that we admitted has greeted us for the first time: the others know of its admission, not of itself. */
   arrived(facts: readonly Fact[]): void;
@@ -103,6 +102,7 @@ export class Links {
       phase: 'open',
       greeting: false,
       quietSinceMs: this.#core.deps.clock.nowMs(),
+      retryMs: HANDSHAKE_RETRY_MS,
       unanswered: 0,
       epoch: undefined,
       bootId: undefined,
@@ -127,7 +127,7 @@ export class Links {
     const link = this.#links.get(from);
     if (!link || link.phase === 'open' || link.isCut) return false;
     link.frames += 1;
-    if (link.phase === 'accepted') this.#setUp(from, link);
+    if (link.phase === 'accepted') this.#setUp(from, link, false);
     return true;
   }
 
@@ -166,19 +166,19 @@ export class Links {
     const nowMs = this.#core.deps.clock.nowMs();
     for (const [peerId, link] of this.#links) {
       if (link.phase === 'up' || link.greeting || link.byUs) continue;
-      if (nowMs - link.quietSinceMs < HANDSHAKE_RETRY_MS) continue;
+      if (nowMs - link.quietSinceMs < link.retryMs) continue;
       if (this.#core.view.access.isAllowed(peerId)) void this.greet(peerId);
     }
   }
 
-  #setUp(peerId: PeerId, link: Link): void {
+  #setUp(peerId: PeerId, link: Link, hasGreeted: boolean): void {
     if (link.phase === 'up') return;
     link.phase = 'up';
     const record = this.#core.view.get(peerId)?.record.statement;
     link.epoch = record?.epoch;
     link.bootId = record?.bootId;
     link.twin = undefined;
-    this.#hooks.up(peerId);
+    this.#hooks.up(peerId, hasGreeted);
   }
 
   /** The dialler's part of the handshake. */
@@ -186,6 +186,7 @@ export class Links {
     const link = this.#links.get(peerId);
     if (!link || link.greeting || link.phase === 'up' || link.byUs) return;
     link.greeting = true;
+    link.retryMs = HANDSHAKE_RETRY_MS;
     const { network, clock, log } = this.#core.deps;
     const frame = encodeAdmit({ type: 'hello', hello: this.#hello(peerId) });
     const bytes = await network.admitCall(peerId, frame, ADMIT_TIMEOUT_MS);
@@ -194,14 +195,14 @@ export class Links {
     const current = () => this.#links.get(peerId) === link && !link.byUs;
     if (reply?.ok && reply.value.type === 'refuse' && current()) {
       this.#core.learnAccess(reply.value.proof);
-      await this.#wasRefused(peerId, reply.value.error);
+      await this.#wasRefused(peerId, link, reply.value.error);
     } else if (reply?.ok && reply.value.type === 'hello') {
       const error = await this.#letIn(peerId, reply.value.hello);
       if (error && current()) await this.#refuse(peerId, error);
       else if (!error && current()) {
         network.admit(peerId);
         network.send(peerId, 'control', encodeMessage({ type: 'ready' }));
-        this.#setUp(peerId, link);
+        this.#setUp(peerId, link, true);
       }
     } else {
       log.log('debug', 'no answer to a hello', { peer: peerId });
@@ -212,11 +213,14 @@ export class Links {
     link.quietSinceMs = clock.nowMs();
   }
 
-  async #wasRefused(peerId: PeerId, error: CoveyError): Promise<void> {
+  async #wasRefused(peerId: PeerId, link: Link, error: CoveyError): Promise<void> {
     const twin = twinOf(error);
     if (twin !== undefined) this.#core.metTwin(twin);
-    // The link stays: `tick` greets again.
-    if (error.code === 'BUSY') return;
+    if (error.code === 'BUSY') {
+      // The link stays: `tick` greets again.
+      link.retryMs = retryAfterMs(error);
+      return;
+    }
     this.#core.deps.log.log('warn', 'a member refused us', { peer: peerId, why: error.message });
     this.#noteRefusal(peerId, 'them', error);
     this.#noteStoreRefusal(error);
@@ -346,7 +350,7 @@ export class Links {
   async #letIn(from: PeerId, hello: Hello): Promise<CoveyError | undefined> {
     const core = this.#core;
     const { store } = core.deps;
-    if (hello.meshId !== core.view.meshId) return coveyError('FOREIGN_MESH');
+    if (hello.meshId !== core.view.meshId) return core.foreignError(hello.meshId);
     if (commonVersion(VERSIONS, hello.versions) === undefined) {
       const { min, max } = hello.versions;
       const ours = `${VERSIONS.min}-${VERSIONS.max}`;

@@ -96,23 +96,21 @@ export class Membership {
     const core = new Core(deps, book, own, roster, new View(meshId, root));
     this.#core = core;
     this.#links = new Links(core, {
-      up: (peerId) => this.#linkUp(peerId),
+      up: (...link) => this.#linkUp(...link),
       down: (peerId, end) => this.#linkDown(peerId, end),
       refused: (peerId) => this.#dialer.rest(peerId),
-      arrived: (facts) => this.#sync.announce(facts),
+      arrived: (facts) => this.#sync.welcome(facts),
     });
     this.#dialer = new Dialer(core, {
       isOpen: (peerId) => this.#links.isOpen(peerId),
-      dialled: (peerId) => void this.#links.greet(peerId),
+      dialled: (peerId) => this.#links.greet(peerId),
+      isNear: (peerId) => this.#detector.rings.areNear(core.peerId, peerId),
+      reached: (peerId, address) => this.#detector.reached(peerId, address),
       failed: (peerId, refused) => this.#detector.dialFailed(peerId, refused),
     });
-    this.#sync = new Sync(core, this.#links);
+    this.#sync = new Sync(core, this.#links, (peerId) => this.#detector.rings.observersOf(peerId));
     const announce = this.#sync.announce.bind(this.#sync);
-    this.#detector = new Detector(core, this.#links, {
-      announce: (fact) => announce([fact]),
-      kick: (peerId, hot) => this.#dialer.kick(peerId, hot),
-      tell: (peerId, fact) => this.#sync.tell(peerId, fact),
-    });
+    this.#detector = new Detector(core, this.#links, this.#dialer, this.#sync);
     this.stats = new Stats(core, this.#links, this.#detector);
     this.#gate = new Gate(core, {
       announce: (fact) => announce([fact]),
@@ -258,7 +256,7 @@ export class Membership {
   updateSelf({ load, ...change }: SelfChange): void {
     if (load) {
       this.#load = load;
-      this.#detector.load = load;
+      this.#detector.heartbeats.load = load;
       this.#core.roster.load(this.#core.peerId, load);
     }
     if (change.stopping !== undefined || change.labels !== undefined) this.#core.changeOwn(change);
@@ -337,7 +335,7 @@ export class Membership {
     if (this.#phase === 'stopped') return;
     if (reason === 'leave') {
       this.#core.changeOwn({ left: true });
-      this.#sync.farewell(this.#core.own.fact);
+      this.#sync.tellLinked([this.#core.own.fact]);
     }
     this.#phase = 'stopped';
     this.#door.close();
@@ -350,10 +348,11 @@ export class Membership {
 
   // Events of the network
 
-  #linkUp(peerId: PeerId): void {
+  #linkUp(peerId: PeerId, hasGreeted: boolean): void {
     this.#detector.linkUp(peerId);
     this.#core.roster.emit('linked', peerId);
-    this.#sync.compareWith(peerId);
+    // One comparison serves both.
+    if (hasGreeted) this.#sync.compareWith(peerId);
   }
 
   #linkDown(peerId: PeerId, end: LinkEnd): void {

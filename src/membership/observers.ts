@@ -6,17 +6,21 @@
 import { hash52 } from '../base/hash.ts';
 import type { PeerId } from '../ports/identity.ts';
 
+/** Hashes that were reckoned before: a ring is made anew at each change of a member. */
+export type Places = Map<string, number>;
+
 export class ObserverRings {
   readonly #all: readonly PeerId[];
   readonly #rings: readonly (readonly PeerId[])[];
   readonly #ringCount: number;
 
-  constructor(members: readonly PeerId[], ringCount: number) {
+  /** `places`: of the rings before, for most members are the same. */
+  constructor(members: readonly PeerId[], ringCount: number, places: Places = new Map()) {
     this.#all = [...new Set(members)].sort();
     this.#ringCount = ringCount;
     this.#rings = this.#isSmall
       ? []
-      : Array.from({ length: ringCount }, (_, ring) => hashedOrder(this.#all, ring));
+      : Array.from({ length: ringCount }, (_, ring) => hashedOrder(this.#all, ring, places));
   }
 
   get #isSmall(): boolean {
@@ -36,6 +40,11 @@ export class ObserverRings {
     return this.#neighbours(observer, -1);
   }
 
+  /** One of the two observes the other. */
+  areNear(a: PeerId, b: PeerId): boolean {
+    return this.observersOf(a).includes(b) || this.observersOf(b).includes(a);
+  }
+
   #neighbours(peerId: PeerId, step: 1 | -1): PeerId[] {
     if (this.#isSmall) return this.#all.filter((other) => other !== peerId);
     const found = new Set<PeerId>();
@@ -49,8 +58,17 @@ export class ObserverRings {
   }
 }
 
-function hashedOrder(members: readonly PeerId[], ring: number): PeerId[] {
-  const placed = members.map((peerId) => ({ peerId, at: hash52(`observer:${ring}:${peerId}`) }));
+function hashedOrder(members: readonly PeerId[], ring: number, places: Places): PeerId[] {
+  const placed = members.map((peerId) => ({ peerId, at: placeOf(peerId, ring, places) }));
   placed.sort((a, b) => a.at - b.at || (a.peerId < b.peerId ? -1 : 1));
   return placed.map(({ peerId }) => peerId);
+}
+
+function placeOf(peerId: PeerId, ring: number, places: Places): number {
+  const key = `observer:${ring}:${peerId}`;
+  const known = places.get(key);
+  if (known !== undefined) return known;
+  const place = hash52(key);
+  places.set(key, place);
+  return place;
 }

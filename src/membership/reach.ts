@@ -26,8 +26,18 @@ export class Reach {
     this.#links = links;
   }
 
-  /** Of one that is linked, so that an address that does not answer is not simply the one of a dead host. */
-  async probe(peerId: PeerId, watch: Watch): Promise<void> {
+  /**
+   * Once in each boot of an observed one: who does not observe it has no use for what it finds. Of one that is linked, so
+   * that an address that does not answer is not simply the one of a dead host.
+   */
+  lookAt(peerId: PeerId, watch: Watch): void {
+    const record = this.#core.view.get(peerId)?.record.statement;
+    if (!record || watch.lookedAt === record.addresses) return;
+    watch.lookedAt = record.addresses;
+    void this.#probe(peerId, watch);
+  }
+
+  async #probe(peerId: PeerId, watch: Watch): Promise<void> {
     const record = this.#core.view.get(peerId)?.record.statement;
     if (!record) return;
     for (const address of record.addresses) {

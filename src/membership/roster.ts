@@ -182,7 +182,7 @@ export class Roster {
     return true;
   }
 
-  /** Heartbeats say it twice a second, and mostly the same: only what is new makes that one member's view anew. */
+  /** Mostly the same as before: only what is new makes that one member's view anew. */
   load(peerId: PeerId, load: Load): void {
     const row = this.#rows.get(peerId);
     if (!row || isSameLoad(row.load, load)) return;
@@ -255,7 +255,7 @@ export class Roster {
   }
 }
 
-function isSameLoad(a: Load, b: Load): boolean {
+export function isSameLoad(a: Load, b: Load): boolean {
   const names = Object.keys(a.workers);
   return (
     a.slots === b.slots &&

@@ -21,12 +21,14 @@ const LINKED_MAX = 512;
 export class Sync {
   readonly #core: Core;
   readonly #links: Links;
+  readonly #observersOf: (peerId: PeerId) => readonly PeerId[];
   readonly #digests = new Allowances(DIGEST_ALLOWANCE, LINKED_MAX);
   readonly #allowances = new Allowances(DELTA_ALLOWANCE, LINKED_MAX);
 
-  constructor(core: Core, links: Links) {
+  constructor(core: Core, links: Links, observersOf: (peerId: PeerId) => readonly PeerId[]) {
     this.#core = core;
     this.#links = links;
+    this.#observersOf = observersOf;
   }
 
   /**
@@ -35,13 +37,8 @@ export class Sync {
    * with the mesh.
    */
   announce(news: readonly Fact[]): void {
-    const facts = news.map(toWire);
-    const { network, random, config } = this.#core.deps;
-    const bytes = encodeEnvelope({ kind: 'message', type: 'news', body: { facts } });
-    if (bytes.length <= NEWS_BYTES_MAX) {
-      this.#core.telemetry.news.published += 1;
-      network.publish(bytes);
-    }
+    const { random, config } = this.#core.deps;
+    this.#publish(news);
     for (const peerId of pickDistinct(random, this.#links.upPeers(), config.observers)) {
       this.#delta(peerId, news, []);
     }
@@ -52,12 +49,37 @@ export class Sync {
   }
 
   /**
-   * To every peer that is linked, on the very link: published alone, it would often be lost, for the links on which
-   * gossip passes it on are closed in the same moment.
+   * To every peer that is linked, on the very link. Of one that leaves: published alone, it would often be lost, for the
+   * links on which gossip passes it on are closed in the same moment. Of a newcomer: who was linked a moment ago hears
+   * no news yet.
    */
-  farewell(fact: Fact): void {
-    const message = { type: 'delta', facts: [toWire(fact)], want: [] } as const;
+  tellLinked(facts: readonly Fact[]): void {
+    const message = { type: 'delta', facts: facts.map(toWire), want: [] } as const;
     for (const peerId of this.#links.upPeers()) this.#links.send(peerId, message);
+  }
+
+  #publish(news: readonly Fact[]): void {
+    const facts = news.map(toWire);
+    const bytes = encodeEnvelope({ kind: 'message', type: 'news', body: { facts } });
+    if (bytes.length > NEWS_BYTES_MAX) return;
+    this.#core.telemetry.news.published += 1;
+    this.#core.deps.network.publish(bytes);
+  }
+
+  /** A newcomer has greeted this peer, its inviter. */
+  welcome(facts: readonly Fact[]): void {
+    this.#publish(facts);
+    this.tellLinked(facts);
+  }
+
+  /**
+   * Its observers pass on what one that leaves has told them: it may not have had links to all, nor time for news. Asked
+   * for before it is taken in, while it still is on the rings.
+   */
+  #farewellOf(from: PeerId, facts: readonly Fact[]): Fact | undefined {
+    const farewell = facts.find(({ statement }) => isFarewell(statement, from));
+    const isNews = farewell && !this.#core.view.get(from)?.record.statement.left;
+    return isNews && this.#observersOf(from).includes(this.#core.peerId) ? farewell : undefined;
   }
 
   news(bytes: Uint8Array): void {
@@ -112,10 +134,14 @@ export class Sync {
       this.#core.refused.count('facts: too many at once');
       return;
     }
-    this.#core.accept(this.#core.read(message.facts), 'anti_entropy');
+    const facts = this.#core.read(message.facts);
+    const farewell = this.#farewellOf(from, facts);
+    this.#core.accept(facts, 'anti_entropy');
+    // The same bytes as its own news, so that gossip takes both for one.
+    if (farewell) this.#publish([farewell]);
     const wanted = [...new Set(message.want)].map((key) => this.#core.view.fact(key));
-    const facts = wanted.filter((fact) => fact !== undefined);
-    if (facts.length > 0) this.#delta(from, facts, []);
+    const asked = wanted.filter((fact) => fact !== undefined);
+    if (asked.length > 0) this.#delta(from, asked, []);
   }
 
   /** Entries go first: without them the records of new members are not accepted. */
@@ -134,6 +160,9 @@ export class Sync {
     }
   }
 }
+
+const isFarewell = (statement: Fact['statement'], from: PeerId): boolean =>
+  statement.kind === 'record' && statement.peerId === from && statement.left;
 
 const RANKS = ['entry', 'revocation', 'record', 'verdict', 'removal'];
 const rank = (fact: Fact): number => RANKS.indexOf(fact.statement.kind);

@@ -1,7 +1,7 @@
 /** What an observer keeps about one observed peer. */
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
-import type { Opinion } from './conviction.ts';
+import type { Observation, Opinion } from './conviction.ts';
 import type { Fact, Turn, Verdict } from './fact.ts';
 import type { Says } from './messages.ts';
 import { PhiWindow } from './phi.ts';
@@ -22,6 +22,8 @@ export interface Watch {
   isUnmet: boolean;
   /** Addresses at which this peer itself found it in this boot. */
   readonly reached: Set<Address>;
+  /** Those that were tried, as its record lists them; undefined: none yet. */
+  lookedAt: readonly Address[] | undefined;
   /** What a probe of the others said. */
   readonly unreached: Map<Address, 'refused' | 'timeout' | 'unreachable'>;
   refusedSinceMs: number | undefined;
@@ -42,6 +44,7 @@ export const newWatch = (config: MembershipConfig, nowMs: number): Watch => ({
   expectSinceMs: nowMs,
   isUnmet: false,
   reached: new Set(),
+  lookedAt: undefined,
   unreached: new Map(),
   refusedSinceMs: undefined,
   endedAbruptly: false,
@@ -62,6 +65,7 @@ export function expect(watch: Watch, nowMs: number): void {
 export function forgetBoot(watch: Watch, isUnmet: boolean): void {
   watch.isUnmet = isUnmet;
   watch.reached.clear();
+  watch.lookedAt = undefined;
   watch.unreached.clear();
   watch.refusedSinceMs = undefined;
   watch.endedAbruptly = false;
@@ -73,3 +77,17 @@ export function forgetBoot(watch: Watch, isUnmet: boolean): void {
 /** Since it was last heard, or since there was reason to expect it. */
 export const silenceOf = (watch: Watch, nowMs: number): number =>
   nowMs - Math.max(watch.heardMs ?? Number.NEGATIVE_INFINITY, watch.expectSinceMs);
+
+export function observationOf(watch: Watch, linked: boolean, nowMs: number): Observation {
+  const silenceMs = silenceOf(watch, nowMs);
+  const refusedSince = watch.refusedSinceMs;
+  return {
+    silenceMs,
+    isUnmet: watch.isUnmet,
+    phi: watch.window.phi(silenceMs),
+    linked,
+    endedAbruptly: watch.endedAbruptly,
+    saidGoodbye: watch.saidGoodbye,
+    refusedForMs: refusedSince === undefined ? undefined : nowMs - refusedSince,
+  };
+}

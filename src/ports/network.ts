@@ -35,7 +35,8 @@ export const NEWS_BYTES_MAX = 16 * 1_024;
 export type Address = string;
 
 export type DialResult =
-  | { readonly ok: true; readonly peerId: PeerId }
+  /** isNew: this very dial made the connection; false: there was a link already. */
+  | { readonly ok: true; readonly peerId: PeerId; readonly isNew: boolean }
   | {
       readonly ok: false;
       /** refused: ECONNREFUSED, the only one that is evidence of a crash. */

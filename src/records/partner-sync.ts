@@ -41,8 +41,19 @@ export const SECOND_LOOK_FROM = 32;
 export const SECOND_LOOK_MS = 250;
 /** Rounds in a row in which leaves differed and no record did, before one's own sums are taken for wrong. */
 export const SUSPECT_ROUNDS = 3;
-/** Partners whose idle rounds are counted. */
+/** Partners whose idle rounds are counted, and whose agreement is remembered. */
 const SUSPECTS_MAX = 256;
+/**
+ * Two that agree compare again when the sum of one of them has changed, and after this in any case. Whoever changes asks:
+ * so an idle mesh is silent, however large it is.
+ */
+export const AGREED_MS = 300_000;
+
+/** What both had when they last compared, and found it equal. */
+interface Agreement {
+  readonly sum: bigint;
+  readonly atMs: number;
+}
 
 export interface SyncRound {
   readonly equal: boolean;
@@ -61,6 +72,8 @@ export class PartnerSync {
   readonly #exchange: Exchange;
   readonly trees: PartnerTrees;
   readonly #idleRounds = new Map<StoreId, number>();
+  readonly #agreedMs: number;
+  readonly #agreed = new Map<StoreId, Agreement>();
 
   constructor(deps: {
     replica: Replica;
@@ -69,6 +82,7 @@ export class PartnerSync {
     directory: StoreDirectory;
     clock: Clock;
     treesMax?: number;
+    agreedMs?: number;
   }) {
     const { replica, messaging, clock } = deps;
     this.#replica = replica;
@@ -77,6 +91,7 @@ export class PartnerSync {
     this.#directory = deps.directory;
     this.#clock = clock;
     this.#exchange = new Exchange(deps);
+    this.#agreedMs = deps.agreedMs ?? AGREED_MS;
     this.trees = new PartnerTrees(replica, clock, deps.treesMax);
     messaging.onRequest('sync.root', (from, body) => this.#onRoot(from, body));
     messaging.onRequest('sync.slots', (from, body) => this.#onSums(from, body, answerSlots));
@@ -97,7 +112,20 @@ export class PartnerSync {
 
   /** Something on the disk was found damaged: the sums are added up anew at their next use. */
   recount(): void {
+    this.#agreed.clear();
     this.trees.distrustAll();
+  }
+
+  #agree(partner: StoreId, sum: bigint): void {
+    this.#agreed.delete(partner);
+    if (this.#agreed.size < SUSPECTS_MAX)
+      this.#agreed.set(partner, { sum, atMs: this.#clock.nowMs() });
+  }
+
+  /** Neither has said since then that it changed, and this one has not. */
+  #isAgreed(partner: StoreId, sum: bigint): boolean {
+    const agreed = this.#agreed.get(partner);
+    return agreed?.sum === sum && this.#clock.nowMs() - agreed.atMs < this.#agreedMs;
   }
 
   /** One round with the peer of a partner store: afterwards both hold the same of what they share. */
@@ -135,14 +163,19 @@ export class PartnerSync {
     peer: string,
   ): Promise<Result<{ equal: boolean; cut: number }, CoveyError>> {
     const now = this.#clock.wallMs();
-    const sum = await this.trees.at(partner, now, (tree) => sumBytes(tree.root));
-    const answer = await this.#call(peer, 'sync.root', { cut: now, sum });
+    const sum = await this.trees.at(partner, now, (tree) => tree.root);
+    if (this.#isAgreed(partner, sum)) return ok({ equal: true, cut: now });
+    this.#agreed.delete(partner);
+    const answer = await this.#call(peer, 'sync.root', { cut: now, sum: sumBytes(sum) });
     if (!answer.ok) return answer;
     const cut = readCut(answer.value.cut) ?? now;
-    if (answer.value.equal === true) return ok({ equal: true, cut });
-    if (cut === now) return ok({ equal: false, cut });
+    if (answer.value.equal === true) this.#agree(partner, sum);
+    if (answer.value.equal === true || cut === now)
+      return ok({ equal: answer.value.equal === true, cut });
     // Their clock is ahead: what is past there is no matter between the two.
-    const equal = await this.trees.at(partner, cut, (tree) => isBytes(answer.value.sum, tree.root));
+    const atTheirs = await this.trees.at(partner, cut, (tree) => tree.root);
+    const equal = isBytes(answer.value.sum, atTheirs);
+    if (equal) this.#agree(partner, atTheirs);
     return ok({ equal, cut });
   }
 
@@ -257,6 +290,10 @@ export class PartnerSync {
     return this.trees.at(store, cut, (tree) => {
       // The sum that came is over another cut unless theirs is the later clock.
       const equal = cut === theirs && isBytes(body.sum, tree.root);
+      // Who asks has changed. What was agreed before is no more, until both have the same again: at whatever cut, for a
+      // sum that moves with the clock is another one than was agreed.
+      if (isBytes(body.sum, tree.root)) this.#agree(store, tree.root);
+      else this.#agreed.delete(store);
       return ok({ equal, cut, sum: sumBytes(tree.root) });
     });
   }

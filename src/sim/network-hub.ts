@@ -278,7 +278,7 @@ export class SimNetworkHub {
             end.open = true;
             if (node.running) node.onOpened(end);
             else end.close('connection reset', 'abrupt');
-            finish({ ok: true, peerId: target.peerId });
+            finish({ ok: true, peerId: target.peerId, isNew: true });
           });
           dialling.onClose.add(() => {
             if (wanted) finish({ ok: false, code: 'unreachable', detail: 'closed at once' });

@@ -136,7 +136,7 @@ export class SimNetwork implements Network {
     if (this.#phase !== 'running') return Promise.resolve(STOPPED);
     const link = peerId === undefined ? undefined : this.#links.get(peerId);
     if (peerId !== undefined && link && link.disconnecting === undefined)
-      return Promise.resolve({ ok: true, peerId });
+      return Promise.resolve({ ok: true, peerId, isNew: false });
     return new Promise((resolve) => {
       const finish = (result: DialResult) => {
         timer.cancel();

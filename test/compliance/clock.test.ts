@@ -59,6 +59,23 @@ describe('HostClock', () => {
     expect(clock.nowMs()).toBe(startMs + 60_010);
   });
 
+  test('long timers wait a little for one another, short ones for none', async () => {
+    const clock = new HostClock();
+    const startMs = clock.nowMs();
+    const firedMs: number[] = [];
+    const note = () => firedMs.push(clock.nowMs() - startMs);
+    // Each may be late by an eighth, 37 ms: they meet.
+    for (const delayMs of [300, 305, 310, 315]) clock.after(delayMs, note);
+    let shortMs = 0;
+    clock.after(20, () => {
+      shortMs = clock.nowMs() - startMs;
+    });
+    await settleReal(() => firedMs.length === 4);
+    expect(shortMs).toBeGreaterThanOrEqual(20);
+    expect(firedMs[0]).toBeGreaterThanOrEqual(315);
+    expect(firedMs).toEqual([...firedMs].sort((a, b) => a - b));
+  });
+
   test('timers due in a suspend fire soon after it', async () => {
     let sleptMs = 0;
     const clock = new HostClock({

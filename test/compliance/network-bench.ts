@@ -132,7 +132,7 @@ export class Bench {
 
   async connect(from: TestPeer, to: TestPeer): Promise<void> {
     const result = await this.wait(from.call((n) => n.dial(to.peerId, to.address, 5_000)));
-    expect(result).toEqual({ ok: true, peerId: to.peerId });
+    expect(result).toEqual({ ok: true, peerId: to.peerId, isNew: true });
     await this.world.settle(
       () =>
         from.network.links().some(({ peerId }) => peerId === to.peerId) &&

@@ -64,7 +64,7 @@ test('dials and probes over a partition time out; one that waits for the heal su
   await clock.runFor(2_000);
   hub.heal();
   await clock.runFor(100);
-  expect(results[2]).toEqual({ ok: true, peerId: b.peerId });
+  expect(results[2]).toEqual({ ok: true, peerId: b.peerId, isNew: true });
   expect(b.openedLinks).toHaveLength(1);
 });
 

@@ -47,9 +47,11 @@ const linkTests = [
         direction: 'outbound',
       });
       expect(b.openedLinks[0]).toMatchObject({ peerId: a.peerId, direction: 'inbound' });
+      // An open link answers: that dial tells nothing of the address.
       expect(await a.network.dial(b.peerId, b.address, 1_000)).toEqual({
         ok: true,
         peerId: b.peerId,
+        isNew: false,
       });
       expect(a.network.links()).toEqual(a.openedLinks);
       expect(b.network.links()).toEqual(b.openedLinks);
@@ -79,10 +81,11 @@ const linkTests = [
       const c = await bench.startPeer('c');
       const dial = (address: string) =>
         bench.wait(a.call((n) => n.dial(undefined, address, 5_000)));
-      expect(await dial(b.address)).toEqual({ ok: true, peerId: b.peerId });
+      expect(await dial(b.address)).toEqual({ ok: true, peerId: b.peerId, isNew: true });
       expect(await dial(c.address.replace('127.0.0.1', 'localhost'))).toEqual({
         ok: true,
         peerId: c.peerId,
+        isNew: true,
       });
       expect(await dial(a.address)).toMatchObject({ ok: false, code: 'wrong_peer' });
     }),

@@ -135,6 +135,7 @@ describe('Merkle trees of partners', () => {
         async (homes, ops, treesMax) => {
           const world = new StoreWorld();
           world.treesMax.set('a', treesMax);
+          world.agreedMs = 0;
           for (const name of NAMES) await world.add(name);
           const model = new Model(world, homes);
           for (const op of ops) await model.run(op);

@@ -147,11 +147,11 @@ describe('what membership does, and the ring', () => {
       if (!stats.ok) throw new Error(stats.error.message);
       expect(stats.value.observes.map(({ name }) => name).sort()).toEqual(['h2', 'h3']);
       const { control } = stats.value.traffic?.per_second ?? {};
-      // Two heartbeats a second to each of two, and their answers.
-      expect(control?.frames_sent).toBeGreaterThan(3.5);
-      expect(control?.frames_sent).toBeLessThan(8);
+      // A heartbeat a second to each of two, and comparisons of the views.
+      expect(control?.frames_sent).toBeGreaterThan(1.8);
+      expect(control?.frames_sent).toBeLessThan(4);
       const flows = stats.value.links.map((link) => link.per_second?.frames_sent ?? 0);
-      expect(flows.every((frames) => frames > 1.5)).toBe(true);
+      expect(flows.every((frames) => frames > 0.9)).toBe(true);
 
       const rings = await Promise.all(
         [0, 1, 2].map((i) => mesh.backend(i)['ring.show']({}, client)),

@@ -53,6 +53,8 @@ export class StoreWorld {
   readonly wallOffsetMs = new Map<string, number>();
   /** Merkle trees that a host keeps at once, by name. */
   readonly treesMax = new Map<string, number>();
+  /** How long partners believe that they agree; 0: each round compares. */
+  agreedMs: number | undefined;
 
   static async of(...names: string[]): Promise<StoreWorld> {
     const world = new StoreWorld();
@@ -150,6 +152,7 @@ export class StoreWorld {
       directory: view.directory,
       clock,
       ...(treesMax === undefined ? {} : { treesMax }),
+      ...(this.agreedMs === undefined ? {} : { agreedMs: this.agreedMs }),
     });
     await this.run(sync.load());
     const identityOf = identity.value;

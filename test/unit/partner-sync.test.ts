@@ -1,6 +1,7 @@
 /** Anti-entropy between two stores: cheap when equal, right when not. */
 import { describe, expect, it } from 'vitest';
 import { MIB } from '../../src/base/units.ts';
+import { AGREED_MS } from '../../src/records/partner-sync.ts';
 import { contentHash, type RecordState } from '../../src/records/record.ts';
 import { ITEMS_MAX } from '../../src/records/sync-items.ts';
 import { KEY_TTL_MS, keyRecordId } from '../../src/tasks/dedupe.ts';
@@ -42,6 +43,35 @@ describe('anti-entropy between partners', () => {
     const round = await world.run(a.sync.syncWith(b.storeId));
     expect(round).toEqual({ ok: true, value: { equal: true, pulled: 0, pushed: 0 } });
     expect(world.mesh.sent.map((item) => item.type)).toEqual(['sync.root']);
+  });
+
+  it('costs nothing while neither has changed since both agreed; whoever changes asks', async () => {
+    const world = await StoreWorld.of('a', 'b');
+    const [a, b] = [world.host('a'), world.host('b')];
+    const [first, second] = shared(world, 2);
+    if (first === undefined || second === undefined) throw new Error('no records');
+    const asked = async (one: StoreHost, other: StoreHost): Promise<number> => {
+      world.mesh.sent.length = 0;
+      expect(await world.run(one.sync.syncWith(other.storeId))).toMatchObject({ ok: true });
+      return world.mesh.sent.filter(({ type }) => type === 'sync.root').length;
+    };
+    for (const host of [a, b]) await put(world, host, [first]);
+    expect(await asked(a, b)).toBe(1);
+    for (const [one, other] of [[a, b] as const, [b, a] as const])
+      expect(await asked(one, other)).toBe(0);
+
+    await put(world, b, [second]);
+    expect(await asked(a, b)).toBe(0);
+    expect(await asked(b, a)).toBe(1);
+    expect(a.replica.get(second.id)).toBeDefined();
+    // What was moved is compared once more, by either; then it is silent again.
+    expect(await asked(a, b)).toBe(1);
+    expect((await asked(b, a)) + (await asked(a, b))).toBe(0);
+
+    await world.clock.runFor(AGREED_MS);
+    expect(await asked(b, a)).toBe(1);
+    a.sync.recount();
+    expect(await asked(a, b)).toBe(1);
   });
 
   it('brings differences both ways, and leaves alone what is not shared', async () => {
