@@ -120,8 +120,8 @@ export const RECORD_MUTANTS: readonly Mutant[] = [
       },
       {
         file: 'records/partner-sync.ts',
-        find: '(tree) => isBytes(answer.value.sum, tree.root));',
-        replace: '(tree) => tree.root !== undefined);',
+        find: 'const equal = isBytes(answer.value.sum, atTheirs);',
+        replace: 'const equal = atTheirs !== undefined;',
       },
     ],
   },
