@@ -5,19 +5,20 @@
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { Refused } from '../base/refused.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
-import type { PeerId } from '../ports/identity.ts';
+import type { Identity, PeerId } from '../ports/identity.ts';
 import type { WireValue } from '../wire/codec.ts';
+import { type Access, isAccess } from './allow-list.ts';
 import type { Book } from './book.ts';
 import type { Cause, Via } from './cause.ts';
 import {
-  type Entry,
   type Fact,
   isKind,
-  readFact,
+  readFacts,
   type SelfRecord,
   toWire,
   type Verdict,
 } from './fact.ts';
+import type { Hello } from './hello.ts';
 import { OUTBID_MAX, TURN_LEAP_MAX } from './limits.ts';
 import { compareTurns, statusOf } from './member.ts';
 import type { OwnChange, OwnRecord } from './own-record.ts';
@@ -39,6 +40,8 @@ export interface CoreHooks {
   /** Who may connect has changed; comes before `changed` of the members in question. */
   accessChanged(): void;
 }
+
+type Shown = Pick<Hello, 'meshId' | 'merges' | 'chain'>;
 
 export class Core {
   readonly deps: MembershipDeps;
@@ -81,20 +84,20 @@ export class Core {
   /** Facts of this mesh with a right signature; others are dropped with a word in the log. */
   read(values: readonly WireValue[]): Fact[] {
     const { identity, log } = this.deps;
-    const facts: Fact[] = [];
-    for (const value of values) {
-      const fact = readFact(value, this.view.meshId, (...args) => identity.verify(...args));
-      if (fact.ok) facts.push(fact.value);
-      else {
-        this.refused.count(`fact: ${fact.error}`);
-        log.log('debug', 'a fact was dropped', { why: fact.error });
-      }
-    }
-    return facts;
+    const { knownMeshes } = this.view.access;
+    const verify: Identity['verify'] = (...args) => identity.verify(...args);
+    return readFacts(values, knownMeshes, verify, (why) => {
+      this.refused.count(`fact: ${why}`);
+      log.log('debug', 'a fact was dropped', { why });
+    });
   }
 
   /** Joins facts into the view. `via` is told to listeners. */
-  accept(facts: readonly Fact[], via: Via): void {
+  accept(batch: readonly Fact[], via: Via): void {
+    // First who may speak: what is said of us in a mesh that nobody here accepted is no matter of ours.
+    const hasMerge = batch.some((fact) => isKind(fact, 'merge'));
+    if (hasMerge && !batch.every(isAccess)) this.accept(batch.filter(isAccess), via);
+    const facts = batch.filter((fact) => isAccess(fact) || this.view.access.knowsMesh(fact.meshId));
     for (const fact of facts) this.#answerForSelf(fact);
     const accepted = facts.filter((fact) => !this.#objects(fact) && !this.#isForgottenSelf(fact));
     const { members, access, removals } = this.view.apply(accepted);
@@ -163,11 +166,11 @@ export class Core {
   }
 
   /** To a peer that is not allowed, and perhaps has shown by what it believes to be. */
-  refusalOf(peerId: PeerId, chain: readonly Fact<Entry>[] = []): CoveyError {
+  refusalOf(peerId: PeerId, shown: readonly Access[] = []): CoveyError {
     const { access } = this.view;
     const bar = access.barOf(peerId);
     if (bar?.kind === 'revoked') return this.revokedError(peerId);
-    const voided = chain.find((fact) => access.isVoid(fact));
+    const voided = shown.find((fact) => access.isVoid(fact));
     const by = bar?.by ?? (voided && access.barOf(voided.signed.by)?.by);
     if (!by) return coveyError('NOT_ALLOWED');
     const { revokedAtMs, peerId: revoked } = by.statement;
@@ -183,12 +186,20 @@ export class Core {
     return (proof.length > 0 ? proof : access.proofOf(revoked)).map(toWire);
   }
 
+  /** By what a peer wants to come in, where that is not known yet: merges, and the entries that lead to it. */
+  learnShown(from: PeerId, { meshId, merges, chain }: Shown): Access[] {
+    const { access } = this.view;
+    if (access.knowsMesh(meshId) ? access.isAllowed(from) : merges.length === 0) return [];
+    const shown = this.read([...merges, ...chain]).filter(isAccess);
+    // Not taken in: one that was revoked could fill the list of everybody with its inventions.
+    if (!shown.some((fact) => access.isVoid(fact))) this.accept(shown, 'greeting');
+    return shown;
+  }
+
   /** Entries and revocations with which somebody explains a refusal: they are signed, so he need not be believed. */
   learnAccess(values: readonly WireValue[] = []): void {
     if (values.length === 0) return;
-    const facts = this.read(values);
-    const access = facts.filter((fact) => isKind(fact, 'entry') || isKind(fact, 'revocation'));
-    this.accept(access, 'greeting');
+    this.accept(this.read(values).filter(isAccess), 'greeting');
   }
 
   /** Why this very peer is not a member; undefined: it is one. */
@@ -204,6 +215,10 @@ export class Core {
 
   /** Whoever is in may run commands here: the log says who came, and who let him in. */
   #logAdmitted({ signed, statement }: Fact): void {
+    if (statement.kind === 'merge') {
+      const by = this.nameOf(signed.by);
+      this.deps.log.log('info', 'another mesh was accepted', { mesh: statement.mesh, by });
+    }
     if (statement.kind !== 'entry' || statement.peerId === this.peerId) return;
     this.deps.log.log('info', 'a peer was admitted', {
       name: statement.name,

@@ -115,7 +115,8 @@ export class Membership {
     });
     this.stats = new Stats(core, this.#links, this.#detector);
     this.#gate = new Gate(core, {
-      announce: (fact) => announce([fact]),
+      announce,
+      isUp: (peerId) => this.#links.isUp(peerId),
       greet: (peerId) => this.#links.greet(peerId),
       moveTo: (...mesh) => {
         this.#detector.reset();
@@ -174,15 +175,10 @@ export class Membership {
     this.#core.meetRemoval();
     const beat = () => this.#detector.beat();
     this.#every(() => config.heartbeat_interval, beat);
-    this.#every(
-      () => TICK_MS,
-      () => {
-        this.stats.tick();
-        this.#detector.tick();
-        this.#links.tick();
-        this.#former.tick();
-      },
-    );
+    const tick = () => {
+      for (const part of [this.stats, this.#detector, this.#links, this.#former]) part.tick();
+    };
+    this.#every(() => TICK_MS, tick);
     const sync = () => jitter(random, config.anti_entropy_interval, 0.2);
     this.#every(sync, () => this.#sync.compareWithOne());
     const look = () => jitter(random, LOOK_INTERVAL_MS, 0.2);
@@ -207,8 +203,9 @@ export class Membership {
 
   // What others ask
 
+  /** Of several that were merged the smallest, which is the same everywhere. */
   get meshId(): string {
-    return this.#core.view.meshId;
+    return this.#core.view.access.shownMesh;
   }
 
   self(): Member {
@@ -268,9 +265,14 @@ export class Membership {
     this.#core.changeOwn({ shortage });
   }
 
-  async invite(ttlMs: number): Promise<Result<{ token: string; expiresAtMs: number }, CoveyError>> {
+  async invite(...how: Parameters<Gate['invite']>): ReturnType<Gate['invite']> {
     if (this.#expelled) return err(this.#core.refusalOf(this.#core.peerId));
-    return this.#gate.invite(ttlMs);
+    return this.#gate.invite(...how);
+  }
+
+  /** Another mesh and this one become one. `withCuts`: also if that cuts off members of either. */
+  merge(token: string, withCuts: boolean): ReturnType<Gate['merger']['merge']> {
+    return this.#gate.merger.merge(token, withCuts);
   }
 
   join(token: string): Promise<Result<{ meshId: string; members: number }, CoveyError>> {

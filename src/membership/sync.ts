@@ -118,7 +118,7 @@ export class Sync {
     if (facts.length > 0) this.#delta(from, facts, []);
   }
 
-  /** Entries go first: without them the records of new members are not accepted. */
+  /** Merges and entries go first: without them the records of new members are not accepted. */
   #delta(to: PeerId, facts: readonly Fact[], want: readonly string[]): void {
     this.#core.telemetry.facts.sent += facts.length;
     const ordered = [...facts].sort((a, b) => rank(a) - rank(b));
@@ -135,5 +135,5 @@ export class Sync {
   }
 }
 
-const RANKS = ['entry', 'revocation', 'record', 'verdict', 'removal'];
+const RANKS = ['merge', 'entry', 'revocation', 'record', 'verdict', 'removal'];
 const rank = (fact: Fact): number => RANKS.indexOf(fact.statement.kind);

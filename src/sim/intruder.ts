@@ -84,6 +84,7 @@ const helloOf = (meshId: string, id: string): Hello => ({
   features: [],
   record: null,
   chain: [],
+  merges: [],
   known: undefined,
   away: undefined,
 });

@@ -73,7 +73,7 @@ export const hello: Hello = {
     ],
     versions: { min: 1, max: 1 },
   },
-  ...{ features: ['f'], record: wireFacts[0] ?? null, chain: wireFacts.slice(2, 3) },
+  ...{ features: ['f'], record: wireFacts[0] ?? null, chain: wireFacts.slice(2, 3), merges: [] },
   ...{ known: { ...turn, dead: true }, away: { storeId: STORE, ttlMs: 1, wallMs: NOW } },
 };
 export const admits = [
