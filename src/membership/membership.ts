@@ -15,7 +15,7 @@ import { Detector } from './detector.ts';
 import { Dialer } from './dialer.ts';
 import { Door } from './door.ts';
 import type { Fact } from './fact.ts';
-import { Finder } from './finder.ts';
+import { Finder, MDNS } from './finder.ts';
 import { firstRecord, founderEntry } from './first-facts.ts';
 import { FormerStores, noticeFormer } from './former-stores.ts';
 import { Gate } from './gate.ts';
@@ -169,6 +169,7 @@ export class Membership {
     this.#gate.listensOn(listen.host);
     this.#detector.resume();
     this.#core.changeOwn({ addresses });
+    if (config.peers?.includes(MDNS) === true) this.#core.deps.network.announce(addresses);
     this.#phase = 'running';
     this.#door.open();
     // Heard before the last stop, and not acted on.
