@@ -332,7 +332,8 @@ export class AllowList {
 
   /** Who of the allowed would not be, were these revoked as well: they and whom they had admitted. */
   cutBy(revoked: readonly PeerId[]): PeerId[] {
-    const out = new Set(revoked);
+    // Whoever is revoked here already has its admissions judged by that.
+    const out = new Set(revoked.filter((peerId) => !this.isRevoked(peerId)));
     const stands = (fact: Fact<Entry> | Fact<Merge>): boolean =>
       !out.has(fact.signed.by) && this.#admissionStands(fact);
     const { entries } = this.#reach(stands);

@@ -10,14 +10,7 @@ import type { WireValue } from '../wire/codec.ts';
 import { type Access, isAccess } from './allow-list.ts';
 import type { Book } from './book.ts';
 import type { Cause, Via } from './cause.ts';
-import {
-  type Fact,
-  isKind,
-  readFacts,
-  type SelfRecord,
-  toWire,
-  type Verdict,
-} from './fact.ts';
+import { type Fact, isKind, readFacts, type SelfRecord, toWire, type Verdict } from './fact.ts';
 import type { Hello } from './hello.ts';
 import { OUTBID_MAX, TURN_LEAP_MAX } from './limits.ts';
 import { compareTurns, statusOf } from './member.ts';
