@@ -102,8 +102,9 @@ export class Core {
     for (const change of members) {
       const { record, verdict } = change.after;
       this.book.rememberFacts(verdict ? [record, verdict] : [record]);
-      const { access } = this.view;
-      this.roster.changed(change, via, () => access.admitterOf(change.peerId));
+      const { access, meshId } = this.view;
+      const admittedBy = () => access.admitterOf(change.peerId);
+      this.roster.changed(change, via, admittedBy, record.meshId !== meshId);
       this.#hooks?.changed(change);
     }
     if (this.#hooks !== undefined) this.#tellRevoked(access, via);

@@ -227,12 +227,12 @@ export class Detector {
     const revived = before !== undefined && statusOf(before).status !== status;
     if (restarted) forgetBoot(watch, !this.#links.isUp(peerId));
     if (restarted || revived) watch.expectSinceMs = this.#nowMs;
+    // Also one that is first heard of as dead: where two meshes merge, nobody else may be left that it knows.
+    if (restarted || (revived && status === 'alive')) this.#hooks.kick(peerId, status === 'alive');
     const refuted = before && compareTurns(before.record.statement, after.record.statement) < 0;
-    // One that just spoke through others gets a new patience; objections will come if it can be
-    // heard at all.
+    // One that just spoke through others gets a new patience; objections come if it can be heard at all.
     if (refuted) watch.expectSinceMs = this.#nowMs;
     if (status === 'alive') {
-      if (restarted || revived) this.#hooks.kick(peerId, true);
       if (restarted && this.#links.isUp(peerId))
         void this.#reach.probe(peerId, this.#watch(peerId));
       this.#evaluate(peerId, refuted ? 'refuted' : 'heard');

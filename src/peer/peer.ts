@@ -253,6 +253,7 @@ export class Peer {
       if (!isRouted) return;
     }
     if (RETURNS.has(event.type)) this.tasks.memberReturned();
+    if (event.isMerged) this.tasks.meshesMerged();
     if (event.type !== 'heard') this.tasks.membersChanged();
   }
 
