@@ -75,7 +75,13 @@ export class Roster {
     const member = this.get(peerId);
     if (!member) return;
     const why = cause && { cause, evidence: this.sentence(cause) };
-    const event: MemberEvent = { type, member, ...why, ...(was && { was }), ...(isMerged && { isMerged }) };
+    const event: MemberEvent = {
+      type,
+      member,
+      ...why,
+      ...(was && { was }),
+      ...(isMerged && { isMerged }),
+    };
     for (const listener of this.#listeners) listener(event);
   }
 

@@ -63,7 +63,9 @@ describe('a merge under work', () => {
     // Work of the one mesh ran on hosts of the other.
     const helped = world.runs.filter(({ taskId, host }) => {
       const submit = world.submits.find(({ id }) => id === taskId);
-      return submit !== undefined && (submit.number % 6 < 3) !== SIDES[0].some((i) => `h${i + 1}` === host);
+      return (
+        submit !== undefined && submit.number % 6 < 3 !== SIDES[0].some((i) => `h${i + 1}` === host)
+      );
     });
     expect(helped.length).toBeGreaterThan(0);
   });
@@ -72,7 +74,6 @@ describe('a merge under work', () => {
     const world = await underWork('merge away', async (world) => {
       world.crash(5);
       await world.runFor(10_000);
-      submitAll(world, 0, () => 0);
       for (let i = 0; i < 20; i++) world.submit(i % 5, job(4_000), about);
       await world.runFor(1_000);
       expect(await merge(world, 4, 0)).toMatchObject({ ok: true });
@@ -112,10 +113,11 @@ describe('a merge under work', () => {
     expect(starts(world)).toHaveLength(24);
   });
 
-  it('finds a key that both meshes have used: one of two tasks that wait goes, and both that have ended stay', async () => {
+  it('finds a key that both meshes have given: of two tasks that wait one goes', async () => {
     await underWork('merge keys', async (world) => {
+      const keyed = { ...about, key: 'k' };
       const late = { ...job(1_000), delay_ms: 60_000, dedupe_key: 'k' };
-      const submits = [0, 3].map((at) => world.submit(at, late, about));
+      const submits = [0, 3].map((at) => world.submit(at, late, keyed));
       const isAnswered = () => submits.every(({ outcome }) => outcome === 'acknowledged');
       expect(await world.runUntil(isAnswered, 5_000)).toBe(true);
       expect(await merge(world, 3, 0)).toMatchObject({ ok: true });
@@ -123,11 +125,13 @@ describe('a merge under work', () => {
       await endsWell(world, { ...STRICT, strict: false });
       const ends = submits.map(({ id = '' }) => {
         const copies = world.replicas().get(id) ?? [];
-        return copies.map(({ record }) => taskOf(record).final).find((final) => final !== undefined);
+        return copies
+          .map(({ record }) => taskOf(record).final)
+          .find((final) => final !== undefined);
       });
       const states = ends.map((final) => final?.state).sort();
       expect(states).toEqual(['canceled', 'completed']);
-      const again = world.submit(1, late, about);
+      const again = world.submit(1, late, keyed);
       expect(await world.runUntil(() => again.outcome !== 'open', 5_000)).toBe(true);
       expect(again.outcome).toBe('acknowledged');
     });
