@@ -62,10 +62,7 @@ export class Membership {
   #load: Load | undefined;
   #expelled: Expelled | undefined;
 
-  /**
-   * Reads what `identity/` holds, mints a mesh id where there is none, and counts this start,
-   * durably.
-   */
+  /** Reads what `identity/` holds, mints a mesh id where there is none, and counts this start, durably. */
   static async load(deps: MembershipDeps): Promise<Result<Membership, string>> {
     const { identity, identityStore, clock, log, random } = deps;
     const book = new Book(identityStore, clock, log);

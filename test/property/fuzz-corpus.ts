@@ -83,15 +83,13 @@ export const hello: Hello = {
   ...{ known: { ...turn, dead: true }, away: { storeId: STORE, ttlMs: 1, wallMs: NOW } },
 };
 const side = { meshId: MESH, root: 'r', members: 3, revoked: ['p'] };
+const merging = { type: 'merge', isAgreed: true, withCuts: false } as const;
 export const admits = [
   { type: 'hello', hello } as const,
   { type: 'redeem', secret: new Uint8Array(16), name: 'n' } as const,
   { type: 'welcome', meshId: MESH, root: 'r', facts: wireFacts } as const,
   { type: 'noted' } as const,
-  {
-    ...{ type: 'merge', secret: new Uint8Array(16), side, facts: wireFacts },
-    ...{ isAgreed: true, withCuts: false },
-  } as const,
+  { ...merging, secret: new Uint8Array(16), side, facts: wireFacts } as const,
   { type: 'terms', side, cuts: ['n'] } as const,
   { type: 'merged', meshId: MESH, root: 'r', facts: wireFacts } as const,
 ].map(encodeAdmit);
