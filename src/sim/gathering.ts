@@ -6,10 +6,7 @@ const INVITE_TTL_MS = 60_000;
 const JOIN_LIMIT_MS = 30_000;
 
 /** Starts every host; the first of each mesh invites, the others of it join by its tokens. */
-export async function gather(
-  world: World,
-  meshes: readonly (readonly number[])[],
-): Promise<void> {
+export async function gather(world: World, meshes: readonly (readonly number[])[]): Promise<void> {
   for (const host of world.hosts)
     if (host.state === 'down') await world.until(host.start(), JOIN_LIMIT_MS);
   for (const [first = 0, ...others] of meshes)
