@@ -254,6 +254,8 @@ export class AllowList {
   }
 
   #merged(): Fact<Merge>[] {
+    // Asked at each hello, and mostly there are none: the list may be long.
+    if (this.#merges === 0) return [];
     return this.#sorted().filter((fact): fact is Fact<Merge> => fact.statement.kind === 'merge');
   }
 

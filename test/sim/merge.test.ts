@@ -1,8 +1,10 @@
 /** `covey mesh merge`: two meshes that become one, and everything that must not come of it. */
 import { describe, expect, it } from 'vitest';
-import { encodeAdmit } from '../../src/membership/hello.ts';
+import { type Fact, signFact, toWire } from '../../src/membership/fact.ts';
+import { decodeAdmit, encodeAdmit } from '../../src/membership/hello.ts';
 import { decodeToken } from '../../src/membership/token.ts';
 import { prefixEnd } from '../../src/ports/store.ts';
+import { createSimIdentity } from '../../src/sim/identity.ts';
 import { type Host, World } from './membership-world.ts';
 
 const mergeToken = async (world: World, host: Host, ttlMs = 60_000): Promise<string> => {
@@ -30,6 +32,17 @@ const hasAccepted = (host: Host): boolean => {
   return host.disk.read().range(prefix, prefixEnd(prefix), 1, false).length > 0;
 };
 const ids = (hosts: readonly Host[]) => hosts.map(({ peerId }) => peerId);
+
+const DEAF = {
+  opened: () => undefined,
+  closed: () => undefined,
+  frame: () => undefined,
+  news: () => undefined,
+  admitRequest: () => Promise.resolve(undefined),
+};
+const fail = (): never => {
+  throw new Error('it should be there');
+};
 
 async function twoMeshes(seed: string): Promise<{ world: World; as: Host[]; bs: Host[] }> {
   const world = new World(seed);
@@ -140,6 +153,46 @@ describe('a merge that goes wrong', () => {
     await world.until(network.dial(a.peerId, `${a.address}:26839`, 1_000));
     await world.until(network.admitCall(a.peerId, redeem, 5_000));
     expect(a.membership.accessList()).toHaveLength(3);
+  });
+
+  it('is no way in for who says that a mesh is his own: not this one, and not one that has merged', async () => {
+    const { world, as, bs } = await twoMeshes('claims');
+    const [a, a1] = as as Three;
+    const [b] = bs as Three;
+    await merge(world, b, await mergeToken(world, a));
+    await wholeWithin(world, [...as, ...bs], 10_000);
+    const token = decodeToken(await mergeToken(world, a));
+    const [secret, hash] = [token.ok ? token.value.secret : fail(), a.membership.viewHash()];
+    const thief = createSimIdentity('thief');
+    const network = world.hub.createNetwork(thief);
+    const listening = network.start(DEAF, { host: '127.77.0.99', port: 1 });
+    expect((await world.until(listening)).ok).toBe(true);
+    await world.until(network.dial(a.peerId, `${a.address}:26839`, 1_000));
+    const ask = async (meshId: string, facts: Fact[]) => {
+      const side = { meshId, root: thief.peerId, members: 1, revoked: [] };
+      const agreed = { isAgreed: true, withCuts: true, facts: facts.map(toWire) };
+      const frame = encodeAdmit({ type: 'merge', secret, side, ...agreed });
+      const bytes = await world.until(network.admitCall(a.peerId, frame, 5_000));
+      const reply = bytes && decodeAdmit(bytes);
+      return reply?.ok && reply.value.type === 'refuse' ? reply.value.error.code : reply;
+    };
+    const founder = (meshId: string) =>
+      signFact(thief, meshId, {
+        ...{ kind: 'entry', peerId: thief.peerId, name: 'x', admittedAtMs: 0 },
+      });
+    for (const host of [a, b]) {
+      const invite = decodeToken(await mergeToken(world, host));
+      const meshId = invite.ok ? invite.value.meshId : fail();
+      expect(await ask(meshId, [founder(meshId)])).toBe('NOT_ALLOWED');
+    }
+    // A mesh of his own, whose entries do not lead to him.
+    const other = signFact(createSimIdentity('other'), 'x', founder('x').statement);
+    expect(await ask('x', [])).toBe('INVALID_REQUEST');
+    expect(await ask('x', [other])).toBe('INVALID_REQUEST');
+    expect(await ask('x', [founder('y')])).toBe('INVALID_REQUEST');
+    expect(a.membership.viewHash()).toBe(hash);
+    expect(a1.membership.accessList()).toHaveLength(6);
+    await world.until(network.stop());
   });
 
   it('the inviter dies before its answer comes: the same again, when it is back', async () => {
