@@ -55,6 +55,7 @@ ${SOURCES.join(' ')}`,
   )
   .option('--label <k=v>', 'one label of this peer (repeatable)', collect)
   .exitOverride()
+  .showHelpAfterError("  See 'coveyd --help'.")
   .configureOutput({
     outputError: (text) => process.stderr.write(text.replace(/^error:/, 'coveyd:')),
   });

@@ -25,20 +25,20 @@ export const addressSchema = z
   .regex(/^(\[[0-9A-Fa-f:.]+\]|[^\s:[\]]+):\d{1,5}$/, 'must be HOST:PORT, an IPv6 host in brackets')
   .refine(
     (text) => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535,
-    'the port is above 65535',
+    'must have a port of at most 65535',
   );
 
 /** Where members may be found: an address, or a name of which DNS lists them. */
-const placeSchema = z.union([
-  addressSchema,
-  z
-    .string()
-    .max(260)
-    .regex(
-      /^((srv|dnsaddr):[A-Za-z0-9_.-]+|mdns)$/,
-      'must be HOST:PORT, srv:NAME, dnsaddr:NAME or mdns',
-    ),
-]);
+const placeSchema = z.union(
+  [
+    addressSchema,
+    z
+      .string()
+      .max(260)
+      .regex(/^((srv|dnsaddr):[A-Za-z0-9_.-]+|mdns)$/),
+  ],
+  { error: 'must be HOST:PORT, srv:NAME, dnsaddr:NAME or mdns' },
+);
 
 export const DEFAULT_PORT = 26_839;
 
@@ -215,10 +215,15 @@ export function issueText(issue: z.core.$ZodIssue): string {
     case 'too_small':
     case 'too_big': {
       const isLess = issue.code === 'too_small';
-      const bound = isLess ? `at least ${issue.minimum}` : `at most ${issue.maximum}`;
+      const number = isLess ? issue.minimum : issue.maximum;
+      const bound = `${issue.exact === true ? 'exactly' : isLess ? 'at least' : 'at most'} ${number}`;
       if (issue.origin === 'string')
-        return isLess ? 'must not be empty' : `is longer than ${bound}`;
+        return isLess && number === 1 ? 'must not be empty' : `must have ${bound} characters`;
       return issue.origin === 'array' ? `must have ${bound} items` : `must be ${bound}`;
+    }
+    case 'invalid_key': {
+      const [inner] = issue.issues;
+      return inner === undefined ? 'has a wrong name' : `has a name that ${issueText(inner)}`;
     }
     default:
       return issue.message;

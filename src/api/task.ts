@@ -10,7 +10,7 @@ export const nameSchema = z
   .min(1)
   .regex(
     /^[\x21-\x7e\u00a0-\uffff]([\x20-\x7e\u00a0-\uffff]*[\x21-\x7e\u00a0-\uffff])?$/,
-    'must be printable',
+    'must be printable, without a blank at its ends',
   )
   .refine(
     (text) => utf8(text).length <= limits.NAME_BYTES_MAX,
@@ -52,7 +52,7 @@ export const execSchema = z.strictObject({
     .array(z.string().refine((text) => !text.includes('\0'), 'must not contain NUL'))
     .min(1)
     .max(limits.ARGV_MAX),
-  cwd: z.string().startsWith('/').optional(),
+  cwd: z.string().startsWith('/', 'must be an absolute path').optional(),
   env: envSchema.optional(),
   stdin: bytesSchema.optional(),
   shell: z
@@ -76,7 +76,9 @@ export const submitSchema = z
     exec: execSchema.optional(),
     priority: z.int().min(0).max(limits.PRIORITY_MAX).default(0).meta({ description: '0 first' }),
     delay_ms: durationMsSchema.optional(),
-    run_at: z.iso.datetime({ offset: true }).optional(),
+    run_at: z.iso
+      .datetime({ offset: true, error: 'must be a time of RFC 3339, as 2026-01-31T08:00:00Z' })
+      .optional(),
     attempts: countSchema(limits.ATTEMPTS_MAX).default(1),
     losses_max: z.int().min(0).max(limits.LOSSES_MAX).default(3),
     on_lost: z.enum(['retry', 'fail']).default('retry'),

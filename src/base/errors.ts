@@ -46,7 +46,7 @@ export const ERROR_CODES = {
     sentence: 'Too much is waiting here: {what}.',
     retryable: true,
     rpc: -32001,
-    help: 'Retry after retry_after_ms.',
+    help: 'Try again a moment later; where retry_after_ms is given, after that.',
   },
   TOO_MANY_CONNECTIONS: {
     sentence: 'The control socket serves {limit} connections at most.',
@@ -63,6 +63,7 @@ export const ERROR_CODES = {
     sentence: '{what} is not known to any peer that answered.',
     retryable: true,
     rpc: -32004,
+    help: 'It was never here, was forgotten after its time, or only peers out of reach have it.',
   },
   ID_CONFLICT: {
     sentence: 'Task {id} exists with another request.',
@@ -88,7 +89,12 @@ export const ERROR_CODES = {
     rpc: -32008,
     help: 'Free space in the data directory. Reads go on, and so do running tasks and their results for as long as the reserve lasts.',
   },
-  STORE_FAILED: { sentence: 'The store of {peer} failed: {why}.', retryable: false, rpc: -32009 },
+  STORE_FAILED: {
+    sentence: 'The store of {peer} failed: {why}.',
+    retryable: false,
+    rpc: -32009,
+    help: 'Look at its disk and at the log of its daemon; send it to another peer meanwhile.',
+  },
   STOPPING: {
     sentence: 'The daemon is stopping.',
     retryable: true,
@@ -99,8 +105,14 @@ export const ERROR_CODES = {
     sentence: 'No peer that could answer is reachable: {what}.',
     retryable: true,
     rpc: -32011,
+    help: "Try again when more members are in reach: 'covey members', 'covey doctor'.",
   },
-  TIMEOUT: { sentence: 'No answer within {timeout_ms} ms: {what}.', retryable: true, rpc: -32012 },
+  TIMEOUT: {
+    sentence: 'No answer within {timeout_ms} ms: {what}.',
+    retryable: true,
+    rpc: -32012,
+    help: 'What was asked for may have been done: look, or send the same again.',
+  },
   PAYLOAD_TOO_LARGE: {
     sentence: '{what} is {bytes} bytes; at most {limit_bytes} are allowed.',
     retryable: false,
@@ -111,33 +123,38 @@ export const ERROR_CODES = {
     sentence: 'Task {id} is {state}; only a final task can be retried.',
     retryable: false,
     rpc: -32014,
+    help: "Wait for its end ('covey wait'), or cancel it first ('covey cancel').",
   },
   STALE_ATTEMPT: {
     sentence:
       'Attempt {attempt} of task {id} is no longer current; the result was kept as an orphan.',
     retryable: false,
     rpc: -32015,
+    help: 'Stop it if it still runs; the task goes on without it.',
   },
   NOT_REGISTERED: {
     sentence: 'This connection has not registered as a worker.',
     retryable: false,
     rpc: -32016,
+    help: 'Call worker.register or worker.resume first.',
   },
   TOKEN_INVALID: {
     sentence: 'The invite token is malformed: {why}.',
     retryable: false,
     rpc: -32018,
+    help: "Copy all of the line that 'covey invite' printed; it begins with covey1-.",
   },
   TOKEN_USED: {
     sentence: 'The invite token was used already, or was never issued by this peer.',
     retryable: false,
     rpc: -32019,
+    help: "Print a new one at a member: 'covey invite'.",
   },
   TOKEN_EXPIRED: {
     sentence: 'The invite token expired.',
     retryable: false,
     rpc: -32020,
-    help: "Print a new one: 'covey invite'.",
+    help: "Print a new one at a member: 'covey invite'.",
   },
   FOREIGN_MESH: {
     sentence: 'This peer already belongs to a mesh with other members.',
@@ -155,6 +172,7 @@ export const ERROR_CODES = {
     sentence: 'This PeerId is not on the allow-list of the mesh.',
     retryable: false,
     rpc: -32023,
+    help: "Join with a token that a member printed: 'covey invite' there, 'covey join' here.",
   },
   REVOKED: {
     sentence: 'This peer was revoked by {by}, {at}, and never returns.',
@@ -172,6 +190,7 @@ export const ERROR_CODES = {
     sentence: 'The inviter could not be reached: {why}.',
     retryable: true,
     rpc: -32026,
+    help: "Is its daemon up, and its port open to this host? 'covey status' there shows its addresses; --advertise sets them.",
   },
   STORE_REFUSED: {
     sentence: 'The store was refused: {why}.',
@@ -183,11 +202,13 @@ export const ERROR_CODES = {
     sentence: 'The cursor is not one of task.list.',
     retryable: false,
     rpc: -32029,
+    help: 'Send the cursor of the answer before as it came, or none to begin anew.',
   },
   SUBSCRIPTIONS_MAX: {
     sentence: 'A connection may hold {limit} subscriptions.',
     retryable: false,
     rpc: -32030,
+    help: 'End one (events.unsubscribe), or open another connection.',
   },
   NO_ADDRESS: {
     sentence: 'This daemon listens on {bind}, and knows no address at which others reach it.',

@@ -4,7 +4,7 @@ import { Argument } from 'commander';
 import type { MethodResult } from '../api/methods.ts';
 import type { Cli } from './context.ts';
 import { EXIT } from './exit-codes.ts';
-import { jsonFlag, quietFlag } from './flags.ts';
+import { jsonFlag, nameFlag, quietFlag } from './flags.ts';
 import { type Cell, table } from './output.ts';
 import { peerNamed } from './peer-names.ts';
 import type { Verb } from './verb.ts';
@@ -19,7 +19,11 @@ export const verb: Verb = {
         '[peer]',
         'allow: the PeerId of the newcomer. revoke: name or PeerId, or six characters of its end',
       )
-      .option('--name <name>', 'allow: what the list calls it (default: the end of its PeerId)')
+      .option(
+        '--name <name>',
+        'allow: what the list calls it (default: the end of its PeerId)',
+        nameFlag,
+      )
       .addHelpText(
         'after',
         `
@@ -34,6 +38,8 @@ export const verb: Verb = {
   },
   async run(cli, command) {
     const [action, peer] = command.args;
+    const { name } = command.opts<{ readonly name?: string }>();
+    if (name !== undefined && action !== 'allow') return cli.usage('--name goes with allow');
     if (action === 'list') {
       if (peer !== undefined) return cli.usage('access list takes no peer');
       return list(cli);

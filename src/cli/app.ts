@@ -1,5 +1,6 @@
 /** `covey VERB …`: finds the verb, loads its module alone, parses, runs. Tests call `runCli` with their own streams. */
 import type { Command, CommanderError } from 'commander';
+import { printable } from './bytes.ts';
 import type { Cli, CommonOptions } from './context.ts';
 import { EXIT } from './exit-codes.ts';
 import type { CliIo } from './io.ts';
@@ -94,13 +95,21 @@ async function topHelp(): Promise<string> {
 
 const AFTER_TOP_HELP = `
 'covey <verb> --help' shows every flag of a verb.
-Exit codes: 0 done, 1 failed, 2 usage, 69 no daemon, 75 try later, 77 not allowed; 'run' and 'xargs' say theirs.
+Durations: a number and one of ms, s, m, h, d, as 90s. Sizes: a number and one of B, KiB, MiB, GiB, as 64KiB.
+Exit codes: 0 done, 1 failed, 2 usage, 69 no daemon, 75 try later, 77 not allowed; 'run', 'xargs', 'wait',
+'doctor' and 'sim' say theirs.
 `;
 
 /** The verb's exit code; everything expected is told on stderr first. */
 export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {
   const { leading, verb: name, rest } = splitAtVerb(argv);
   if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
+    const last = leading.at(-1);
+    if (name === undefined && last !== undefined && LEADING_VALUE_FLAGS.includes(last)) {
+      await io.stderr.line(`covey: ${last} needs a value, and a verb after it`);
+      await io.stderr.line("  See 'covey --help'.");
+      return EXIT.usage;
+    }
     const topic = name === 'help' ? rest[0] : undefined;
     if (topic !== undefined) return runVerb(topic, ['--help'], io);
     await (name === undefined ? io.stderr : io.stdout).write(await topHelp());
@@ -110,13 +119,17 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
   return runVerb(name, [...leading, ...rest], io);
 }
 
+async function unknownVerb(word: string): Promise<string> {
+  const said = printable(word);
+  if (word.startsWith('-')) return `unknown option '${said}'; options of a verb stand after it`;
+  const { nearestVerb } = await import('./nearest.ts');
+  return `there is no verb '${said}'${nearestVerb(word, Object.keys(VERBS))}`;
+}
+
 async function runVerb(name: string, words: readonly string[], io: CliIo): Promise<number> {
   const found = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
   if (found === undefined) {
-    const { nearestVerb } = await import('./nearest.ts');
-    await io.stderr.line(
-      `covey: there is no verb '${name}'${nearestVerb(name, Object.keys(VERBS))}`,
-    );
+    await io.stderr.line(`covey: ${await unknownVerb(name)}`);
     await io.stderr.line("  See 'covey --help'.");
     return EXIT.usage;
   }
@@ -129,7 +142,11 @@ async function runVerb(name: string, words: readonly string[], io: CliIo): Promi
     writeOut: (text: string) => void written.push(io.stdout.write(text)),
     writeErr: (text: string) => void written.push(io.stderr.write(text)),
     outputError: (text: string, write: (text: string) => void) =>
-      write(text.replace(/^error: /, `covey ${name}: `)),
+      write(
+        text
+          .replace(/^error: (command-argument value )?/, `covey ${name}: `)
+          .replace(/ is invalid\. (?!Allowed)/, ' is invalid: '),
+      ),
   };
   command
     .configureOutput(output)

@@ -23,6 +23,19 @@ export const failureOf = (code: string, message: string, help?: string): RpcFail
   ...(help === undefined ? {} : { help }),
 });
 
+/** What the kernel takes as the path of a socket, without the NUL at its end. */
+const SOCKET_PATH_BYTES_MAX = 107;
+
+/** Why nobody answers at a socket: what is at that path, as far as the system told. */
+function whyNobody(path: string, { data, message }: RpcFailure): string {
+  const bytes = Buffer.byteLength(path, 'utf8');
+  if (bytes > SOCKET_PATH_BYTES_MAX)
+    return `the path has ${bytes} bytes, and the system allows ${SOCKET_PATH_BYTES_MAX}`;
+  if (/ENOENT/.test(`${message} ${data?.errno}`)) return 'there is no such socket';
+  if (/ECONNREFUSED|ENOTSOCK/.test(`${message} ${data?.errno}`)) return 'nobody listens there';
+  return data?.errno === undefined ? 'what listens there ended the connection' : `${data.errno}`;
+}
+
 const ID_HELP =
   "An id is 39 characters; a unique end of six or more will do. 'covey tasks' lists them.";
 
@@ -106,7 +119,7 @@ export class Cli {
     if (opened.error.code !== 'DISCONNECTED' && !/ENOENT|ECONNREFUSED/.test(said)) return opened;
     return err({
       code: 'NO_DAEMON',
-      message: `No Covey daemon answers at ${path.value}.`,
+      message: `No Covey daemon answers at ${path.value}: ${whyNobody(path.value, opened.error)}.`,
       retryable: true,
       help: "Start one with 'coveyd', or name the socket of a running one: --socket PATH or COVEY_SOCKET.",
     });
@@ -117,6 +130,7 @@ export class Cli {
     if (socket !== undefined && peer !== undefined) {
       return err(failureOf('USAGE', '--socket and --peer exclude each other.'));
     }
+    if (socket === '') return err(failureOf('USAGE', '--socket needs a path.'));
     if (socket !== undefined) return ok(socket);
     if (peer !== undefined) return this.#testnetSocket(peer);
     const fromEnvironment = this.io.env.COVEY_SOCKET;
@@ -155,12 +169,17 @@ export class Cli {
           ? `No task ends with ${suffix}.`
           : `No task that ends with ${suffix} is known here, and not every peer answered.`,
         retryable: !found.value.complete,
+        help: "'covey tasks --all' lists those there are.",
       });
     }
     if (more.length === 0) return ok(first);
     const list = found.value.ids.slice(0, 8).join(', ');
     return err(
-      failureOf('AMBIGUOUS', `${found.value.ids.length} tasks end with ${suffix}: ${list}.`),
+      failureOf(
+        'AMBIGUOUS',
+        `${found.value.ids.length} tasks end with ${suffix}: ${list}.`,
+        'Write more characters of its end.',
+      ),
     );
   }
 
@@ -168,7 +187,9 @@ export class Cli {
   async fail(failure: RpcFailure): Promise<number> {
     if (failure.code === 'USAGE') return this.usage(failure.message, failure.help);
     await this.say(`${printable(failure.message)}`);
-    if (failure.help !== undefined) await this.io.stderr.line(`  ${printable(failure.help)}`);
+    const isUsage = failure.code === 'INVALID_PARAMS';
+    const help = failure.help ?? (isUsage ? `See 'covey ${this.verb} --help'.` : undefined);
+    if (help !== undefined) await this.io.stderr.line(`  ${printable(help)}`);
     // `run` and `xargs` have one code for all of this: their other numbers belong to the commands.
     return this.#failureExit ?? exitOfFailure(failure);
   }

@@ -1,8 +1,9 @@
 /** `covey doctor`: what is wrong with the mesh, as far as this daemon and those it can ask know; and what to do. */
+import { Option } from 'commander';
 import type { Check, MethodResult } from '../api/methods.ts';
 import { printable } from './bytes.ts';
 import { EXIT } from './exit-codes.ts';
-import { duration, jsonFlag } from './flags.ts';
+import { durationBetween, jsonFlag } from './flags.ts';
 import { paint, type Style } from './output.ts';
 import type { Verb } from './verb.ts';
 
@@ -11,11 +12,10 @@ const OWN_MS = 10_000;
 
 export const verb: Verb = {
   configure(command) {
-    command.option(
-      '--timeout <duration>',
-      'how long the members may take to answer',
-      duration,
-      5_000,
+    command.addOption(
+      new Option('--timeout <duration>', 'how long the members may take to answer, 100ms to 30s')
+        .argParser(durationBetween('100ms', '30s'))
+        .default(5_000, '5s'),
     );
     jsonFlag(command)
       .option('-q, --quiet', 'print what is not well only')

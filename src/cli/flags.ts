@@ -1,14 +1,41 @@
 /** Parsers of flag values, and the flags that several verbs share. Commander turns their errors into exit 2. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { ATTEMPTS_MAX, NAME_BYTES_MAX, PRIORITY_MAX } from '../api/limits.ts';
 import { messageOf } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import { parseDuration, parseSize } from '../base/units.ts';
+import { printable } from './bytes.ts';
 import type { Cli } from './context.ts';
 
 export function duration(text: string): number {
   const parsed = parseDuration(text);
   if (!parsed.ok) throw new InvalidArgumentError(parsed.error);
   return parsed.value;
+}
+
+/** A duration within bounds, which are written as people write them. */
+export function durationBetween(least: string, most: string): (text: string) => number {
+  const [min, max] = [duration(least), duration(most)];
+  return (text) => {
+    const value = duration(text);
+    if (value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`must be from ${least} to ${most}`);
+  };
+}
+
+/** What a task may be told to wait for, or to take. */
+const LONGEST = '366d';
+export const delayFlag = durationBetween('0s', LONGEST);
+export const timeoutFlag = durationBetween('1ms', LONGEST);
+
+/** A queue, a type, a key: what the daemon takes for a name. */
+export function nameFlag(text: string): string {
+  if (text === '') throw new InvalidArgumentError('must not be empty');
+  if (text.trim() !== text || printable(text) !== text)
+    throw new InvalidArgumentError('must be printable, without a blank at its ends');
+  if (Buffer.byteLength(text, 'utf8') > NAME_BYTES_MAX)
+    throw new InvalidArgumentError(`must be at most ${NAME_BYTES_MAX} bytes`);
+  return text;
 }
 
 export function size(text: string): number {
@@ -60,6 +87,8 @@ export function environmentOf(
 
 /** Where the command runs; a sentence when the directory that `covey` stands in was deleted. */
 export function workingDirectory(cli: Cli, wanted: string | undefined): Result<string, string> {
+  if (wanted?.startsWith('/') === false)
+    return err('--cwd must be an absolute path: it is looked for on the peer that runs the task');
   if (wanted !== undefined) return ok(wanted);
   try {
     return ok(cli.io.cwd);
@@ -80,8 +109,8 @@ export function backoff(text: string): {
   if ((type !== 'fixed' && type !== 'exponential') || delay === undefined || rest.length > 0) {
     throw new InvalidArgumentError('write fixed:DELAY or exponential:DELAY[:MAX], as in fixed:1s');
   }
-  const base = { type, delay_ms: duration(delay) } as const;
-  return max === undefined ? base : { ...base, max_ms: duration(max) };
+  const base = { type, delay_ms: delayFlag(delay) } as const;
+  return max === undefined ? base : { ...base, max_ms: delayFlag(max) };
 }
 
 export const jsonFlag = (command: Command): Command =>
@@ -111,10 +140,14 @@ export function execFlags(command: Command): Command {
         "a variable for the command, K alone: with the caller's value; repeatable",
       ).argParser(collect),
     )
-    .option('--timeout <duration>', 'end an attempt that runs longer, as 30s', duration)
-    .option('--attempts <n>', 'starts at most, if the command fails (default: 1)', integer(1, 100))
-    .option('--queue <name>', "queue (default: 'default')")
-    .option('--priority <n>', '0 first (default: 0)', integer(0, 1_000_000))
+    .option('--timeout <duration>', 'end an attempt that runs longer, as 30s', timeoutFlag)
+    .option(
+      '--attempts <n>',
+      'starts at most, if the command fails, 1 to 100 (default: 1)',
+      integer(1, ATTEMPTS_MAX),
+    )
+    .option('--queue <name>', "queue (default: 'default')", nameFlag)
+    .option('--priority <n>', '0 first, to 1000000 (default: 0)', integer(0, PRIORITY_MAX))
     .addOption(outputOption());
 }
 
@@ -122,7 +155,7 @@ export function execFlags(command: Command): Command {
 export const outputOption = (): Option =>
   new Option(
     '--output <what>',
-    'stdout and stderr of more than 1 MiB together: full, the command fails (default); tail, it runs on and the last 64 KiB of each are kept',
+    'full: all of stdout and stderr is kept, and a command that writes more than 1 MiB fails (default); tail: the last 64 KiB of each are kept, and it may write what it likes',
   ).choices(['full', 'tail']);
 
 /** The fields of task.submit that `execFlags` set. */

@@ -1,12 +1,16 @@
 /** `covey invite`: the token alone on stdout, so that it can be piped into `ssh host covey join -`. */
 import { EXIT } from './exit-codes.ts';
-import { duration, jsonFlag } from './flags.ts';
+import { durationBetween, jsonFlag } from './flags.ts';
 import type { Verb } from './verb.ts';
 
 export const verb: Verb = {
   configure(command) {
     command
-      .option('--ttl <duration>', 'how long the token is good for (default: 1h)', duration)
+      .option(
+        '--ttl <duration>',
+        'how long the token is good for, 1s to 30d (default: 1h)',
+        durationBetween('1s', '30d'),
+      )
       .option('--merge', "a token for 'covey mesh merge' on a member of another mesh")
       .addHelpText(
         'after',

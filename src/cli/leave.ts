@@ -1,6 +1,6 @@
 /** `covey leave`: the daemon hands everything over, leaves and ends. */
 import { EXIT } from './exit-codes.ts';
-import { duration, jsonFlag } from './flags.ts';
+import { delayFlag, jsonFlag } from './flags.ts';
 import type { Verb } from './verb.ts';
 
 /** A daemon that was given no time limit keeps its own; the answer is waited for well beyond it. */
@@ -12,7 +12,7 @@ export const verb: Verb = {
     command.option(
       '--timeout <duration>',
       'for running commands to end, and again for the copies to be handed over; longer: a stop',
-      duration,
+      delayFlag,
     );
     jsonFlag(command);
   },
@@ -32,7 +32,7 @@ export const verb: Verb = {
     for (const id of onlyHere.slice(0, IDS_SHOWN_MAX)) await cli.io.stderr.line(`  ${id}`);
     if (onlyHere.length > IDS_SHOWN_MAX) {
       await cli.io.stderr.line(
-        `  … and ${onlyHere.length - IDS_SHOWN_MAX} more (--json lists all)`,
+        `  … and ${onlyHere.length - IDS_SHOWN_MAX} more (--json lists 1,000)`,
       );
     }
     return EXIT.failure;

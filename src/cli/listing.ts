@@ -25,6 +25,9 @@ export async function listTasks(
   filter: MethodInput<'task.list'>,
   print: (tasks: readonly TaskSummary[], isFirst: boolean) => Promise<void>,
 ): Promise<number> {
+  if (flags.all === true && flags.number !== undefined) {
+    return cli.usage('--all and --number exclude each other');
+  }
   let left = flags.all === true ? Number.POSITIVE_INFINITY : (flags.number ?? SHOWN_BY_DEFAULT);
   let cursor: string | undefined;
   let isFirst = true;

@@ -36,5 +36,7 @@ export function peerNamed<P extends NamedPeer>(
       failureOf('NOT_FOUND', `There is no member '${said}'.`, "'covey members' lists them."),
     );
   const ids = found.map((peer) => peer.peer_id).join(', ');
-  return err(failureOf('AMBIGUOUS', `${found.length} members are '${said}': ${ids}.`));
+  return err(
+    failureOf('AMBIGUOUS', `${found.length} members are '${said}': ${ids}.`, 'Write its PeerId.'),
+  );
 }

@@ -77,9 +77,21 @@ export const verb: Verb = {
   configure(command: Command) {
     command
       .option('--seed <seed>', `the world of this seed (default: ${SEED_DEFAULT})`)
-      .option('--seeds <n>', 'so many seeds, whole numbers from --seed on', integer(1, SEEDS_MAX))
-      .option('--peers <n>', 'so many peers instead of a drawn number', integer(1, PEERS_MAX))
-      .option('--minutes <n>', 'virtual minutes of clients and faults', integer(1, MINUTES_MAX))
+      .option(
+        '--seeds <n>',
+        'so many seeds, whole numbers from --seed on, at most 1000000',
+        integer(1, SEEDS_MAX),
+      )
+      .option(
+        '--peers <n>',
+        `so many peers instead of a drawn number, 1 to ${PEERS_MAX}`,
+        integer(1, PEERS_MAX),
+      )
+      .option(
+        '--minutes <n>',
+        `virtual minutes of clients and faults, 1 to ${MINUTES_MAX}`,
+        integer(1, MINUTES_MAX),
+      )
       .addOption(
         new Option('--faults <list>', 'all, none, or names from below with commas')
           .argParser(faults)
@@ -101,8 +113,7 @@ export const verb: Verb = {
     const given = command.opts<Options>();
     const seeds = seedsOf(given);
     if (seeds === undefined) {
-      await cli.say('with --seeds the first seed must be a whole number');
-      return EXIT.usage;
+      return cli.usage('with --seeds the first seed must be a whole number');
     }
     const request: SimRequest = {
       seeds,

@@ -11,19 +11,22 @@ import {
 import type { SubmitInput } from '../api/task.ts';
 import { messageOf } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
+import { canonicalTaskId } from '../base/task-id.ts';
 import { encodeBytes, printable, shellWords } from './bytes.ts';
 import type { Cli } from './context.ts';
 import { EXIT } from './exit-codes.ts';
 import {
   backoff,
   collect,
-  duration,
+  delayFlag,
   environmentOf,
   integer,
   jsonFlag,
+  nameFlag,
   outputOption,
   pair,
   quietFlag,
+  timeoutFlag,
   workingDirectory,
 } from './flags.ts';
 import { fields } from './output.ts';
@@ -117,20 +120,28 @@ function commandFlags(command: Command): void {
 
 function timeFlags(command: Command): void {
   command
-    .option('--delay <duration>', 'not before this time has passed, as 10m', duration)
+    .option(
+      '--delay <duration>',
+      'not before this time has passed, as 10m, at most 366d',
+      delayFlag,
+    )
     .option('--run-at <time>', 'not before this time, RFC 3339, as 2026-01-31T08:00:00Z')
-    .option('--queue-timeout <duration>', 'expire it if it has not started by then', duration)
-    .option('--run-timeout <duration>', 'end an attempt that runs longer', duration)
-    .option('--total-timeout <duration>', 'end it, whatever it does, after this time', duration);
+    .option('--queue-timeout <duration>', 'expire it if it has not started by then', timeoutFlag)
+    .option('--run-timeout <duration>', 'end an attempt that runs longer', timeoutFlag)
+    .option('--total-timeout <duration>', 'end it, whatever it does, after this time', timeoutFlag);
 }
 
 function retryFlags(command: Command): void {
   const attempts = integer(1, ATTEMPTS_MAX);
   const losses = integer(0, LOSSES_MAX);
   command
-    .option('--attempts <n>', 'starts at most, if it fails (default: 1)', attempts)
+    .option('--attempts <n>', 'starts at most, if it fails, 1 to 100 (default: 1)', attempts)
     .option('--backoff <spec>', 'between them: fixed:1s or exponential:1s[:1m]', backoff)
-    .option('--losses-max <n>', 'attempts lost with their peer, at most (default: 3)', losses)
+    .option(
+      '--losses-max <n>',
+      'attempts lost with their peer, at most, 0 to 100 (default: 3)',
+      losses,
+    )
     .addOption(
       choice('--on-lost <what>', 'when an attempt is lost (default: retry)', ['retry', 'fail']),
     );
@@ -139,15 +150,30 @@ function retryFlags(command: Command): void {
 function placeFlags(command: Command): void {
   const durability = ['auto', 'one', 'quorum', 'all'];
   command
-    .option('--id <id>', 'an id reserved before; the same task under it is submitted once')
-    .option('--queue <name>', "queue (default: 'default')")
-    .option('--priority <n>', '0 first (default: 0)', integer(0, PRIORITY_MAX))
-    .option('--dedupe-key <key>', 'one unfinished task a key and queue; answers with that one')
-    .addOption(
-      choice('--durability <level>', 'copies before the receipt (default: auto)', durability),
+    .option(
+      '--id <id>',
+      'an id that the method ids.reserve minted; the same task under it is submitted once',
+    )
+    .option('--queue <name>', "queue (default: 'default')", nameFlag)
+    .option('--priority <n>', '0 first, to 1000000 (default: 0)', integer(0, PRIORITY_MAX))
+    .option(
+      '--dedupe-key <key>',
+      'one unfinished task a key and queue; answers with that one',
+      nameFlag,
     )
     .addOption(
-      choice('--on-partition <what>', 'in a minority (default: wait)', ['wait', 'available']),
+      choice(
+        '--durability <level>',
+        'copies on disk before the receipt: one, quorum (more than half of them), all, or auto: as the daemon is configured (default: auto)',
+        durability,
+      ),
+    )
+    .addOption(
+      choice(
+        '--on-partition <what>',
+        'where fewer than half of the members are in sight, what ran elsewhere: wait for it, or start it again, available (default: wait)',
+        ['wait', 'available'],
+      ),
     )
     .option(
       '--label <k=v>',
@@ -169,6 +195,11 @@ async function buildTask(
   }
   if (surplus.length > 0) return err("one TYPE, please; a command stands after '--'");
   if (type !== undefined && argv !== undefined) return err("either TYPE or '-- CMD', not both");
+  if (flags.id !== undefined && canonicalTaskId(flags.id) === undefined) {
+    return err(
+      `--id: '${printable(flags.id)}' is not a task id; the method ids.reserve mints them`,
+    );
+  }
   if (flags.delay !== undefined && flags.runAt !== undefined) {
     return err('--delay and --run-at exclude each other');
   }
@@ -225,9 +256,9 @@ async function readSource(
     const bytes = await readFile(source.slice(1));
     return bytes.length <= bytesMax
       ? ok(bytes)
-      : err(`${source.slice(1)} is longer than ${bytesMax} bytes`);
+      : err(`${flag}: ${printable(source.slice(1))} is longer than ${bytesMax} bytes`);
   } catch (thrown) {
-    return err(messageOf(thrown));
+    return err(`${flag}: ${printable(source.slice(1))} cannot be read: ${messageOf(thrown)}`);
   }
 }
 

@@ -3,7 +3,7 @@ import { Option } from 'commander';
 import { TASK_STATES, type TaskState, type TaskSummary } from '../api/task.ts';
 import { shellWords, shorten } from './bytes.ts';
 import type { Cli } from './context.ts';
-import { integer, jsonFlag, quietFlag } from './flags.ts';
+import { integer, jsonFlag, nameFlag, quietFlag } from './flags.ts';
 import { LIST_HELP, type ListFlags, listTasks, NUMBER_HELP } from './listing.ts';
 import { stateCell, table } from './output.ts';
 import type { Verb } from './verb.ts';
@@ -24,8 +24,8 @@ export const verb: Verb = {
   configure(command) {
     command
       .addOption(new Option('--state <state>', 'only tasks in this state').choices(TASK_STATES))
-      .option('--queue <name>', 'only tasks of this queue')
-      .option('--type <type>', "only tasks of this type ('exec': commands)")
+      .option('--queue <name>', 'only tasks of this queue', nameFlag)
+      .option('--type <type>', "only tasks of this type ('exec': commands)", nameFlag)
       .option('-n, --number <n>', NUMBER_HELP, integer(1, 1e9))
       .option('--all', 'all of them');
     quietFlag(jsonFlag(command)).addHelpText('after', LIST_HELP);

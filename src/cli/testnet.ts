@@ -6,6 +6,7 @@ import { testnetSocket } from '../testnet/locate.ts';
 import { PEERS_MAX, resolveDir } from '../testnet/state.ts';
 import { askHub, endHub, networkStatus, startHub } from '../testnet/supervise.ts';
 import type { PeerStatus } from '../testnet/testnet.ts';
+import { printable } from './bytes.ts';
 import type { Cli } from './context.ts';
 import { EXIT } from './exit-codes.ts';
 import { integer, jsonFlag } from './flags.ts';
@@ -101,9 +102,10 @@ export const verb: Verb = {
       .argument('[argument]', 'the peer, 1 … n, or the groups of a partition')
       .option('--dir <dir>', 'where the network lies (default: one directory per user)')
       .addOption(
-        new Option('-n, --peers <n>', `daemons to start (default: ${PEERS_DEFAULT})`).argParser(
-          integer(1, PEERS_MAX),
-        ),
+        new Option(
+          '-n, --peers <n>',
+          `daemons to start, 1 to ${PEERS_MAX} (default: ${PEERS_DEFAULT})`,
+        ).argParser(integer(1, PEERS_MAX)),
       )
       .option('--slots <n>', 'commands at once on each daemon', integer(0, 4_096))
       .addHelpText('after', helpText());
@@ -112,11 +114,14 @@ export const verb: Verb = {
   async run(cli, command: Command) {
     const [name, argument] = command.args;
     const action = name !== undefined && Object.hasOwn(ACTIONS, name) ? ACTIONS[name] : undefined;
-    if (!action) return cli.usage(`there is no action '${name}'`);
+    if (!action) return cli.usage(`there is no action '${printable(name ?? '')}'`);
     if (action.takesArgument !== (argument !== undefined)) {
       return cli.usage(`write: covey testnet ${action.usage.split('  ')[0]}`);
     }
     const flags = command.opts<Flags>();
+    if (name !== 'up' && (flags.peers !== undefined || flags.slots !== undefined)) {
+      return cli.usage('--peers and --slots go with up');
+    }
     const outcome = await action.run({ cli, dir: resolveDir(flags.dir), flags, argument });
     if (outcome.ok) return EXIT.ok;
     if (outcome.error.usage) return cli.usage(outcome.error.message);
@@ -134,7 +139,10 @@ async function up({ cli, dir, flags }: Call): Promise<Outcome> {
     peers: flags.peers ?? PEERS_DEFAULT,
     ...(flags.slots === undefined ? {} : { slots: flags.slots }),
   });
-  if (!started.ok) return failed(started.error);
+  if (!started.ok) {
+    const isPlace = /^E[A-Z]+: /.test(started.error);
+    return failed(isPlace ? `${started.error}; choose another place with --dir` : started.error);
+  }
   const peers = started.value.peers.map(({ index, name, socket, host, relayPort, process }) => ({
     index,
     name,
@@ -144,7 +152,11 @@ async function up({ cli, dir, flags }: Call): Promise<Outcome> {
   }));
   if (cli.options.json === true) await cli.json({ dir, peers });
   else {
-    await cli.print(`${peers.length} daemons run in ${dir} and see each other alive.\n`);
+    const what =
+      peers.length === 1
+        ? `1 daemon runs in ${dir}.`
+        : `${peers.length} daemons run in ${dir} and see each other alive.`;
+    await cli.print(`${what}\n`);
     const at = dirFlag(flags);
     await cli.print(`  eval "$(covey testnet env 1${at})"   then: covey members\n`);
     await cli.print(`  covey testnet down${at}\n`);

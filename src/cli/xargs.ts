@@ -52,10 +52,10 @@ export const verb: Verb = {
       .argument('<command...>', 'the command and its arguments')
       .passThroughOptions()
       .option('-0, --null', 'items end with NUL instead of a line feed (find -print0)')
-      .option('-n, --items <n>', 'items a task (default: 1)', integer(1, BULK_MAX))
+      .option('-n, --items <n>', 'items a task, 1 to 1000 (default: 1)', integer(1, BULK_MAX))
       .option(
         '-j, --jobs <n>',
-        'tasks submitted and not yet final, in the whole mesh (default: twice all slots)',
+        'tasks submitted and not yet final, in the whole mesh, 1 to 10000 (default: twice all slots)',
         integer(1, JOBS_MAX),
       )
       .option('-k, --keep-order', 'print in the order of the input')
@@ -207,9 +207,10 @@ class XargsRun {
       if (tally.failed > 0) await this.#cli.say(`${tally.failed} of ${total} tasks failed`);
       return exitOfXargs(tally.failed);
     }
+    const isBegun = tally.completed + tally.failed + tally.canceled + outstanding > 0;
     const counts = `${tally.completed} completed, ${tally.failed} failed, ${tally.canceled} canceled`;
     if (stop.kind === 'failed') {
-      await this.#cli.say(`${counts}, ${outstanding} still in the mesh; gave up:`);
+      if (isBegun) await this.#cli.say(`${counts}, ${outstanding} still in the mesh; gave up:`);
       return this.#cli.fail(stop.failure);
     }
     if (!this.#cli.io.stdout.broken) {

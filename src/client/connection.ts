@@ -12,7 +12,13 @@ import type {
   NotificationParams,
 } from '../api/methods.ts';
 import { err, ok, type Result } from '../base/result.ts';
-import { CALL_MS_MAX, CALLS_QUEUED_MAX, CALLS_SENT_MAX, CONNECT_MS_MAX } from './limits.ts';
+import {
+  CALL_MS_MAX,
+  CALLS_QUEUED_MAX,
+  CALLS_SENT_MAX,
+  CONNECT_MS_MAX,
+  TIMER_MS_MAX,
+} from './limits.ts';
 import { LineReader } from './lines.ts';
 import type { Connection, RpcFailure } from './types.ts';
 
@@ -144,7 +150,8 @@ class SocketConnection implements Connection {
         resolve(err(refusal ?? failure('INVALID_PARAMS', 'The call cannot be encoded.')));
         return;
       }
-      const timeoutMs = options.timeoutMs ?? CALL_MS_MAX + ownWaitMs(params);
+      const wantedMs = options.timeoutMs ?? CALL_MS_MAX + ownWaitMs(params);
+      const timeoutMs = Math.min(wantedMs, TIMER_MS_MAX);
       const timer = setTimeout(() => {
         const message = `The daemon did not answer ${method} within ${timeoutMs} ms.`;
         this.#settle(id, err({ code: 'CLIENT_TIMEOUT', message, retryable: true }));

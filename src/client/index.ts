@@ -13,7 +13,7 @@ import type { SubmitInput } from '../api/task.ts';
 import type { Result } from '../base/result.ts';
 import { CoveyClientError } from './errors.ts';
 import { IdPool } from './ids.ts';
-import { PATIENCE_MS } from './limits.ts';
+import { PATIENCE_MS, TIMER_MS_MAX } from './limits.ts';
 import { Link } from './link.ts';
 import {
   type Camel,
@@ -148,7 +148,7 @@ export class Covey {
     let timer: NodeJS.Timeout | undefined;
     const { timeoutMs } = options;
     const timeIsUp = new Promise<void>((resolve) => {
-      if (timeoutMs !== undefined) timer = setTimeout(resolve, timeoutMs);
+      if (timeoutMs !== undefined) timer = setTimeout(resolve, Math.min(timeoutMs, TIMER_MS_MAX));
     });
     try {
       await Promise.race([Promise.all(each), timeIsUp]);

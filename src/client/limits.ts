@@ -8,6 +8,8 @@ export const CALL_MS_MAX = 60 * SECOND_MS;
 /** Half of what the daemon takes from one connection: the rest of the calls wait here, in order. */
 export const CALLS_SENT_MAX = 512;
 export const CALLS_QUEUED_MAX = 100_000;
+/** What a timer of Node takes: of a longer one it makes a millisecond, and what was to wait for weeks ends at once. */
+export const TIMER_MS_MAX = 2 ** 31 - 1;
 /** One round trip to the daemon buys this many ids. */
 export const ID_BLOCK = 64;
 /** Reserved ids are dropped this long before they expire: a retry must still find its id valid. */

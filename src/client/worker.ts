@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BULK_MAX } from '../api/limits.ts';
 import type { NotificationParams } from '../api/methods.ts';
 import { CoveyClientError } from './errors.ts';
-import { PATIENCE_MS, RENEWALS_PER_LEASE, WORKER_CONCURRENCY_MAX } from './limits.ts';
+import { PATIENCE_MS, RENEWALS_PER_LEASE, TIMER_MS_MAX, WORKER_CONCURRENCY_MAX } from './limits.ts';
 import { Backoff, delayAfter, Link, type LinkState } from './link.ts';
 import type { Connection, RpcFailure } from './types.ts';
 import { type Attempt, AttemptRun, type Handler, type Handlers } from './worker-run.ts';
@@ -92,7 +92,8 @@ class SocketWorker implements Worker {
     const abort = (): void => {
       for (const run of this.#runs.values()) run.abort('the worker is stopping');
     };
-    const timer = timeoutMs === undefined ? undefined : setTimeout(abort, timeoutMs);
+    const timer =
+      timeoutMs === undefined ? undefined : setTimeout(abort, Math.min(timeoutMs, TIMER_MS_MAX));
     // What cannot be delivered, because no daemon comes back, is not waited for without end.
     const allDelivered = this.#runs.size === 0 || this.#untilEmpty();
     await Promise.race([allDelivered, this.#untilGivenUp()]);

@@ -1,6 +1,7 @@
 /** Parameters against their schema; what is wrong becomes one clear sentence that names the parameter. */
 import { distance } from 'fastest-levenshtein';
 import type { z } from 'zod';
+import { issueText } from '../api/config.ts';
 import { METHODS, type MethodName } from '../api/methods.ts';
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
@@ -70,8 +71,9 @@ function sentenceOf(issue: Issue, schema: z.ZodType, value: unknown): string {
     return `Parameter '${path}' is missing`;
   }
   if (issue.code === 'invalid_union') return `Parameter '${path}' has none of the allowed forms`;
-  if (/^(must|is|at most) /.test(issue.message)) return `Parameter '${path}' ${issue.message}`;
-  return `Parameter '${path}': ${issue.message.charAt(0).toLowerCase()}${issue.message.slice(1)}`;
+  const text = issueText(issue);
+  if (/^(must|is|has|at most) /.test(text)) return `Parameter '${path}' ${text}`;
+  return `Parameter '${path}': ${text.charAt(0).toLowerCase()}${text.slice(1)}`;
 }
 
 const upperFirst = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);

@@ -134,7 +134,9 @@ function parseKey(path: string, bytes: Uint8Array): Result<LoadedIdentity, strin
     return ok({ identity: new HostIdentity(privateKey), privateKey });
   } catch (error) {
     // Never made anew: a peer with another key is another peer, and its mesh would not know it.
-    return err(`the key file ${path} is damaged: ${messageOf(error)}`);
+    return err(
+      `the key file ${path} is damaged (${messageOf(error)}): put it back from a copy, or move the data directory away and invite this host again`,
+    );
   }
 }
 

@@ -25,7 +25,7 @@ export const HEALTH_STEPS = 4;
 
 /** One that is alone believes a refused port only after this much refusing. */
 export const LONE_CRASH_MS = 1_000;
-/** Alone, a silence convicts after twice the patience, and never later than this. */
+/** Alone, a silence convicts after twice the patience, and not later than this unless the patience itself is longer. */
 export const LONE_SILENCE_MS_MAX = 16_000;
 /** The silence of a boot that was announced and never heard convicts only after so many patiences. */
 export const UNMET_PATIENCES = 2;

@@ -31,8 +31,10 @@ export const ASIDE_HOLD_MS = 60_000;
 const IDS_LOGGED_MAX = 20;
 /** What was set aside is looked for at all others this often: somebody may have it after all. */
 const LOOK_INTERVAL_MS = 600_000;
+/** Refusals of this disk, not of the copy. */
+const NOT_NOW: ReadonlySet<string> = new Set(['STORE_FULL', 'STORE_FAILED', 'BUSY', 'STOPPING']);
 /** Ids of one such look. */
-const LOOK_IDS_MAX = 1_024;
+export const LOOK_IDS_MAX = 1_024;
 /** What is answered to a member that has told of a long absence, before it is settled. */
 const ANSWERED: ReadonlySet<string> = new Set(['away.done', 'rec.ask', 'run.held']);
 
@@ -73,13 +75,17 @@ export class Away {
   readonly #deps: AwayDeps;
   /** By member: what it told, and is not settled. */
   readonly #doubts = new Map<string, Doubt>();
+  /** Members that told, until all of them that are linked are settled. */
+  readonly #tellers = new Set<string>();
   readonly #settling = new Set<string>();
   readonly #linkedMs = new Map<string, number>();
-  /** By store: when its long absence was settled. */
-  readonly #backMs = new Map<StoreId, number>();
+  /** By store: when its long absence was settled, or it told of ours. */
+  readonly #apartMs = new Map<StoreId, number>();
   /** Of those set aside: vouched for by a member that ran through the absence. */
   readonly #returned = new Set<string>();
   #heldUntilMs: number;
+  /** Of what is set aside so many were looked for; the next look goes on behind them. */
+  #looked = 0;
   #timer: Timer | undefined;
   #closed = false;
 
@@ -91,7 +97,7 @@ export class Away {
     messaging.onRequest('away.done', (from) => {
       const store = this.#storeOf(from);
       if (store !== undefined) {
-        if (deps.absences.isLong(store)) this.#backMs.set(store, clock.nowMs());
+        if (deps.absences.isLong(store)) this.#apartMs.set(store, clock.nowMs());
         deps.absences.settled(store);
       }
       return ok({});
@@ -123,7 +129,9 @@ export class Away {
   /** A store that was renewed sets aside by age alone: most of that others go on with. */
   async #look(): Promise<void> {
     const { membership, replica, sharing, changed } = this.#deps;
-    const ids = replica.aside.ids().slice(0, LOOK_IDS_MAX);
+    const all = replica.aside.ids();
+    if (this.#looked >= all.length) this.#looked = 0;
+    const ids = all.slice(this.#looked, this.#looked + LOOK_IDS_MAX);
     if (ids.length === 0 || ids.some((id) => replica.aside.isHeld(id))) return;
     for (const { peerId } of membership.members()) {
       if (!membership.linked(peerId) || !this.isSettled(peerId) || this.#closed) continue;
@@ -131,6 +139,8 @@ export class Away {
       if (!copies.ok) continue;
       for (const { record } of copies.value) await releaseAside(replica, record);
     }
+    // The next look begins behind those that stay: nobody else has them, and they must not hide the others.
+    this.#looked += ids.filter((id) => replica.aside.has(id)).length;
     changed();
   }
 
@@ -156,8 +166,13 @@ export class Away {
   told(from: string, notice: AwayNotice | undefined): void {
     // Kept over another hello: by then the other one may have settled it, and count as in touch again.
     const isOfFewer = this.#doubts.get(from)?.isOfFewer === true || this.#isOfFewer(from);
-    if (notice !== undefined) this.#doubts.set(from, { ...notice, isOfFewer });
-    else if (!this.#settling.has(from)) this.#doubts.delete(from);
+    if (notice !== undefined) {
+      this.#doubts.set(from, { ...notice, isOfFewer });
+      this.#tellers.add(from);
+      const store = this.#storeOf(from);
+      // Its store may be another one than before, of which nothing is noted here.
+      if (store !== undefined) this.#apartMs.set(store, this.#deps.clock.nowMs());
+    } else if (!this.#settling.has(from)) this.#doubts.delete(from);
   }
 
   #isOfFewer(from: string): boolean {
@@ -167,22 +182,30 @@ export class Away {
     const present = membership.members().filter(isPresent);
     const away = present.filter((member) => {
       const isSelf = member.storeId === replica.storeId;
-      return !isSelf && (absences.isLong(member.storeId) || this.#wasAway(member.storeId));
+      return !isSelf && (absences.isLong(member.storeId) || this.#wasApart(member.storeId));
     });
     return 2 * away.length < present.length;
   }
 
   /** Until lately: those who came back with it would look like the smaller side, one after the other. */
-  #wasAway(store: StoreId): boolean {
-    const backMs = this.#backMs.get(store);
-    if (backMs === undefined) return false;
-    if (this.#deps.clock.nowMs() - backMs < BACK_TOGETHER_MS) return true;
-    this.#backMs.delete(store);
+  #wasApart(store: StoreId): boolean {
+    const atMs = this.#apartMs.get(store);
+    if (atMs === undefined) return false;
+    if (this.#deps.clock.nowMs() - atMs < BACK_TOGETHER_MS) return true;
+    this.#apartMs.delete(store);
     return false;
   }
 
+  /**
+   * With all that told, or with none of them: what is in doubt until one of them was asked would come to it by way of
+   * another, which is in no home of it and has nothing to say.
+   */
   isSettled(peer: string): boolean {
-    return !this.#doubts.has(peer);
+    if (this.#doubts.has(peer)) return false;
+    if (!this.#tellers.has(peer)) return true;
+    for (const other of this.#doubts.keys()) if (this.#deps.membership.linked(other)) return false;
+    this.#tellers.clear();
+    return true;
   }
 
   /** Why a request of this member is not served now. */
@@ -289,7 +312,9 @@ export class Away {
       if (returns) this.#returned.add(copy.record.id);
       const joined = await sharing.accept({ ...copy, fresh: false, standIn: false });
       this.#returned.delete(copy.record.id);
-      if (!joined.ok) return undefined;
+      // What cannot be joined for another reason (its payload is another one, or another version wrote it) is known all
+      // the same, and must not keep the two apart for ever.
+      if (!joined.ok && !returns && NOT_NOW.has(joined.error.code)) return undefined;
     }
     return new Set(copies.value.map(({ record }) => record.id));
   }

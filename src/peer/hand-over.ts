@@ -8,6 +8,11 @@ import type { Sight } from './sight.ts';
 
 /** How long the next owner is given to read what this store holds. */
 export const HANDOVER_TIMEOUT_MS = 5_000;
+/**
+ * All of them together: with very many tasks that wait, a stop would take minutes, and its supervisor would make a crash of
+ * it. What runs is handed over first, and what is left is taken over after the goodbye.
+ */
+export const HANDOVER_MS_MAX = 4 * HANDOVER_TIMEOUT_MS;
 /** Records confirmed at others at the same time while leaving. */
 const LEAVE_BATCH = 64;
 /** Ids of one request to take over. */
@@ -25,12 +30,14 @@ export interface HandOverDeps {
 
 /** Asks the next owners to take over, and stays until they have read what this store holds. */
 export async function handOverOwnership(deps: HandOverDeps): Promise<void> {
+  const { clock } = deps;
+  const until = clock.nowMs() + HANDOVER_MS_MAX;
   const byStore = await deps.owner.handOver();
   await Promise.all(
     [...byStore].map(async ([store, ids]) => {
       const peer = deps.sight.directory.peerOf(store);
       if (peer === undefined) return;
-      for (let i = 0; i < ids.length; i += TAKE_IDS_MAX) {
+      for (let i = 0; i < ids.length && clock.nowMs() < until; i += TAKE_IDS_MAX) {
         const body = { ids: ids.slice(i, i + TAKE_IDS_MAX) };
         await deps.messenger.call(peer, 'own.take', body, { timeoutMs: HANDOVER_TIMEOUT_MS });
       }

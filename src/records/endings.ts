@@ -6,9 +6,18 @@ import { type RecordKind, withFact } from './record.ts';
 
 type Rules = Readonly<Record<RecordKind, KindRules>>;
 
-/** Only what is final; a task leaves its stone. */
-export function dropped({ current }: Change, rules: Rules, stone: StoreOp): Decision<boolean> {
+/**
+ * Only what is final, and of keys what is still unused by then; a task leaves its stone. (A key may be claimed while a
+ * sweep is on its way to it: dropped with its new claim, it would let a second task in.)
+ */
+export function dropped(
+  { current }: Change,
+  rules: Rules,
+  { stone, atMs }: { readonly stone: StoreOp; readonly atMs: number },
+): Decision<boolean> {
   if (current === undefined || !rules[current.kind].isFinal(current)) return { value: false };
+  const isUsed = current.kind === 'key' && (rules.key.dropAtMs(current) ?? atMs) > atMs;
+  if (isUsed) return { value: false };
   // A key may be used again; a task id never is.
   return { value: true, forget: true, extra: current.kind === 'task' ? [stone] : [] };
 }

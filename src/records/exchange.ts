@@ -4,6 +4,7 @@
  */
 import type { CoveyError } from '../base/errors.ts';
 import { ok, type Result } from '../base/result.ts';
+import { takes } from '../ports/room.ts';
 import { encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { Messaging } from '../wire/messaging.ts';
@@ -23,6 +24,15 @@ export interface Exchanged {
   readonly pulled: number;
   readonly pushed: number;
 }
+
+export interface Sent {
+  readonly pushed: number;
+  /** The peer's disk took something, or did not say that it is full. */
+  readonly hasRoom: boolean;
+}
+
+/** What became of one record: the partner has it, has no room for it, or did not answer or refused it. */
+type Pushed = 'taken' | 'no_room' | 'not_taken';
 
 interface Copies {
   readonly copies: readonly { record: RecordState; blob: Uint8Array | undefined }[];
@@ -44,6 +54,8 @@ export class Exchange {
 
   /** Joins what the peer holds of these, answers the number of records taken. */
   async pull(peer: string, ids: readonly string[]): Promise<number> {
+    // What this disk has no room for would be fetched and thrown away again in every round.
+    if (!takes(this.#replica.room, 'extend')) return 0;
     // Records that are not here come with their payload, others have it already.
     const missing = ids.filter((id) => this.#replica.get(id) === undefined);
     const { pulled } = await this.#fetch(peer, missing, true);
@@ -63,16 +75,19 @@ export class Exchange {
       const copy = theirs.get(id);
       return mine !== undefined && (copy === undefined || contentHash(copy) !== contentHash(mine));
     });
-    const pushed = await this.push(peer, stale, theirs);
+    const { pushed } = await this.push(peer, stale, theirs);
     return { pulled: pulled + again.pulled, pushed };
   }
 
-  /** Sends whole records, without the payload that the peer's own copy has; answers how many it has taken. */
+  /**
+   * Sends whole records, without the payload that the peer's own copy has; answers how many it has taken. Ends where
+   * the peer has room for none of them: it would be sent all that it lacks in every round until its disk is freed.
+   */
   async push(
     peer: string,
     ids: readonly string[],
     theirs: ReadonlyMap<string, RecordState> = new Map(),
-  ): Promise<number> {
+  ): Promise<Sent> {
     let pushed = 0;
     for (let at = 0; at < ids.length; ) {
       const bodies = new Map<string, WireMap>();
@@ -85,9 +100,12 @@ export class Exchange {
         bytes += encodeValue(body).length;
       }
       const sent = [...bodies].map(([id, body]) => this.#pushOne(peer, id, body));
-      pushed += (await Promise.all(sent)).filter((taken) => taken).length;
+      const done = await Promise.all(sent);
+      pushed += done.filter((how) => how === 'taken').length;
+      const hasRoom = done.includes('taken') || !done.includes('no_room');
+      if (!hasRoom) return { pushed, hasRoom };
     }
-    return pushed;
+    return { pushed, hasRoom: true };
   }
 
   #bodyOf(id: string, theirBlob: string | undefined): WireMap | undefined {
@@ -99,12 +117,12 @@ export class Exchange {
     return { ...copy, fresh: false, stand_in: false };
   }
 
-  async #pushOne(peer: string, id: string, body: WireMap): Promise<boolean> {
+  async #pushOne(peer: string, id: string, body: WireMap): Promise<Pushed> {
     const answer = await this.#messaging.call(peer, 'rec.put', body, { frameClass: 'bulk' });
-    if (!answer.ok) return false;
+    if (!answer.ok) return answer.error.code === 'STORE_FULL' ? 'no_room' : 'not_taken';
     const stone = decodeTombstone(answer.value.tombstone);
     if (stone !== undefined) await this.#replica.bury(id, stone);
-    return stone === undefined;
+    return stone === undefined ? 'taken' : 'not_taken';
   }
 
   async #fetch(

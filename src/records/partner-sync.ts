@@ -14,7 +14,7 @@ import type { WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { CallResult, Messaging } from '../wire/messaging.ts';
 import type { StoreDirectory } from './directory.ts';
-import { Exchange } from './exchange.ts';
+import { Exchange, type Sent } from './exchange.ts';
 import { LEAVES_OF_SLOT, type MerkleTree, SUM_BYTES, sumBytes } from './merkle-tree.ts';
 import { PartnerTrees } from './partner-trees.ts';
 import type { StoreId } from './record.ts';
@@ -198,6 +198,7 @@ export class PartnerSync {
     let pulled = 0;
     let pushed = 0;
     let differences = 0;
+    let hasRoom = true;
     let after: Position | undefined;
     for (let pages = 0; pages < ROUND_PAGES_MAX; pages++) {
       const list = (leaf: number, from: string) => this.trees.ofLeaf(partner, cut, leaf, from);
@@ -212,7 +213,9 @@ export class PartnerSync {
       pulled += await this.#exchange.pull(peer, await this.#notDropped(peer, offered));
       const merged = await this.#exchange.merge(peer, differing);
       pulled += merged.pulled;
-      pushed += merged.pushed + (await this.#exchange.push(peer, wanted));
+      const sent: Sent = hasRoom ? await this.#exchange.push(peer, wanted) : { pushed: 0, hasRoom };
+      pushed += merged.pushed + sent.pushed;
+      hasRoom = sent.hasRoom;
       // Where the answer ended before the page did, the next page begins.
       const next = upto ?? page.upto;
       if (next === undefined || (after !== undefined && !isBehind(next, after))) break;

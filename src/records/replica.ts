@@ -330,7 +330,8 @@ export class Replica {
 
   /** Forgets a final record and leaves a tombstone. */
   drop(id: string, tombstone: Tombstone): Promise<Result<boolean, CoveyError>> {
-    return this.change(id, (change) => dropped(change, this.#rules, this.#stone(id, tombstone)));
+    const about = { stone: this.#stone(id, tombstone), atMs: tombstone.droppedWallMs };
+    return this.change(id, (change) => dropped(change, this.#rules, about));
   }
 
   /** Another store dropped the record after its final. */

@@ -170,20 +170,25 @@ export class Sharing {
     const { replica } = this.#deps;
     const record = replica.get(id);
     if (record === undefined) return undefined;
-    const plan = { home: homeOf(record), required };
-    return this.#gather(plan, id, [replica.storeId], (store, standIn) => {
-      const blob = this.#blobOf(record);
-      return this.#push(store, record, { blob, fresh: false, standIn });
-    });
+    return this.#gather(
+      { home: homeOf(record), required },
+      id,
+      [replica.storeId],
+      async (store, standIn) => {
+        // The newest: a stand-in is asked seconds later, and an older version would come behind a newer one.
+        const now = replica.get(id);
+        if (now === undefined) return err(coveyError('NOT_FOUND', { what: `a copy of ${id}` }));
+        return this.#push(store, now, { blob: this.#blobOf(now), fresh: false, standIn });
+      },
+    );
   }
 
   /** Brings one store up to this store's version of the record. */
-  async shareWith(id: string, store: StoreId): Promise<boolean> {
+  async shareWith(id: string, store: StoreId): Promise<Result<boolean, CoveyError>> {
     const record = this.#deps.replica.get(id);
-    if (record === undefined) return false;
+    if (record === undefined) return err(coveyError('NOT_FOUND', { id }));
     const standIn = !homeOf(record).includes(store);
-    const blob = this.#blobOf(record);
-    return (await this.#push(store, record, { blob, fresh: false, standIn })).ok;
+    return this.#push(store, record, { blob: this.#blobOf(record), fresh: false, standIn });
   }
 
   /**

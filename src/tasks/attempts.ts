@@ -9,7 +9,6 @@ import type { Random } from '../base/random.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import { KIB } from '../base/units.ts';
 import type { Clock } from '../ports/clock.ts';
-import { sleep } from '../ports/clock.ts';
 import { takes } from '../ports/room.ts';
 import {
   decodeFacts,
@@ -21,6 +20,7 @@ import {
 import type { Decision, Replica } from '../records/replica.ts';
 import type { Sharing } from '../records/sharing.ts';
 import type { WireValue } from '../wire/codec.ts';
+import { Confirming } from './confirming.ts';
 import { backoffMs, nextStep, refusalPauseMs } from './decide.ts';
 import { type EndFact, type FinalFact, isTaskFact, type StartFact, toWire } from './facts.ts';
 import type { MeshView, PeerSight } from './mesh-view.ts';
@@ -50,12 +50,12 @@ export const GUARDIAN_GRACE_MS = 250;
  * before it believes a silence. Longer than redials, refutations and one round of anti-entropy take.
  */
 const HEAL_SETTLE_MS = 10_000;
-const CONFIRM_RETRY_MS = 500;
 const RUN_ID_BYTES = 8;
 
 /** Of each stream of an attempt that others follow: PLACED_MAX of them stay far below a record's limit. */
 export const EARLIER_OUTPUT_BYTES_MAX = 8 * KIB;
 
+type Intent = (task: Task) => Parameters<typeof toWire>[0] | undefined;
 type DotOf = (value: ReturnType<typeof toWire>) => Fact;
 
 function shortened(end: EndFact): EndFact {
@@ -94,12 +94,20 @@ export interface Placed {
 
 export class Attempts {
   readonly #deps: AttemptDeps;
+  readonly #confirming: Confirming;
   #stopped = false;
   /** When this peer last found itself on the small side, with a loss to judge. */
   #minorityMs = Number.NEGATIVE_INFINITY;
 
   constructor(deps: AttemptDeps) {
     this.#deps = deps;
+    this.#confirming = new Confirming({
+      clock: deps.clock,
+      isShared: (id) => this.#isShared(id),
+      isHeld: (id) => deps.replica.get(id) !== undefined,
+      isStopped: () => this.#stopped,
+      reveal: (id) => deps.visibility.reveal(id),
+    });
   }
 
   stop(): void {
@@ -187,9 +195,14 @@ export class Attempts {
   }
 
   async #isShared(id: string): Promise<boolean> {
+    const { storedOn, required } = await this.#share(id);
+    return storedOn >= required;
+  }
+
+  async #share(id: string): Promise<{ readonly storedOn: number; readonly required: number }> {
     const required = requiredNow(this.#deps.view, this.#deps.copiesRequired);
     const spread = await this.#deps.sharing.share(id, required);
-    return spread !== undefined && spread.storedOn.length >= required;
+    return { storedOn: spread?.storedOn.length ?? 0, required };
   }
 
   /** The runner refused the attempt: it did not run, and counts as nothing. */
@@ -300,17 +313,23 @@ export class Attempts {
   }
 
   /** Any fact of an intent: cancel, adopt, hand, hold, home. True when enough stores have it. */
-  async note(
-    id: string,
-    build: (task: Task) => Parameters<typeof toWire>[0] | undefined,
-  ): Promise<boolean> {
+  async note(id: string, build: Intent): Promise<boolean> {
+    return (await this.noteOrWhy(id, build)).ok;
+  }
+
+  /** The same; says what stands in its way. Too few copies: it is noted here, and may be acted on. */
+  async noteOrWhy(id: string, build: Intent): Promise<Result<void, CoveyError>> {
     const written = await this.#deps.replica.change<boolean>(id, ({ current, fact }) => {
       if (current?.kind !== 'task') return { value: false };
       const value = build(taskOf(current));
       if (value === undefined) return { value: true };
       return { value: true, next: withFact(current, fact(toWire(value))) };
     });
-    return written.ok && written.value && (await this.#isShared(id));
+    if (!written.ok) return written;
+    if (!written.value) return err(coveyError('NOT_FOUND', { what: `task ${id}` }));
+    const { storedOn, required } = await this.#share(id);
+    if (storedOn >= required) return ok(undefined);
+    return err(coveyError('NOT_ENOUGH_COPIES', { id, stored_on: storedOn, required }));
   }
 
   /** A version that makes the task final is written with a mark: a restart does not show it either. */
@@ -319,14 +338,8 @@ export class Attempts {
   }
 
   /** Shows a hidden change as soon as enough stores have it, for as long as that takes. */
-  async confirm(id: string): Promise<void> {
-    while (!(await this.#isShared(id))) {
-      // What this disk alone has is not told at a stop either: others may come to another end meanwhile.
-      if (this.#stopped) return;
-      if (this.#deps.replica.get(id) === undefined) break;
-      await sleep(this.#deps.clock, CONFIRM_RETRY_MS);
-    }
-    this.#deps.visibility.reveal(id);
+  confirm(id: string): Promise<void> {
+    return this.#confirming.confirm(id);
   }
 
   /**

@@ -27,6 +27,11 @@ export interface ReadyTask {
 
 interface DemandState {
   readonly ready: Heap<ReadyTask>;
+  /**
+   * The ids in `ready`. A task that is read again while it waits (a member came back, this process stood still) comes
+   * twice; it would lie there twice, and a backlog that nobody takes would grow with every flap of a link.
+   */
+  readonly ids: Set<string>;
   readonly refused: Map<string, { code: string; detail: string; untilMs: number }>;
   /** Whom this store wants slots of, and how many it still hopes for there. */
   readonly asked: Map<string, number>;
@@ -89,7 +94,11 @@ export class Dispatcher {
   }
 
   add(demand: Demand, task: ReadyTask): void {
-    this.#stateOf(demand).ready.push(task);
+    const state = this.#stateOf(demand);
+    if (!state.ids.has(task.id)) {
+      state.ids.add(task.id);
+      state.ready.push(task);
+    }
     this.pump(demand);
   }
 
@@ -132,6 +141,7 @@ export class Dispatcher {
     if (state === undefined) {
       state = {
         ready: new Heap(before),
+        ids: new Set(),
         refused: new Map(),
         asked: new Map(),
         localUsableUntilMs: 0,
@@ -165,13 +175,19 @@ export class Dispatcher {
   #skipStale(state: DemandState): void {
     for (let top = state.ready.peek(); top !== undefined; top = state.ready.peek()) {
       if (this.#deps.stillReady(top.id)) return;
-      state.ready.pop();
+      this.#pop(state);
     }
+  }
+
+  #pop(state: DemandState): ReadyTask | undefined {
+    const task = state.ready.pop();
+    if (task !== undefined) state.ids.delete(task.id);
+    return task;
   }
 
   #startNext(state: DemandState, credit: Credit): boolean {
     this.#skipStale(state);
-    const task = state.ready.pop();
+    const task = this.#pop(state);
     if (task === undefined) return false;
     this.#deps.start(task.id, credit);
     return true;

@@ -108,7 +108,8 @@ export class HomeKeeper {
     const { view, copies } = this.#deps;
     const home = homeOf(task.record);
     const live = home.filter((store) => view.status(store) !== 'dead').length;
-    if (live >= Math.min(copies, presentPeers(view).length)) return undefined;
+    // In this order: it is asked for every owned task, and counting the members costs as much as there are.
+    if (live >= copies || live >= presentPeers(view).length) return undefined;
     return view.directory
       .preference(task.id, home.length + copies)
       .find((store) => !home.includes(store));

@@ -52,7 +52,8 @@ export class Intents {
         by: view.self().name,
       });
       if (answer.ok) return ok(standing.state);
-      failure = answer.error;
+      // Where it was noted it may be acted on: that another store has no copy must not be told as "there is no such task".
+      if (failure.code !== 'NOT_ENOUGH_COPIES') failure = answer.error;
     }
     return err(failure);
   }
@@ -68,7 +69,7 @@ export class Intents {
     const { id, reason, by } = body;
     if (typeof id !== 'string')
       return err(coveyError('INVALID_PARAMS', { why: 'task.cancel without an id' }));
-    const noted = await this.#deps.attempts.note(id, (task) => {
+    const noted = await this.#deps.attempts.noteOrWhy(id, (task) => {
       if (task.final !== undefined || task.cancel !== undefined) return undefined;
       return {
         t: 'cancel',
@@ -77,7 +78,7 @@ export class Intents {
         at: this.#deps.clock.wallMs(),
       };
     });
-    return noted ? ok({}) : err(coveyError('NOT_FOUND', { what: `task ${id}` }));
+    return noted.ok ? ok({}) : noted;
   }
 
   /** Tells the home of a task that another one came first. False: it could not be told yet. */

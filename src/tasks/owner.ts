@@ -374,12 +374,17 @@ export class Owner {
         const others = homeOf(record).filter((store) => store !== replica.storeId);
         const next = firstOwner(ownerOrder(id, others), view);
         if (next === undefined || view.status(next) === 'stopping') return;
+        const ids = byStore.get(next) ?? [];
+        byStore.set(next, ids);
+        // Of what waits nothing is written or brought to others once more: there may be very many, and they come last.
+        const runs = currentAttempt(taskOf(record))?.owner === replica.storeId;
+        ids.splice(runs ? 0 : ids.length, 0, id);
+        if (!runs) return;
         await attempts.note(id, (task) => {
           const open = currentAttempt(task);
           if (open === undefined || open.owner !== replica.storeId) return undefined;
           return { t: 'hand', run_id: open.start.run_id, to: next, at: clock.wallMs() };
         });
-        byStore.set(next, [...(byStore.get(next) ?? []), id]);
       }),
     );
     return byStore;

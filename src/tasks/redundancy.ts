@@ -137,7 +137,8 @@ export class Redundancy {
     });
     // Nobody of the home is left: whoever has a copy takes a place in it.
     if (kept.length === 0) return replica.isStandIn(id) ? replica.storeId : undefined;
-    if (kept.length >= Math.min(copies, presentPeers(view).length)) return undefined;
+    // In this order: it is asked for every final, and counting the members costs as much as there are.
+    if (kept.length >= copies || kept.length >= presentPeers(view).length) return undefined;
     const first = ownerOrder(id, home).find((store) => view.status(store) !== 'dead');
     if (first !== replica.storeId) return undefined;
     return directory.preference(id, home.length + copies).find((store) => !home.includes(store));

@@ -16,6 +16,13 @@ import { taskOf } from './task.ts';
 export const SWEEP_INTERVAL_MS = 10_000;
 /** Records dropped in one sweep, so that a sweep never holds the disk for long. */
 export const SWEEP_MAX = 2_000;
+/**
+ * After a sweep that left some: else a store dropped 200 a second at most, and where more tasks end it grew for as long
+ * as that goes on, whatever its limits say.
+ */
+export const SWEEP_AGAIN_MS = 500;
+/** Under way at once: the disk writes what comes together in one go. */
+const AT_ONCE = 50;
 /** Entries of the list by drop time that one sweep walks over; the next goes on there. Keys lie between the tasks. */
 export const WALK_MAX = 10_000;
 /** Read without letting other work in between. */
@@ -40,6 +47,8 @@ export class Retention {
   /** Where the walk over final records stands, and how many tasks it has passed since its start. */
   #mark = '';
   #passed = 0;
+  /** The last sweep found as many as it drops in one go. */
+  #hasMore = false;
 
   constructor(deps: RetentionDeps) {
     this.#deps = deps;
@@ -48,7 +57,8 @@ export class Retention {
   start(): void {
     const tick = (): void => {
       void this.sweep().then(() => {
-        if (!this.#closed) this.#timer = this.#deps.clock.after(SWEEP_INTERVAL_MS, tick);
+        const ms = this.#hasMore ? SWEEP_AGAIN_MS : SWEEP_INTERVAL_MS;
+        if (!this.#closed) this.#timer = this.#deps.clock.after(ms, tick);
       });
     };
     this.#timer = this.#deps.clock.after(SWEEP_INTERVAL_MS, tick);
@@ -68,7 +78,12 @@ export class Retention {
     // Before their records: after a stop in between nobody would find them again.
     await tails.drop(due.filter((id) => !id.startsWith(KEY_PREFIX)));
     let dropped = 0;
-    for (const id of due) if (!this.#closed && (await this.#drop(id, now))) dropped += 1;
+    for (let i = 0; i < due.length && !this.#closed; i += AT_ONCE) {
+      const some = due.slice(i, i + AT_ONCE).map((id) => this.#drop(id, now));
+      dropped += (await Promise.all(some)).filter((isDropped) => isDropped).length;
+    }
+    // Not if none could be, as on a full disk.
+    this.#hasMore = due.length >= SWEEP_MAX && dropped > 0;
     await replica.sweepTombstones(tombstoneTtlMs, SWEEP_MAX);
     return dropped;
   }
@@ -109,14 +124,20 @@ export class Retention {
       if (this.#passed >= surplus()) this.#startWalk();
       if (surplus() <= 0) return;
       const page = replica.byDropTime(this.#mark, Math.min(PAGE_MAX, WALK_MAX - looked));
+      let some: Promise<void>[] = [];
       for (const { mark, id } of page) {
-        if (this.#closed || this.#passed >= surplus()) return;
+        if (this.#closed || this.#passed >= surplus()) break;
         this.#mark = mark;
         looked += 1;
         if (id.startsWith(KEY_PREFIX)) continue;
         this.#passed += 1;
-        await this.#letGo(id, now);
+        some.push(this.#letGo(id, now));
+        if (some.length < AT_ONCE) continue;
+        await Promise.all(some);
+        some = [];
       }
+      await Promise.all(some);
+      if (this.#closed || this.#passed >= surplus()) return;
       if (page.length < PAGE_MAX) return this.#startWalk();
     }
   }

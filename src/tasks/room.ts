@@ -22,14 +22,14 @@ import { Dispatcher } from './dispatcher.ts';
 import { showHidden } from './hidden-finals.ts';
 import { Intents } from './intents.ts';
 import { Lister } from './listing.ts';
-import type { MeshView } from './mesh-view.ts';
+import type { MeshView, PeerSight } from './mesh-view.ts';
 import { Owner } from './owner.ts';
 import { type Found, Reader, type ReaderDeps } from './reader.ts';
 import { Redundancy } from './redundancy.ts';
 import { Resumption } from './resumption.ts';
 import { Retention } from './retention.ts';
 import { serveRuns } from './run-messages.ts';
-import { REPORT_INTERVAL_MS, Runner } from './runner.ts';
+import { REPORT_INTERVAL_MS, Runner, type RunnerDeps } from './runner.ts';
 import { Slots } from './slots.ts';
 import { Submit } from './submit.ts';
 import { Tails } from './tails.ts';
@@ -91,7 +91,7 @@ export class Tasks {
   constructor(deps: TasksDeps) {
     this.#deps = deps;
     this.#startedMs = deps.clock.nowMs();
-    const { replica, messaging, config, view } = deps;
+    const { messaging, config } = deps;
     this.visibility = new Visibility(deps);
     this.tails = new Tails(deps.store);
     /** What most services need; each takes its own part. */
@@ -114,9 +114,7 @@ export class Tasks {
     this.runner = new Runner({
       ...common,
       slots: this.slots,
-      bootCount: () => view.self().bootCount,
-      peerOfStore: (store) =>
-        store === replica.storeId ? view.self().peerId : view.directory.peerOf(store),
+      ...this.#reaching(),
     });
     this.#attempts = new Attempts({ ...common, retentionAgeMs: config.retention_age });
     this.#dispatcher = new Dispatcher({
@@ -157,6 +155,22 @@ export class Tasks {
       markDuplicate: (id, of) => this.intents.markDuplicate(id, of),
     });
     messaging.onRequest('own.take', (_from, body) => this.#onTake(body));
+  }
+
+  /** Whom a runner can talk to. */
+  #reaching(): Pick<RunnerDeps, 'bootCount' | 'peerOfStore' | 'peersInReach'> {
+    const { replica, view } = this.#deps;
+    const isOther = ({ self, linked }: PeerSight): boolean => linked && !self;
+    return {
+      bootCount: () => view.self().bootCount,
+      peerOfStore: (store) =>
+        store === replica.storeId ? view.self().peerId : view.directory.peerOf(store),
+      peersInReach: () =>
+        view
+          .peers()
+          .filter(isOther)
+          .map(({ peerId }) => peerId),
+    };
   }
 
   /** How records are found, and what becomes of the versions that a search has found. */

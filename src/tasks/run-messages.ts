@@ -4,6 +4,7 @@ import { err, ok } from '../base/result.ts';
 import type { Clock } from '../ports/clock.ts';
 import { sleep } from '../ports/clock.ts';
 import type { OutputStream, Spool } from '../ports/processes.ts';
+import { takes } from '../ports/room.ts';
 import type { Replica } from '../records/replica.ts';
 import type { WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
@@ -89,7 +90,7 @@ function onReport(deps: RunMessagesDeps, from: string, body: WireMap): CallResul
     const record = deps.replica.get(run.id);
     if (record === undefined && deps.replica.tombstone(run.id) !== undefined)
       stale.push(run.run_id);
-    else if (record === undefined && !deps.replica.aside.has(run.id)) unknown.push(run.run_id);
+    else if (record === undefined && mayDeny(deps.replica, run.id)) unknown.push(run.run_id);
     if (record?.kind !== 'task') continue;
     const task = taskOf(record);
     const attempt = attemptByRun(task, run.run_id);
@@ -104,6 +105,10 @@ function onReport(deps: RunMessagesDeps, from: string, body: WireMap): CallResul
   if (unheard.length > 0) void learnHeld(deps, from, unheard);
   return ok({ stale, unknown });
 }
+
+/** Not of what lies aside here, nor where there was no room for a copy: others may hold it all the same. */
+const mayDeny = ({ aside, room }: Replica, id: string): boolean =>
+  !aside.has(id) && takes(room, 'extend');
 
 async function learnHeld(deps: RunMessagesDeps, from: string, ids: string[]): Promise<void> {
   const { messaging, replica } = deps;

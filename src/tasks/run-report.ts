@@ -4,11 +4,14 @@
  *
  * A run outlives its task where its host was out of reach for so long that the task ended elsewhere, was dropped and
  * was forgotten, tombstones and all: nobody can know then that it is stale. So a run whose task no store of its home
- * has known for a while is given up. Its end would find no place either.
+ * has known for a while is given up. Its end would find no place either. Before that everybody in reach is asked: a stand-in
+ * may hold the only copies there are, and its home may have no room for them.
  */
 import type { Clock } from '../ports/clock.ts';
+import { decodeRecordBytes } from '../records/record.ts';
+import { ASK_IDS_MAX } from '../records/sharing.ts';
 import type { WireValue } from '../wire/codec.ts';
-import type { WireMap } from '../wire/envelope.ts';
+import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { Messaging } from '../wire/messaging.ts';
 import type { RunOrder } from './order.ts';
 
@@ -23,6 +26,8 @@ export interface ReportDeps {
   readonly clock: Clock;
   readonly messaging: Messaging;
   readonly peerOfStore: (store: string) => string | undefined;
+  /** Members with a link, this one not among them. */
+  readonly peersInReach: () => readonly string[];
 }
 
 export interface RoundOfReports {
@@ -60,7 +65,28 @@ export class RunReport {
       for (const { runId } of list) note(heard.get(runId), denied.has(runId));
     });
     await Promise.all(asked);
-    return { stale, orphans: this.#orphansOf(runs, heard) };
+    return { stale, orphans: await this.#unheld(this.#orphansOf(runs, heard)) };
+  }
+
+  /** Those of which nobody in reach holds the task. Who does not answer may hold it: it is asked again. */
+  async #unheld(orphans: readonly Reported[]): Promise<string[]> {
+    const asked = orphans.slice(0, ASK_IDS_MAX);
+    if (asked.length === 0) return [];
+    const ids = asked.map(({ id }) => id);
+    const held = new Set<string>();
+    const unsure = new Set<string>();
+    await Promise.all(
+      this.#deps.peersInReach().map(async (peer) => {
+        const body = { ids, blobs: false };
+        const options = { frameClass: 'bulk' } as const;
+        const answer = await this.#deps.messaging.call(peer, 'rec.ask', body, options);
+        const count = answer.ok && answer.value.answered;
+        for (const id of ids.slice(typeof count === 'number' ? count : 0)) unsure.add(id);
+        for (const id of answer.ok ? idsIn(answer.value) : []) held.add(id);
+      }),
+    );
+    for (const { id, runId } of asked) if (held.has(id)) this.#deniedSinceMs.delete(runId);
+    return asked.filter(({ id }) => !held.has(id) && !unsure.has(id)).map(({ runId }) => runId);
   }
 
   #byPeer(runs: readonly Reported[]): Map<string, Reported[]> {
@@ -76,7 +102,7 @@ export class RunReport {
     return byPeer;
   }
 
-  #orphansOf(runs: readonly Reported[], heard: ReadonlyMap<string, Heard>): string[] {
+  #orphansOf(runs: readonly Reported[], heard: ReadonlyMap<string, Heard>): Reported[] {
     const nowMs = this.#deps.clock.nowMs();
     const denied = runs.filter(({ runId, home }) => {
       const { denials = 0, isKnown = true } = heard.get(runId) ?? {};
@@ -87,8 +113,8 @@ export class RunReport {
       if (!names.has(runId)) this.#deniedSinceMs.delete(runId);
     for (const runId of names)
       if (!this.#deniedSinceMs.has(runId)) this.#deniedSinceMs.set(runId, nowMs);
-    return [...names].filter(
-      (runId) => nowMs - (this.#deniedSinceMs.get(runId) ?? nowMs) >= ORPHAN_MS,
+    return denied.filter(
+      ({ runId }) => nowMs - (this.#deniedSinceMs.get(runId) ?? nowMs) >= ORPHAN_MS,
     );
   }
 }
@@ -97,6 +123,14 @@ function note(heard: Heard | undefined, isDenied: boolean): void {
   if (heard === undefined) return;
   if (isDenied) heard.denials += 1;
   else heard.isKnown = true;
+}
+
+function idsIn({ copies }: WireMap): string[] {
+  return (Array.isArray(copies) ? (copies as WireValue[]) : []).flatMap((item) =>
+    isWireMap(item) && item.record instanceof Uint8Array
+      ? (decodeRecordBytes(item.record)?.id ?? [])
+      : [],
+  );
 }
 
 function namesIn(answer: WireMap, field: 'stale' | 'unknown'): string[] {

@@ -28,11 +28,10 @@ import type { EndFact } from './facts.ts';
 import type { RunOrder } from './order.ts';
 import { RunReport } from './run-report.ts';
 import { RunTable } from './run-table.ts';
+import { type Over, RunsOver } from './runs-over.ts';
 import type { Slots } from './slots.ts';
 import { appendTail } from './tails.ts';
 
-/** Run ids remembered after their end. */
-export const ENDED_KEPT_MAX = 16_384;
 /** Ends waiting for a home store; each may hold 1 MiB of output. More: no new attempt is taken. */
 export const UNDELIVERED_MAX = 256;
 export const REPORT_INTERVAL_MS = 2_000;
@@ -66,6 +65,7 @@ export interface RunnerDeps {
   readonly slots: Slots;
   readonly killGraceMs: number;
   readonly peerOfStore: (store: string) => string | undefined;
+  readonly peersInReach: () => readonly string[];
   /** How often the store of this peer was started. */
   readonly bootCount: () => number;
   /** Starts the executor of the demand; undefined: it could not take the attempt after all. */
@@ -83,8 +83,7 @@ export type StartAnswer =
 export class Runner {
   readonly #deps: RunnerDeps;
   readonly #runs = new RunTable<LocalRun>();
-  /** Run ids that are over here: ended, or void. */
-  readonly #over = new Map<string, 'ended' | 'void'>();
+  readonly #over = new RunsOver();
   readonly #report: RunReport;
   #undelivered = 0;
   #timer: Timer | undefined;
@@ -159,7 +158,7 @@ export class Runner {
     const execution = this.#deps.execute(order, demand, this.#handlersOf(run));
     if (execution === undefined) {
       this.#runs.delete(run);
-      this.#remember(order.runId, 'void');
+      this.#over.add(order.runId, 'void');
       this.#deps.slots.vacate(demand);
       return { taken: false, code: 'no_worker' };
     }
@@ -257,14 +256,15 @@ export class Runner {
   }
 
   /** What became of a run id, asked by its owner or a new one. `void`: never to be started here. */
-  query(runId: string, asker: string): 'running' | 'ended' | 'unknown' {
+  query(runId: string, asker: string): 'running' | 'ended' | 'given_up' | 'unknown' {
     const run = this.#runs.get(runId);
     if (run !== undefined) {
       this.#turnTo(run, asker);
       return 'running';
     }
-    if (this.#over.get(runId) === 'ended') return 'ended';
-    this.#remember(runId, 'void');
+    const over = this.#over.get(runId);
+    if (over !== undefined && over !== 'void') return over;
+    this.#over.add(runId, 'void');
     return 'unknown';
   }
 
@@ -299,11 +299,11 @@ export class Runner {
     return this.#runs.get(run.order.runId) === run;
   }
 
-  #delivered(run: LocalRun): void {
+  #delivered(run: LocalRun, how: Over = 'ended'): void {
     if (!this.#isHeld(run)) return;
     this.#undelivered -= 1;
     this.#runs.delete(run);
-    this.#remember(run.order.runId, 'ended');
+    this.#over.add(run.order.runId, how);
     this.#deps.slots.pump();
   }
 
@@ -357,7 +357,7 @@ export class Runner {
     if (run.end === undefined) this.#stop(run, 'stale');
     else {
       this.#deps.log.log('warn', 'a run is given up: no store knows its task any more', fields);
-      this.#delivered(run);
+      this.#delivered(run, 'given_up');
     }
   }
 
@@ -387,11 +387,5 @@ export class Runner {
     this.#stopped = true;
     this.#timer?.cancel();
     for (const run of this.#runs.values()) run.timeout?.cancel();
-  }
-
-  #remember(runId: string, how: 'ended' | 'void'): void {
-    this.#over.set(runId, how);
-    const oldest = this.#over.keys().next();
-    if (this.#over.size > ENDED_KEPT_MAX && !oldest.done) this.#over.delete(oldest.value);
   }
 }

@@ -141,6 +141,10 @@ export class Watcher {
       // Its end lies at another home store: read what they hold, and let the join decide.
       entry.heardMs = clock.nowMs();
       this.#deps.readAgain(entry);
+    } else if (answer.value.state === 'given_up') {
+      // It ran there, when no store in its reach knew of the task.
+      const why = `${start.runner_name} gave it up`;
+      await attempts.lose(task, attempt, { weight: 1, proven: true, why });
     } else await attempts.refused(task.id, start, 'never_started');
   }
 }

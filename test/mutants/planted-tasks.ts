@@ -100,8 +100,8 @@ export const TASK_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'tasks/attempts.ts',
-        find: 'return written.ok && written.value && (await this.#isShared(id));',
-        replace: 'return written.ok && written.value;',
+        find: '    if (!written.value) return err(',
+        replace: '    if (written.value) return ok(undefined);\n    return err(',
       },
     ],
   },
@@ -137,9 +137,9 @@ export const TASK_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'tasks/attempts.ts',
-        find: '    while (!(await this.#isShared(id))) {\n',
+        find: '    return this.#confirming.confirm(id);\n',
         replace:
-          '    this.#deps.visibility.reveal(id);\n    while (!(await this.#isShared(id))) {\n',
+          '    this.#deps.visibility.reveal(id);\n    return this.#confirming.confirm(id);\n',
       },
     ],
   },

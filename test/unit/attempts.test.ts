@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { encodeFacts } from '../../src/records/record.ts';
 import { EARLIER_OUTPUT_BYTES_MAX } from '../../src/tasks/attempts.ts';
 import type { EndFact, StartFact } from '../../src/tasks/facts.ts';
-import { acceptedEnd } from '../../src/tasks/task.ts';
+import { acceptedEnd, taskOf } from '../../src/tasks/task.ts';
 import { AttemptsWorld } from '../support/attempts-world.ts';
 import { endOf, factOf, startOf, storeOf } from '../support/task-records.ts';
 
@@ -80,6 +80,31 @@ describe('attempts', () => {
       value: true,
     });
     expect(a.replica.get(id)?.facts).toHaveLength(facts ?? 0);
+  });
+
+  it('bring an end to others in one loop, however often its runner brings it meanwhile', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const a = world.host('a');
+    const { clock, mesh } = world.stores;
+    const { id } = await world.submit();
+    const start = await world.place(a, id);
+    mesh.frozen.add('peer-b');
+    for (let i = 0; i < 10; i++) {
+      void a.attempts.take(id, endFor(start), undefined);
+      await clock.runFor(1_000);
+    }
+    await clock.runFor(10_000);
+    mesh.sent.length = 0;
+    await clock.runFor(20_000);
+    expect(mesh.count('rec.put')).toBeLessThan(10);
+    const told = () => {
+      const record = a.visibility.get(id);
+      return record && taskOf(record).final?.state;
+    };
+    expect(told()).toBeUndefined();
+    mesh.frozen.clear();
+    await clock.runFor(10_000);
+    expect(told()).toBe('completed');
   });
 
   it('keep an end after a loss as an orphan, once, and let nothing be overwritten', async () => {

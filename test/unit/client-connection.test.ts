@@ -62,7 +62,13 @@ test('a refusal carries code, sentence and help', async () => {
       code: 'NOT_FOUND',
       message: `Task ${id} is not known to any peer that answered.`,
       retryable: true,
-      data: { code: 'NOT_FOUND', retryable: true, what: `Task ${id}` },
+      help: expect.stringContaining('out of reach'),
+      data: {
+        code: 'NOT_FOUND',
+        retryable: true,
+        what: `Task ${id}`,
+        help: expect.stringContaining('out of reach'),
+      },
     },
   });
 });

@@ -107,9 +107,15 @@ describe('the configuration', () => {
     ['environment variable COVEY_SLOTS', { env: { COVEY_SLOTS: '' } }, "'slots'"],
     ['environment variable COVEY_EXEC', { env: { COVEY_EXEC: 'perhaps' } }, "'exec'"],
     ['--bind', { flags: { bind: 'nowhere' } }, 'must be HOST:PORT'],
-    ['--bind', { flags: { bind: 'x:65536' } }, 'the port is above 65535'],
+    ['--bind', { flags: { bind: 'x:65536' } }, 'must have a port of at most 65535'],
     ['--log-level', { flags: { log_level: 'loud' } }, "'log_level'"],
     ['covey.yaml', { file: { labels: { 'a b': 1 } } }, "'labels"],
+    ['covey.yaml', { file: { labels: { ' a': '' } } }, 'has a name that must be printable'],
+    [
+      'covey.yaml',
+      { file: { peers: ['srv:'] } },
+      'must be HOST:PORT, srv:NAME, dnsaddr:NAME or mdns',
+    ],
   ])('says where an error is: %s', (from, parts, why) => {
     const merged = merge(parts);
     expect(merged.ok).toBe(false);

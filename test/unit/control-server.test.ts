@@ -49,7 +49,7 @@ test('each bad line is answered by a named error, and the connection goes on', a
     [line(1, 'task.get', ['id']), 'INVALID_PARAMS', /by name/],
     [line(1, 'task.get'), 'INVALID_PARAMS', /'id' is missing/],
     [line(1, 'task.list', { limt: 3 }), 'INVALID_PARAMS', /'limt'; the nearest.*'limit'/],
-    [line(1, 'task.list', { limit: 0 }), 'INVALID_PARAMS', /'limit': too small/],
+    [line(1, 'task.list', { limit: 0 }), 'INVALID_PARAMS', /'limit' must be at least 1/],
     [
       line(1, 'task.submit', { exec: { argv: ['x'], cmd: 1, evn: {} } }),
       'INVALID_PARAMS',
@@ -98,7 +98,12 @@ test('application errors carry code, retryable, help and details', async () => {
     error: {
       code: -32004,
       message: `Task ${id} is not known to any peer that answered.`,
-      data: { code: 'NOT_FOUND', retryable: true, what: `Task ${id}` },
+      data: {
+        code: 'NOT_FOUND',
+        retryable: true,
+        what: `Task ${id}`,
+        help: expect.stringContaining('out of reach'),
+      },
     },
   });
 });

@@ -95,6 +95,18 @@ describe('the dispatcher', () => {
     expect(started.map(({ id }) => id)).toEqual(['8', '9', '1', '2']);
   });
 
+  it('holds a task once, however often it comes while it waits', async () => {
+    const { stores, slots, add } = await world({ a: 0, b: 1 });
+    const other = slots.get('peer-b');
+    other?.occupy(other.reserve(EXEC) ?? '', EXEC);
+    add('1');
+    // It is read again each time that a member comes back, and waits once more.
+    for (let i = 0; i < 10; i++) add('2');
+    await stores.clock.runFor(5_000);
+    const wants = stores.mesh.sent.filter(({ type }) => type === 'slot.want');
+    expect(Math.max(...wants.map(({ body }) => Number(body.n)))).toBe(2);
+  });
+
   it('skips what no longer waits, and gives unused credits back', async () => {
     const { stores, slots, started, ready, add } = await world({ a: 0, b: 2 });
     add('1');

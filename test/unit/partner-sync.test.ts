@@ -1,5 +1,6 @@
 /** Anti-entropy between two stores: cheap when equal, right when not. */
 import { describe, expect, it } from 'vitest';
+import { MIB } from '../../src/base/units.ts';
 import { contentHash, type RecordState } from '../../src/records/record.ts';
 import { ITEMS_MAX } from '../../src/records/sync-items.ts';
 import { KEY_TTL_MS, keyRecordId } from '../../src/tasks/dedupe.ts';
@@ -96,6 +97,26 @@ describe('anti-entropy between partners', () => {
     },
   );
 
+  it.each(['a', 'b'])(
+    'does not send all again and again to a partner whose disk has no room: %s asks',
+    async (asking) => {
+      const world = await StoreWorld.of('a', 'b');
+      const [a, b] = [world.host('a'), world.host('b')];
+      const [one, other] = asking === 'a' ? [a, b] : [b, a];
+      await put(world, a, shared(world, 2 * ITEMS_MAX + 20));
+      b.disk.space = { freeBytes: 20 * MIB, totalBytes: 1e12, reusableBytes: 0 };
+      expect(b.replica.room).toBe('scarce');
+      world.mesh.sent.length = 0;
+      await world.run(one.sync.syncWith(other.storeId));
+      expect(b.replica.heldCount).toBe(0);
+      expect(world.mesh.count('rec.put')).toBeLessThanOrEqual(64);
+      expect(world.mesh.count('rec.ask')).toBe(0);
+      b.disk.space = { freeBytes: 1e12, totalBytes: 1e12, reusableBytes: 0 };
+      await world.run(one.sync.syncWith(other.storeId));
+      expect(contentsOf(b)).toEqual(contentsOf(a));
+    },
+  );
+
   it('counts what it held before a restart, and not what was dropped since', async () => {
     const world = await StoreWorld.of('a', 'b');
     const b = world.host('b');
@@ -154,7 +175,7 @@ describe('anti-entropy between partners', () => {
     const key: RecordState = { ...newRecord(home), id, kind: 'key', stamp };
     for (const host of [a, b]) await put(world, host, [key]);
     await world.clock.runFor(KEY_TTL_MS + 1);
-    const stone = { final: 'key', digest: '', droppedWallMs: stamp };
+    const stone = { final: 'key', digest: '', droppedWallMs: world.clock.wallMs() };
     for (const [one, other] of [
       [a, b],
       [b, a],

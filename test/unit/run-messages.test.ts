@@ -180,4 +180,11 @@ describe('messages about runs', () => {
     });
     expect(await call('run.report', {})).toMatchObject({ ok: true });
   });
+
+  it('do not deny a task for which there was no room here', async () => {
+    const { a, call } = await world();
+    a.disk.space = { freeBytes: 0, totalBytes: 1e12, reusableBytes: 0 };
+    const runs = [{ id: 'NOWHERE', run_id: 'run8' }];
+    expect(await call('run.report', { runs })).toMatchObject({ value: { unknown: [] } });
+  });
 });

@@ -2,12 +2,16 @@
 import { describe, expect, it } from 'vitest';
 import { coveyError } from '../../src/base/errors.ts';
 import { err, ok } from '../../src/base/result.ts';
+import { encodeRecord } from '../../src/records/record.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import { ORPHAN_MS, RunReport } from '../../src/tasks/run-report.ts';
+import { encodeValue } from '../../src/wire/codec.ts';
 import type { CallResult } from '../../src/wire/messaging.ts';
 import { MemoryMesh } from '../support/memory-messaging.ts';
+import { newRecord, storeOf } from '../support/task-records.ts';
 
-const RUN = { id: 'TASK', runId: 'run1', home: ['s1', 's2', 's3'] };
+const TASK = newRecord([storeOf('s1')]);
+const RUN = { id: TASK.id, runId: 'run1', home: ['s1', 's2', 's3'] };
 const denied = ok({ stale: [], unknown: ['run1'] });
 const known = ok({ stale: [], unknown: [] });
 const lost = err(coveyError('UNREACHABLE', { what: 'it' }));
@@ -16,20 +20,29 @@ function world() {
   const clock = new SimClock();
   const mesh = new MemoryMesh(clock);
   const answers: Record<string, CallResult> = { p1: denied, p2: denied, p3: denied };
-  for (const peer of Object.keys(answers))
-    mesh.join(peer).onRequest('run.report', () => answers[peer] ?? lost);
+  /** Who holds the task, of the home or not. */
+  const holders = new Set<string>();
+  for (const peer of [...Object.keys(answers), 'stranger']) {
+    const end = mesh.join(peer);
+    end.onRequest('run.report', () => answers[peer] ?? lost);
+    end.onRequest('rec.ask', () => {
+      const copies = holders.has(peer) ? [{ record: encodeValue(encodeRecord(TASK)) }] : [];
+      return ok({ copies, stones: [], answered: 1 });
+    });
+  }
   const report = new RunReport({
     clock,
     messaging: mesh.join('me'),
     peerOfStore: (store) =>
       answers[store.replace('s', 'p')] ? store.replace('s', 'p') : undefined,
+    peersInReach: () => [...Object.keys(answers), 'stranger'],
   });
   const round = async (run: typeof RUN = RUN) => {
     const done = report.round([run]);
-    await clock.runFor(10);
+    await clock.runFor(20);
     return (await done).orphans;
   };
-  return { clock, answers, report, round };
+  return { clock, mesh, answers, holders, report, round };
 }
 
 describe('a report of runs', () => {
@@ -55,6 +68,22 @@ describe('a report of runs', () => {
       await clock.runFor(2 * ORPHAN_MS);
       expect(await round()).toEqual([]);
     }
+  });
+
+  it('keeps it while anybody else holds the task, or may', async () => {
+    const { clock, mesh, holders, round } = world();
+    await round();
+    holders.add('stranger');
+    await clock.runFor(ORPHAN_MS);
+    expect(await round()).toEqual([]);
+    // Counted anew from there.
+    holders.clear();
+    expect(await round()).toEqual([]);
+    await clock.runFor(ORPHAN_MS);
+    mesh.gone.add('stranger');
+    expect(await round()).toEqual([]);
+    mesh.gone.clear();
+    expect(await round()).toEqual(['run1']);
   });
 
   it('counts from the last time that somebody knew it', async () => {

@@ -64,6 +64,7 @@ function world() {
     killGraceMs: 5_000,
     bootCount: () => 7,
     peerOfStore: (store) => (store === OWNER ? 'owner' : store === OTHER ? 'other' : undefined),
+    peersInReach: () => ['owner', 'other'],
     execute: (_request, _demand, handlers) => {
       if (!takes) return undefined;
       started.push(handlers);
@@ -252,6 +253,7 @@ describe('the runner', () => {
       const end = mesh.end(at);
       end?.onRequest('run.report', () => ok({ stale: [], unknown: ['run1'] }));
       end?.onRequest('run.done', () => err(coveyError('NOT_FOUND', { what: 'task TASK' })));
+      end?.onRequest('rec.ask', () => ok({ copies: [], stones: [], answered: 1 }));
     }
     start('run1');
     const report = async () => {
@@ -267,6 +269,9 @@ describe('the runner', () => {
     expect(runner.activeCount).toBe(1);
     await report();
     expect(runner.activeCount).toBe(0);
+    // An owner that appears after all must not look for an end that nobody has.
+    expect(runner.query('run1', OWNER)).toBe('given_up');
+    expect(start('run1')).toEqual({ taken: false, code: 'void' });
   });
 
   it('sends the last output to the home while it runs, only when there is something new', async () => {
