@@ -66,7 +66,8 @@ export interface AwayDeps {
 interface Doubt extends AwayNotice {
   /**
    * This store ran through the time as well, with more members than were away from here: then it is the other one that
-   * was away. What nobody over there knows was given to this side alone, or this side was free to run it all the time.
+   * was away. What nobody over there knows was given to this side alone, or this side was free to run it all the time,
+   * if most stores of its home are on this side as well.
    */
   readonly isOfFewer: boolean;
 }
@@ -176,15 +177,22 @@ export class Away {
   }
 
   #isOfFewer(from: string): boolean {
-    const { absences, membership, replica } = this.#deps;
+    const { absences, membership } = this.#deps;
     const store = this.#storeOf(from);
     if (store === undefined || !absences.isLong(store)) return false;
     const present = membership.members().filter(isPresent);
-    const away = present.filter((member) => {
-      const isSelf = member.storeId === replica.storeId;
-      return !isSelf && (absences.isLong(member.storeId) || this.#wasApart(member.storeId));
-    });
+    const away = present.filter(({ storeId }) => this.#isApart(storeId));
     return 2 * away.length < present.length;
+  }
+
+  /** Most stores of a home were on this side: between two sides there may be members that heard both. */
+  #hasMostOf(home: readonly StoreId[]): boolean {
+    return 2 * home.filter((store) => this.#isApart(store)).length < home.length;
+  }
+
+  #isApart(store: StoreId): boolean {
+    const { absences, replica } = this.#deps;
+    return store !== replica.storeId && (absences.isLong(store) || this.#wasApart(store));
   }
 
   /** Until lately: those who came back with it would look like the smaller side, one after the other. */
@@ -265,10 +273,11 @@ export class Away {
     const store = this.#storeOf(peer) ?? '';
     const running = this.#deps.runsHere();
     const doubted: string[] = [];
-    const suspects = notice.isOfFewer ? [] : replica.unfinished();
-    for (const record of suspects)
-      if (isOld(record, beforeMs) && !running.has(record.id) && this.#isDoubted(record, store))
-        doubted.push(record.id);
+    for (const record of replica.unfinished()) {
+      if (!isOld(record, beforeMs) || running.has(record.id)) continue;
+      const isOurs = notice.isOfFewer && this.#hasMostOf(homeOf(record));
+      if (!isOurs && this.#isDoubted(record, store)) doubted.push(record.id);
+    }
     // Those that others did not vouch for when this one was out of reach.
     if (!(await this.#ask(peer, replica.aside.ids(), true))) return false;
     const aside: string[] = [];

@@ -170,17 +170,9 @@ export class Sharing {
     const { replica } = this.#deps;
     const record = replica.get(id);
     if (record === undefined) return undefined;
-    return this.#gather(
-      { home: homeOf(record), required },
-      id,
-      [replica.storeId],
-      async (store, standIn) => {
-        // The newest: a stand-in is asked seconds later, and an older version would come behind a newer one.
-        const now = replica.get(id);
-        if (now === undefined) return err(coveyError('NOT_FOUND', { what: `a copy of ${id}` }));
-        return this.#push(store, now, { blob: this.#blobOf(now), fresh: false, standIn });
-      },
-    );
+    const plan = { home: homeOf(record), required };
+    // The newest version each time: a stand-in is asked seconds later, and an older one would come behind a newer one.
+    return this.#gather(plan, id, [replica.storeId], (store) => this.shareWith(id, store));
   }
 
   /** Brings one store up to this store's version of the record. */
