@@ -6,13 +6,17 @@ const empty = z.strictObject({});
 
 export const ACCESS_METHODS = {
   'access.invite': {
-    summary: 'Mints a single-use token for one new peer.',
+    summary: 'Mints a single-use token for one new peer, or for another mesh.',
     params: z.strictObject({
       ttl_ms: z
         .int()
         .min(1_000)
         .max(30 * 86_400_000)
         .default(3_600_000),
+      merge: z
+        .boolean()
+        .default(false)
+        .meta({ description: 'for mesh.merge on a member of another mesh, and for nothing else' }),
     }),
     result: z.object({ token: z.string(), expires_at: z.string() }),
   },
@@ -67,6 +71,21 @@ export const ACCESS_METHODS = {
     summary: 'Redeems a token at its inviter.',
     params: z.strictObject({ token: z.string().min(1).max(8_192) }),
     result: z.object({ mesh_id: z.string(), members: z.int() }),
+  },
+  'mesh.merge': {
+    summary: 'Makes this mesh and the one that the token is from one.',
+    params: z.strictObject({
+      token: z.string().min(1).max(8_192),
+      yes: z.boolean().default(false).meta({
+        description: 'also if it cuts members off; without it MERGE_CUTS says whom',
+      }),
+    }),
+    result: z.object({
+      mesh_id: z.string(),
+      members: z.int(),
+      cut_off: z.array(z.string()).meta({ description: 'names: revoked in the other mesh' }),
+      already: z.boolean().meta({ description: 'they were one mesh before' }),
+    }),
   },
   'mesh.leave': {
     summary: 'Hands everything over, leaves, and ends the daemon.',

@@ -160,7 +160,7 @@ export const ERROR_CODES = {
     sentence: 'This peer already belongs to a mesh with other members.',
     retryable: false,
     rpc: -32021,
-    help: "Leave it first ('covey leave'). Two meshes cannot be merged yet.",
+    help: "Make the two meshes one ('covey mesh merge'), or leave this one first ('covey leave').",
   },
   LOOPBACK_ONLY: {
     sentence: 'This daemon listens on {bind} alone; other hosts cannot reach it.',
@@ -240,6 +240,30 @@ export const ERROR_CODES = {
     retryable: false,
     rpc: -32036,
     help: "A member can let it in again: 'covey access allow PEER_ID', or a new token of 'covey invite'.",
+  },
+  TOKEN_FOR_MERGE: {
+    sentence: 'This token joins two meshes; it lets no single host in.',
+    retryable: false,
+    rpc: -32037,
+    help: "Run 'covey mesh merge' with it on a member of the other mesh; for one host print another: 'covey invite'.",
+  },
+  TOKEN_NOT_FOR_MERGE: {
+    sentence: 'This token lets one host in; it joins no meshes.',
+    retryable: false,
+    rpc: -32038,
+    help: "Print another one there: 'covey invite --merge'.",
+  },
+  NOT_MERGEABLE: {
+    sentence: 'The meshes cannot be merged: {why}.',
+    retryable: false,
+    rpc: -32039,
+    help: 'Look at both with `covey members` and `covey access list`; neither was changed.',
+  },
+  MERGE_CUTS: {
+    sentence: 'The merge would cut off {who}: what one mesh has revoked is out of both.',
+    retryable: false,
+    rpc: -32040,
+    help: 'Run it again with --yes to do it all the same.',
   },
 } as const satisfies Record<string, CodeEntry>;
 

@@ -35,8 +35,12 @@ export const VERBS: Readonly<Record<string, Entry>> = {
   monitor: entry('show what the daemon logs, and its events, live', () => import('./monitor.ts')),
   gossip: entry('show who observes whom, and what is sent', () => import('./gossip.ts')),
   ring: entry('show the ring, or where a key belongs', () => import('./ring.ts')),
-  invite: entry('print a token that lets one new peer in', () => import('./invite.ts')),
+  invite: entry(
+    'print a token that lets one new peer in, or another mesh',
+    () => import('./invite.ts'),
+  ),
   join: entry('join the mesh that a token is from', () => import('./join.ts')),
+  mesh: entry('make two meshes one', () => import('./merge.ts')),
   leave: entry('hand everything over, leave the mesh and stop', () => import('./leave.ts')),
   forget: entry('remove a member that is dead or has left', () => import('./forget.ts')),
   access: entry('show and decide who may be in the mesh', () => import('./access.ts')),

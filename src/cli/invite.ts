@@ -11,15 +11,24 @@ export const verb: Verb = {
         'how long the token is good for, 1s to 30d (default: 1h)',
         durationBetween('1s', '30d'),
       )
+      .option('--merge', "a token for 'covey mesh merge' on a member of another mesh")
       .addHelpText(
         'after',
-        '\nThe token lets one peer in, once. Whoever is in may run commands on every host of the mesh.\n  covey invite | ssh HOST covey join -\n',
+        `
+The token lets one peer in, once. Whoever is in may run commands on every host of the mesh.
+  covey invite | ssh HOST covey join -
+With --merge it lets all members of another mesh in, and this mesh's members into the other.
+  covey invite --merge | ssh HOST_OF_THE_OTHER_MESH covey mesh merge -
+`,
       );
     jsonFlag(command);
   },
   async run(cli, command) {
-    const { ttl } = command.opts<{ readonly ttl?: number }>();
-    const answer = await cli.call('access.invite', ttl === undefined ? {} : { ttl_ms: ttl });
+    const { ttl, merge } = command.opts<{ readonly ttl?: number; readonly merge?: boolean }>();
+    const answer = await cli.call('access.invite', {
+      ...(ttl === undefined ? {} : { ttl_ms: ttl }),
+      ...(merge === true ? { merge } : {}),
+    });
     if (!answer.ok) return cli.fail(answer.error);
     if (cli.options.json === true) {
       await cli.json(answer.value);
@@ -27,7 +36,9 @@ export const verb: Verb = {
     }
     await cli.print(`${answer.value.token}\n`);
     if (cli.io.stdout.isTerminal)
-      await cli.say(`good for one peer until ${answer.value.expires_at}`);
+      await cli.say(
+        `good for one ${merge === true ? 'merge' : 'peer'} until ${answer.value.expires_at}`,
+      );
     return EXIT.ok;
   },
 };

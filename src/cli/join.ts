@@ -1,10 +1,8 @@
-/** `covey join TOKEN`: redeems an invite; `-` reads it from stdin, which keeps it out of ps(1) and the history. */
+/** `covey join TOKEN`: redeems an invite. */
 import { EXIT } from './exit-codes.ts';
 import { jsonFlag } from './flags.ts';
-import { readAll } from './stdin.ts';
+import { readToken } from './token.ts';
 import type { Verb } from './verb.ts';
-
-const TOKEN_BYTES_MAX = 8_192;
 
 export const verb: Verb = {
   configure(command) {
@@ -13,14 +11,9 @@ export const verb: Verb = {
     );
   },
   async run(cli, command) {
-    let token = command.args[0] ?? '';
-    if (token === '-') {
-      const read = await readAll(cli.io.stdin, TOKEN_BYTES_MAX);
-      if (!read.ok) return cli.usage(read.error);
-      token = read.value.toString('utf8');
-    }
-    token = token.trim();
-    if (token === '') return cli.usage('the token is empty');
+    const read = await readToken(cli, command.args[0] ?? '');
+    if (!read.ok) return cli.usage(read.error);
+    const token = read.value;
     const before = await cli.call('system.status', {});
     if (!before.ok) return cli.fail(before.error);
     const answer = await cli.call('mesh.join', { token });

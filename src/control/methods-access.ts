@@ -9,7 +9,7 @@ import type { ControlBackend } from './backend.ts';
 
 export type AccessMethods = Pick<
   ControlBackend,
-  'access.invite' | 'access.list' | 'access.allow' | 'access.revoke'
+  'access.invite' | 'access.list' | 'access.allow' | 'access.revoke' | 'mesh.merge'
 >;
 
 /** An Ed25519 key as libp2p writes it: the only kind that Covey makes. */
@@ -18,12 +18,12 @@ const NO_PEER_ID = "A PeerId is wanted, as 'covey status' shows it on the host i
 
 export function accessMethods(peer: Peer): AccessMethods {
   return {
-    'access.invite': async ({ ttl_ms: ttlMs }) => {
+    'access.invite': async ({ ttl_ms: ttlMs, merge }) => {
       // A token that names a wildcard would send its bearer to himself.
       const { addresses } = peer.membership.self();
       const bind = addresses.find((address) => isWildcard(hostOf(address)));
       if (bind !== undefined) return err(coveyError('NO_ADDRESS', { bind }));
-      const invited = await peer.membership.invite(ttlMs);
+      const invited = await peer.membership.invite(ttlMs, merge);
       if (!invited.ok) return invited;
       return ok({ token: invited.value.token, expires_at: toRfc3339(invited.value.expiresAtMs) });
     },
@@ -45,6 +45,12 @@ export function accessMethods(peer: Peer): AccessMethods {
       const allowed = await peer.membership.allow(peerId, name ?? peerId.slice(-8));
       if (!allowed.ok) return allowed;
       return ok({ peer_id: peerId, token: allowed.value.token, is_new: allowed.value.isNew });
+    },
+    'mesh.merge': async ({ token, yes }) => {
+      const merged = await peer.membership.merge(token, yes);
+      if (!merged.ok) return merged;
+      const { meshId, members, cutOff, isOld } = merged.value;
+      return ok({ mesh_id: meshId, members, cut_off: [...cutOff], already: isOld });
     },
     'access.revoke': async ({ peer: peerId }) => {
       const revoked = await peer.membership.revoke(peerId);

@@ -27,6 +27,7 @@ const NEW_WORK: ReadonlySet<MethodName> = new Set<MethodName>([
   'worker.resume',
   'access.invite',
   'mesh.join',
+  'mesh.merge',
 ]);
 
 export interface ControlServerOptions {

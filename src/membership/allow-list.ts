@@ -1,25 +1,41 @@
 /**
- * Who may connect: a grow-only set of signed entries and revocations. A PeerId is allowed when
- * entries lead from the founder of the mesh to it, and it was never revoked. Revocation wins over
- * every entry, earlier or later; of those whom a revoked peer admitted, only the ones its revoker
- * knew stay.
+ * Who may connect: a grow-only set of signed entries, revocations and merges. A PeerId is allowed
+ * when entries lead from the founder of the mesh to it, and it was never revoked. Revocation wins
+ * over every entry, earlier or later; of those whom a revoked peer admitted, only the ones its
+ * revoker knew stay.
  *
  * The founder's entry is signed by the founder itself. Only that one may be: else anybody could
- * admit himself.
+ * admit himself. A merge adds the founder of another mesh, as a second root; it stands or falls with
+ * its author like an admission.
  */
 import { digestOf } from '../base/hash.ts';
 import type { PeerId } from '../ports/identity.ts';
-import type { Entry, Fact, Revocation } from './fact.ts';
-import { CHAIN_MAX, ENTRIES_MAX } from './limits.ts';
+import type { Entry, Fact, Merge, Revocation } from './fact.ts';
+import { CHAIN_MAX, ENTRIES_MAX, HELLO_MERGES_MAX, MERGES_MAX } from './limits.ts';
 import type { AccessEntry } from './types.ts';
 
-type Access = Fact<Entry> | Fact<Revocation>;
+export type Access = Fact<Entry> | Fact<Revocation> | Fact<Merge>;
 /** revoked: by a member. void: admitted by a peer that was revoked, unseen by the one that revoked it. */
 export type Bar = 'revoked' | 'void';
 
+export const isAccess = (fact: Fact): fact is Access =>
+  fact.statement.kind === 'entry' ||
+  fact.statement.kind === 'revocation' ||
+  fact.statement.kind === 'merge';
+
 /** One fact is kept for each kind, subject and author. */
 export const accessKey = ({ signed, statement }: Access): string =>
-  `${statement.kind}/${statement.peerId}/${signed.by}`;
+  `${statement.kind}/${statement.kind === 'merge' ? statement.mesh : statement.peerId}/${signed.by}`;
+
+/** Whom entries lead to, and the founders by mesh. */
+interface Reach {
+  readonly entries: ReadonlyMap<PeerId, Fact<Entry>>;
+  readonly roots: ReadonlyMap<string, ReadonlySet<PeerId>>;
+}
+
+const isRevocation = (fact: Access): fact is Fact<Revocation> =>
+  fact.statement.kind === 'revocation';
+const isEntry = (fact: Access): fact is Fact<Entry> => fact.statement.kind === 'entry';
 
 /**
  * Of two statements of one author on one subject the one with the smaller digest stays: any rule,
@@ -29,22 +45,46 @@ const staysBefore = (a: Access, b: Access): boolean =>
   digestOf(a.signed.payload) <= digestOf(b.signed.payload);
 
 export class AllowList {
+  readonly meshId: string;
   readonly root: PeerId;
   readonly #facts = new Map<string, Access>();
   #entries = 0;
+  #merges = 0;
   /**
    * Those to whom entries lead, void ones as well: whose statements are kept. It only grows.
    * Keeping only what the granted state would make the list depend on the order of arrival: an
    * entry that came before the revocation which voids its author would stay, and one that came
    * after would not.
    */
-  #known: ReadonlyMap<PeerId, Fact<Entry>> = new Map();
+  #known: Reach;
   #revocations: ReadonlyMap<PeerId, readonly Fact<Revocation>[]> = new Map();
   /** Those to whom entries lead that no revocation made void; revoked ones included. */
-  #granted: ReadonlyMap<PeerId, Fact<Entry>> = new Map();
+  #granted: Reach;
 
-  constructor(root: PeerId) {
+  constructor(meshId: string, root: PeerId) {
+    this.meshId = meshId;
     this.root = root;
+    this.#known = { entries: new Map(), roots: new Map([[meshId, new Set([root])]]) };
+    this.#granted = this.#known;
+  }
+
+  /** What is signed in that mesh may be read: this one's own, or a merge has named it, void or not. */
+  knowsMesh(meshId: string): boolean {
+    return this.#known.roots.has(meshId);
+  }
+
+  get knownMeshes(): ReadonlySet<string> {
+    return new Set(this.#known.roots.keys());
+  }
+
+  /** That mesh and this one are one. */
+  hasMesh(meshId: string): boolean {
+    return this.#granted.roots.has(meshId);
+  }
+
+  /** As it is shown: the same at all members, whichever mesh they come from. */
+  get shownMesh(): string {
+    return [...this.#granted.roots.keys()].sort()[0] ?? this.meshId;
   }
 
   /**
@@ -66,6 +106,10 @@ export class AllowList {
       if (this.#entries >= ENTRIES_MAX) return false;
       this.#entries += 1;
     }
+    if (!known && fact.statement.kind === 'merge') {
+      if (this.#merges >= MERGES_MAX) return false;
+      this.#merges += 1;
+    }
     this.#facts.set(key, fact);
     return true;
   }
@@ -73,7 +117,7 @@ export class AllowList {
   #follow(): void {
     this.#indexRevocations();
     this.#known = this.#reach(() => true);
-    this.#granted = this.#reach((entry) => this.#admissionStands(entry));
+    this.#granted = this.#reach((fact) => this.#admissionStands(fact));
   }
 
   /** Adds as many as can be linked to the founder, in whatever order they come. */
@@ -93,34 +137,48 @@ export class AllowList {
     }
   }
 
-  #mayState({ signed, statement }: Access): boolean {
+  #mayState({ signed, meshId, statement }: Access): boolean {
+    const roots = this.#known.roots.get(meshId);
     if (statement.kind === 'entry' && statement.peerId === signed.by)
-      return signed.by === this.root;
-    return this.#known.has(signed.by);
+      return roots?.has(signed.by) === true;
+    return roots !== undefined && this.#known.entries.has(signed.by);
   }
 
-  /** Follows entries from the founder; `stands` may reject one. */
-  #reach(stands: (fact: Fact<Entry>) => boolean): Map<PeerId, Fact<Entry>> {
-    const entries = this.#sorted().filter((fact) => fact.statement.kind === 'entry');
-    const reached = new Map<PeerId, Fact<Entry>>();
+  /** Follows entries and merges from the founder; `stands` may reject one. */
+  #reach(stands: (fact: Fact<Entry> | Fact<Merge>) => boolean): Reach {
+    const facts = this.#sorted().filter(({ statement }) => statement.kind !== 'revocation');
+    const entries = new Map<PeerId, Fact<Entry>>();
+    const roots = new Map([[this.meshId, new Set([this.root])]]);
     for (let grew = true; grew; ) {
       grew = false;
-      for (const fact of entries as Fact<Entry>[]) {
+      for (const fact of facts as (Fact<Entry> | Fact<Merge>)[]) {
         const { peerId } = fact.statement;
-        const isRoot = fact.signed.by === peerId;
-        if (reached.has(peerId) || !(isRoot || reached.has(fact.signed.by))) continue;
+        const ours = roots.get(fact.meshId);
+        const isRoot = isEntry(fact) && fact.signed.by === peerId;
+        if (!ours || !(isRoot ? ours.has(peerId) : entries.has(fact.signed.by))) continue;
         if (!isRoot && !stands(fact)) continue;
-        reached.set(peerId, fact);
+        if (isEntry(fact)) {
+          if (entries.has(peerId)) continue;
+          entries.set(peerId, fact);
+        } else {
+          const theirs = roots.get(fact.statement.mesh) ?? new Set();
+          if (theirs.has(peerId)) continue;
+          roots.set(fact.statement.mesh, theirs.add(peerId));
+        }
         grew = true;
       }
     }
-    return reached;
+    return { entries, roots };
   }
 
-  #admissionStands({ signed, statement }: Fact<Entry>): boolean {
+  #admissionStands({ signed, statement }: Fact<Entry> | Fact<Merge>): boolean {
     const revocations = this.#revocationsOf(signed.by);
     if (revocations.length === 0) return true;
-    return revocations.some((fact) => fact.statement.keeps.includes(statement.peerId));
+    return revocations.some(({ statement: { keeps, keepsMeshes } }) =>
+      statement.kind === 'merge'
+        ? keepsMeshes?.includes(statement.mesh)
+        : keeps.includes(statement.peerId),
+    );
   }
 
   #revocationsOf(peerId: PeerId): readonly Fact<Revocation>[] {
@@ -142,7 +200,7 @@ export class AllowList {
   }
 
   isAllowed(peerId: PeerId): boolean {
-    return this.#granted.has(peerId) && !this.isRevoked(peerId);
+    return this.#granted.entries.has(peerId) && !this.isRevoked(peerId);
   }
 
   isRevoked(peerId: PeerId): boolean {
@@ -151,12 +209,12 @@ export class AllowList {
 
   /** As the one that admitted it wrote. */
   nameOf(peerId: PeerId): string | undefined {
-    return (this.#granted.get(peerId) ?? this.#known.get(peerId))?.statement.name;
+    return (this.#granted.entries.get(peerId) ?? this.#known.entries.get(peerId))?.statement.name;
   }
 
   /** Entries lead to it, or led to it before a revocation. Such a peer stays known for good. */
   isKnown(peerId: PeerId): boolean {
-    return this.#known.has(peerId);
+    return this.#known.entries.has(peerId);
   }
 
   /** Peers that were revoked. */
@@ -169,14 +227,36 @@ export class AllowList {
     if (this.isAllowed(peerId)) return undefined;
     const [own] = this.#inOrder(peerId);
     if (own) return { kind: 'revoked', by: own };
-    const seen = new Set<PeerId>();
-    for (let at = this.#known.get(peerId); at && !seen.has(at.signed.by); ) {
-      seen.add(at.signed.by);
-      const [by] = this.#inOrder(at.signed.by);
+    for (const at of this.#admitters(peerId)) {
+      const [by] = this.#inOrder(at);
       if (by) return { kind: 'void', by };
-      at = this.#known.get(at.signed.by);
     }
     return undefined;
+  }
+
+  /** Those by whose word it is here, the nearest first: a founder of another mesh by that of those who accepted it. */
+  *#admitters(peerId: PeerId): Generator<PeerId> {
+    const queue = [peerId];
+    const seen = new Set(queue);
+    for (const at of queue) {
+      const entry = this.#known.entries.get(at);
+      const isRoot = entry?.signed.by === at;
+      const merges = isRoot
+        ? this.#merged().filter(({ statement }) => statement.peerId === at)
+        : [];
+      for (const { signed } of isRoot ? merges : entry ? [entry] : []) {
+        if (seen.has(signed.by)) continue;
+        seen.add(signed.by);
+        queue.push(signed.by);
+        yield signed.by;
+      }
+    }
+  }
+
+  #merged(): Fact<Merge>[] {
+    // Asked at each hello, and mostly there are none: the list may be long.
+    if (this.#merges === 0) return [];
+    return this.#sorted().filter((fact): fact is Fact<Merge> => fact.statement.kind === 'merge');
   }
 
   /** Of several that are all as good everybody names the same. */
@@ -185,32 +265,83 @@ export class AllowList {
   }
 
   /** An admission by one that was revoked, and its revoker had not seen it. */
-  isVoid(fact: Fact<Entry>): boolean {
-    return fact.signed.by !== fact.statement.peerId && !this.#admissionStands(fact);
+  isVoid(fact: Access): boolean {
+    const isRoot = isEntry(fact) && fact.signed.by === fact.statement.peerId;
+    return !isRoot && !isRevocation(fact) && !this.#admissionStands(fact);
   }
 
-  /** What proves to one that is barred that it is: the revocation, and entries that lead to its author. */
+  /** What proves to one that is barred that it is: the revocation, and what leads to its author. */
   proofOf(peerId: PeerId): Access[] {
     const bar = this.barOf(peerId);
     if (!bar) return [];
     const proof: Access[] = [];
     const authors = new Set<PeerId>();
     for (let next = bar.by.signed.by; proof.length < CHAIN_MAX && !authors.has(next); ) {
-      const entry = this.#known.get(next);
+      const entry = this.#known.entries.get(next);
       if (!entry) break;
       authors.add(next);
       proof.push(entry);
       next = entry.signed.by;
     }
-    return [...proof.reverse(), bar.by];
+    const mesh = this.#known.entries.get(peerId)?.meshId ?? this.meshId;
+    const merges = this.#known.roots.size > 1 ? this.mergesFor(mesh) : [];
+    return [...merges, ...proof.reverse(), bar.by];
   }
 
   /** Whom this peer has admitted and who are in by that. */
   admittedBy(author: PeerId): Fact<Entry>[] {
-    const facts = [...this.#granted.values()];
+    const facts = [...this.#granted.entries.values()];
     return facts.filter(({ signed, statement }) => {
       return signed.by === author && statement.peerId !== author;
     });
+  }
+
+  /** The meshes that this peer has accepted and that are in by that. */
+  acceptedBy(author: PeerId): string[] {
+    const meshes = this.#merged().filter((fact) => fact.signed.by === author);
+    return meshes.map(({ statement }) => statement.mesh).filter((mesh) => this.hasMesh(mesh));
+  }
+
+  /** This member has accepted that mesh. */
+  hasAccepted(author: PeerId, meshId: string): boolean {
+    return this.#facts.has(`merge/${meshId}/${author}`);
+  }
+
+  get mergeCount(): number {
+    return this.#merges;
+  }
+
+  /**
+   * What shows a member that all these meshes are one, whatever it has missed: the merges that stand, those signed in its
+   * own mesh first, with the entries of their authors.
+   */
+  mergesFor(meshId: string): Access[] {
+    const isTheirs = (fact: Fact): number => (fact.meshId === meshId ? 0 : 1);
+    const shown = new Set<Access>();
+    for (const fact of this.#merged().sort((a, b) => isTheirs(a) - isTheirs(b))) {
+      const chain = this.chainOf(fact.signed.by);
+      if (chain.length === 0 || !this.#admissionStands(fact)) continue;
+      const more = [fact, ...chain].filter((one) => !shown.has(one));
+      if (shown.size + more.length <= HELLO_MERGES_MAX) for (const one of more) shown.add(one);
+    }
+    return [...shown];
+  }
+
+  /** PeerIds that were revoked. */
+  revoked(): PeerId[] {
+    return [...this.#revocations.keys()].sort();
+  }
+
+  /** Who of the allowed would not be, were these revoked as well: they and whom they had admitted. */
+  cutBy(revoked: readonly PeerId[]): PeerId[] {
+    // Whoever is revoked here already has its admissions judged by that.
+    const out = new Set(revoked.filter((peerId) => !this.isRevoked(peerId)));
+    const stands = (fact: Fact<Entry> | Fact<Merge>): boolean =>
+      !out.has(fact.signed.by) && this.#admissionStands(fact);
+    const { entries } = this.#reach(stands);
+    return [...this.#granted.entries.keys()].filter(
+      (peerId) => this.isAllowed(peerId) && (out.has(peerId) || !entries.has(peerId)),
+    );
   }
 
   /**
@@ -220,7 +351,7 @@ export class AllowList {
   chainOf(peerId: PeerId): Fact<Entry>[] {
     const chain: Fact<Entry>[] = [];
     for (let next: PeerId | undefined = peerId; next !== undefined && chain.length < CHAIN_MAX; ) {
-      const fact = this.#granted.get(next);
+      const fact = this.#granted.entries.get(next);
       if (!fact) break;
       chain.push(fact);
       next = fact.signed.by === next ? undefined : fact.signed.by;
@@ -230,12 +361,12 @@ export class AllowList {
 
   /** By the clock of whoever admitted it; 0 of one that is not allowed. */
   admittedAtMs(peerId: PeerId): number {
-    return this.#granted.get(peerId)?.statement.admittedAtMs ?? 0;
+    return this.#granted.entries.get(peerId)?.statement.admittedAtMs ?? 0;
   }
 
   /** Whose entry let this PeerId in; undefined: nobody's, or its own, the founder's. */
   admitterOf(peerId: PeerId): PeerId | undefined {
-    const by = this.#granted.get(peerId)?.signed.by;
+    const by = this.#granted.entries.get(peerId)?.signed.by;
     return by === peerId ? undefined : by;
   }
 
@@ -246,7 +377,10 @@ export class AllowList {
   list(): AccessEntry[] {
     const listed: AccessEntry[] = [];
     // Granted first: the void entry of one that somebody else has admitted as well is not what counts.
-    for (const [peerId, { signed, statement }] of new Map([...this.#known, ...this.#granted])) {
+    for (const [peerId, { signed, statement }] of new Map([
+      ...this.#known.entries,
+      ...this.#granted.entries,
+    ])) {
       const { name, admittedAtMs } = statement;
       const bar = this.barOf(peerId);
       const revoked = this.isRevoked(peerId);

@@ -11,7 +11,7 @@ import type { Identity, PeerId } from '../ports/identity.ts';
 import { type AppendResult, prefixEnd, type Store, type StoreOp } from '../ports/store.ts';
 import { decodeValue, encodeValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
-import { decodeFact, type Fact, factBytes, isKind, type SelfRecord } from './fact.ts';
+import { decodeFact, type Fact, factBytes, isKind, readFacts, type SelfRecord } from './fact.ts';
 import { BOOK_FLUSH_MS } from './limits.ts';
 import { readInt, readText } from './read.ts';
 import type { SeenStore } from './store-check.ts';
@@ -26,6 +26,13 @@ const FORMER = 'membership/former/';
 const INVITES = 'membership/invite/';
 const REDEEMED = 'membership/redeemed/';
 const PAGE = 1_000;
+const URGENT: readonly string[] = ['revocation', 'merge'];
+
+export interface Invite {
+  readonly expiresAtMs: number;
+  /** It lets another mesh in, and no single peer. */
+  readonly forMerge: boolean;
+}
 
 export interface MeshIdentity {
   readonly meshId: string;
@@ -90,13 +97,15 @@ export class Book {
   }
 
   facts(meshId: string, verify: Identity['verify']): Fact[] {
-    const facts: Fact[] = [];
-    for (const { key, value } of this.#pages(FACTS)) {
-      const fact = decodeFact(value, meshId, verify);
-      if (fact.ok) facts.push(fact.value);
-      else this.#log.log('warn', 'a fact of the peer book is ignored', { key, why: fact.error });
-    }
-    return facts;
+    const rows = [...this.#pages(FACTS)];
+    const values = rows.map(({ value }) => {
+      const decoded = decodeValue(value);
+      return decoded.ok ? decoded.value : null;
+    });
+    return readFacts(values, new Set([meshId]), verify, (why, index) => {
+      const key = rows[index]?.key ?? '';
+      this.#log.log('warn', 'a fact of the peer book is ignored', { key, why });
+    });
   }
 
   /**
@@ -150,7 +159,8 @@ export class Book {
   rememberFacts(facts: readonly Fact[]): void {
     for (const fact of facts) this.#later(FACTS + factKey(fact), factBytes(fact));
     // A peer that forgot it in a crash would let the revoked one in, while nobody else is there to tell.
-    const isUrgent = facts.some(({ statement }) => statement.kind === 'revocation');
+    // One that forgot a merge would turn away half of its mesh.
+    const isUrgent = facts.some(({ statement: { kind } }) => URGENT.includes(kind));
     if (isUrgent && !this.#closed) this.#clock.after(0, () => void this.#flushSoon());
   }
 
@@ -211,8 +221,10 @@ export class Book {
     return [...this.#maps(INVITES)].length;
   }
 
-  inviteExpiry(secretHash: string): number | undefined {
-    return readInt(this.#read(INVITES + secretHash)?.expires_at_ms);
+  invite(secretHash: string): Invite | undefined {
+    const map = this.#read(INVITES + secretHash);
+    const expiresAtMs = readInt(map?.expires_at_ms);
+    return expiresAtMs === undefined ? undefined : { expiresAtMs, forMerge: map?.merge === true };
   }
 
   redeemedBy(secretHash: string): PeerId | undefined {
@@ -220,23 +232,24 @@ export class Book {
   }
 
   /** Also drops those that expired before `nowWallMs`. */
-  saveInvite(secretHash: string, expiresAtMs: number, nowWallMs: number): Promise<AppendResult> {
+  saveInvite(secretHash: string, invite: Invite, nowWallMs: number): Promise<AppendResult> {
+    const { expiresAtMs, forMerge } = invite;
     const batch: StoreOp[] = [];
     for (const { key, value } of this.#maps(INVITES)) {
       const expires = readInt(value.expires_at_ms) ?? 0;
       // Kept a day longer, so that a late comer hears `expired` and not `used`.
       if (expires + 86_400_000 < nowWallMs) batch.push({ del: key });
     }
-    const value = encodeValue({ expires_at_ms: expiresAtMs });
+    const value = encodeValue({ expires_at_ms: expiresAtMs, ...(forMerge && { merge: true }) });
     return this.#append([...batch, { put: INVITES + secretHash, value }]);
   }
 
-  /** The secret is gone and the entry is there, in one write. */
-  saveRedeemed(secretHash: string, peerId: PeerId, entry: Fact): Promise<AppendResult> {
+  /** The secret is gone and the facts are there, in one write. */
+  saveRedeemed(secretHash: string, peerId: PeerId, facts: readonly Fact[]): Promise<AppendResult> {
     return this.#append([
       { del: INVITES + secretHash },
       { put: REDEEMED + secretHash, value: encodeValue({ peer_id: peerId }) },
-      factOp(entry),
+      ...facts.map(factOp),
     ]);
   }
 }

@@ -7,14 +7,16 @@ import { Refused } from '../base/refused.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { WireValue } from '../wire/codec.ts';
+import { type Access, isAccess } from './allow-list.ts';
 import type { Book } from './book.ts';
 import type { Cause, Via } from './cause.ts';
-import { type Entry, type Fact, isKind, type SelfRecord, toWire, type Verdict } from './fact.ts';
-import { FactReader } from './fact-reader.ts';
+import { type Fact, isKind, readFacts, type SelfRecord, toWire, type Verdict } from './fact.ts';
+import type { Hello } from './hello.ts';
 import { OUTBID_MAX, STRANGER_RETRY_MS, TURN_LEAP_MAX } from './limits.ts';
 import { compareTurns, statusOf } from './member.ts';
 import type { OwnChange, OwnRecord } from './own-record.ts';
 import type { Roster } from './roster.ts';
+import { Signatures } from './signatures.ts';
 import { Telemetry } from './telemetry.ts';
 import { givesWay } from './twin.ts';
 import type { Expelled, MembershipDeps } from './types.ts';
@@ -33,6 +35,8 @@ export interface CoreHooks {
   accessChanged(): void;
 }
 
+type Shown = Pick<Hello, 'meshId' | 'merges' | 'chain'>;
+
 export class Core {
   readonly deps: MembershipDeps;
   readonly book: Book;
@@ -40,7 +44,7 @@ export class Core {
   readonly roster: Roster;
   readonly telemetry = new Telemetry();
   readonly refused: Refused;
-  readonly facts: FactReader;
+  readonly signatures: Signatures;
   view: View;
   /** The mesh that this peer is about to enter. */
   joining: string | undefined;
@@ -51,7 +55,7 @@ export class Core {
   constructor(deps: MembershipDeps, book: Book, own: OwnRecord, roster: Roster, view: View) {
     this.deps = deps;
     this.refused = deps.traffic?.refused ?? new Refused();
-    this.facts = new FactReader(deps.identity);
+    this.signatures = new Signatures(deps.identity);
     this.book = book;
     this.own = own;
     this.roster = roster;
@@ -77,21 +81,19 @@ export class Core {
 
   /** Facts of this mesh with a right signature; others are dropped with a word in the log. */
   read(values: readonly WireValue[]): Fact[] {
-    const { log } = this.deps;
-    const facts: Fact[] = [];
-    for (const value of values) {
-      const fact = this.facts.read(value, this.view.meshId);
-      if (fact.ok) facts.push(fact.value);
-      else {
-        this.refused.count(`fact: ${fact.error}`);
-        log.log('debug', 'a fact was dropped', { why: fact.error });
-      }
-    }
-    return facts;
+    const { knownMeshes } = this.view.access;
+    return readFacts(values, knownMeshes, this.signatures.verify, (why) => {
+      this.refused.count(`fact: ${why}`);
+      this.deps.log.log('debug', 'a fact was dropped', { why });
+    });
   }
 
   /** Joins facts into the view. `via` is told to listeners. */
-  accept(facts: readonly Fact[], via: Via): void {
+  accept(batch: readonly Fact[], via: Via): void {
+    // First who may speak: what is said of us in a mesh that nobody here accepted is no matter of ours.
+    const hasMerge = batch.some((fact) => isKind(fact, 'merge'));
+    if (hasMerge && !batch.every(isAccess)) this.accept(batch.filter(isAccess), via);
+    const facts = batch.filter((fact) => isAccess(fact) || this.view.access.knowsMesh(fact.meshId));
     for (const fact of facts) this.#answerForSelf(fact);
     const accepted = facts.filter((fact) => !this.#objects(fact) && !this.#isForgottenSelf(fact));
     const { members, access, removals } = this.view.apply(accepted);
@@ -103,8 +105,9 @@ export class Core {
     for (const change of members) {
       const { record, verdict } = change.after;
       this.book.rememberFacts(verdict ? [record, verdict] : [record]);
-      const { access } = this.view;
-      this.roster.changed(change, via, () => access.admitterOf(change.peerId));
+      const { access, meshId } = this.view;
+      const admittedBy = () => access.admitterOf(change.peerId);
+      this.roster.changed(change, via, admittedBy, record.meshId !== meshId);
       this.#hooks?.changed(change);
     }
     if (this.#hooks !== undefined) this.#tellRevoked(access, via);
@@ -160,11 +163,11 @@ export class Core {
   }
 
   /** To a peer that is not allowed, and perhaps has shown by what it believes to be. */
-  refusalOf(peerId: PeerId, chain: readonly Fact<Entry>[] = []): CoveyError {
+  refusalOf(peerId: PeerId, shown: readonly Access[] = []): CoveyError {
     const { access } = this.view;
     const bar = access.barOf(peerId);
     if (bar?.kind === 'revoked') return this.revokedError(peerId);
-    const voided = chain.find((fact) => access.isVoid(fact));
+    const voided = shown.find((fact) => access.isVoid(fact));
     const by = bar?.by ?? (voided && access.barOf(voided.signed.by)?.by);
     if (!by) return coveyError('NOT_ALLOWED');
     const { revokedAtMs, peerId: revoked } = by.statement;
@@ -186,12 +189,20 @@ export class Core {
     return coveyError('BUSY', { what: 'a join', retry_after_ms: STRANGER_RETRY_MS });
   }
 
+  /** By what a peer wants to come in, where that is not known yet: merges, and the entries that lead to it. */
+  learnShown(from: PeerId, { meshId, merges, chain }: Shown): Access[] {
+    const { access } = this.view;
+    if (access.knowsMesh(meshId) ? access.isAllowed(from) : merges.length === 0) return [];
+    const shown = this.read([...merges, ...chain]).filter(isAccess);
+    // Not taken in: one that was revoked could fill the list of everybody with its inventions.
+    if (!shown.some((fact) => access.isVoid(fact))) this.accept(shown, 'greeting');
+    return shown;
+  }
+
   /** Entries and revocations with which somebody explains a refusal: they are signed, so he need not be believed. */
   learnAccess(values: readonly WireValue[] = []): void {
     if (values.length === 0) return;
-    const facts = this.read(values);
-    const access = facts.filter((fact) => isKind(fact, 'entry') || isKind(fact, 'revocation'));
-    this.accept(access, 'greeting');
+    this.accept(this.read(values).filter(isAccess), 'greeting');
   }
 
   /** Why this very peer is not a member; undefined: it is one. */
@@ -207,6 +218,10 @@ export class Core {
 
   /** Whoever is in may run commands here: the log says who came, and who let him in. */
   #logAdmitted({ signed, statement }: Fact): void {
+    if (statement.kind === 'merge') {
+      const by = this.nameOf(signed.by);
+      this.deps.log.log('info', 'another mesh was accepted', { mesh: statement.mesh, by });
+    }
     if (statement.kind !== 'entry' || statement.peerId === this.peerId) return;
     this.deps.log.log('info', 'a peer was admitted', {
       name: statement.name,

@@ -243,21 +243,21 @@ export class Detector {
     const revived = before !== undefined && statusOf(before).status !== status;
     if (restarted) forgetBoot(watch, !this.#links.isUp(peerId));
     if (restarted || revived) watch.expectSinceMs = this.#nowMs;
+    // Also one that is first heard of as dead: where two meshes merge, nobody else may be left that it knows.
+    const isAlive = status === 'alive';
+    if (before === undefined && isAlive) this.#dialer.meet(peerId);
+    else if (restarted || (revived && isAlive)) this.#dialer.kick(peerId, isAlive);
     const refuted = before && compareTurns(before.record.statement, after.record.statement) < 0;
-    // One that just spoke through others gets a new patience; objections will come if it can be
-    // heard at all.
+    // One that just spoke through others gets a new patience; objections come if it can be heard at all.
     if (refuted) watch.expectSinceMs = this.#nowMs;
-    if (status === 'alive') {
-      if (before === undefined) this.#dialer.meet(peerId);
-      else if (restarted || revived) this.#dialer.kick(peerId, true);
+    if (isAlive) {
       this.#evaluate(peerId, refuted ? 'refuted' : 'heard');
       return;
     }
     watch.opinion = FINE;
     watch.opinions.clear();
     watch.pending = undefined;
-    // A half-open connection would keep us from finding a way that works, should it live.
-    // One whose store was removed hears that at its next hello.
+    // A half-open link would hide a way that works; one whose store was removed hears that at its next hello.
     const isStale = status === 'dead' || status === 'removed';
     if (isStale && this.#links.isUp(peerId)) void this.#links.end(peerId, 'stale');
   }

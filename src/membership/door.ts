@@ -4,7 +4,7 @@ import { coveyError } from '../base/errors.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Core } from './core.ts';
 import type { Gate } from './gate.ts';
-import { decodeAdmit, encodeAdmit } from './hello.ts';
+import { type AdmitFrame, decodeAdmit, encodeAdmit } from './hello.ts';
 import {
   STRANGER_ALLOWANCE,
   STRANGER_RETRY_MS,
@@ -81,6 +81,12 @@ export class Door {
     return Math.round(waitMs);
   }
 
+  #serve(from: PeerId, frame: AdmitFrame): Promise<AdmitFrame> {
+    if (frame.type === 'redeem') return this.#gate.redeem(from, frame.secret, frame.name);
+    if (frame.type === 'merge') return this.#gate.merger.serve(from, frame);
+    return this.#links.serve(from, frame);
+  }
+
   async #answer(from: PeerId, bytes: Uint8Array): Promise<Uint8Array | undefined> {
     const frame = decodeAdmit(bytes);
     if (!frame.ok) {
@@ -88,10 +94,7 @@ export class Door {
       return undefined;
     }
     const { value } = frame;
-    const reply =
-      value.type === 'redeem'
-        ? await this.#gate.redeem(from, value.secret, value.name)
-        : await this.#links.serve(from, value);
+    const reply = await this.#serve(from, value);
     if (reply.type === 'refuse') this.#core.refused.count(`admission: ${reply.error.code}`);
     return encodeAdmit(reply);
   }

@@ -1,14 +1,15 @@
 /**
  * Facts: the signed statements of which the view is made. A fact is [author, payload, signature],
  * its payload a CBOR map that names the mesh, so that nothing of one mesh can be replayed into
- * another. It is passed on as the bytes that were signed, never encoded again: fields of later
- * versions survive old peers.
+ * another that has not accepted it. It is passed on as the bytes that were signed, never encoded
+ * again: fields of later versions survive old peers.
  *
  *   record      by the member itself: who and what it is now
  *   verdict     by an observer: this incarnation of a member is dead
  *   entry       by a member: this PeerId may connect
  *   revocation  by a member: this PeerId may not, ever
  *   removal     by a member: this store does not come back
+ *   merge       by a member: what is signed in that other mesh counts here too
  */
 import { err, ok, type Result } from '../base/result.ts';
 import type { Identity, PeerId } from '../ports/identity.ts';
@@ -16,7 +17,7 @@ import type { Address } from '../ports/network.ts';
 import type { Shortage } from '../ports/room.ts';
 import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
-import { ADDRESSES_MAX, RECORD_BYTES_MAX, SEEN_BY_MAX } from './limits.ts';
+import { ADDRESSES_MAX, MERGES_MAX, RECORD_BYTES_MAX, SEEN_BY_MAX } from './limits.ts';
 import { readId, readInt, readText, readTextMap, readTexts } from './read.ts';
 import type { Evidence } from './types.ts';
 
@@ -79,6 +80,8 @@ export interface Revocation {
    * admitted do not.
    */
   readonly keeps: readonly PeerId[];
+  /** The meshes that the revoked peer had accepted and the revoker knew: they stay as well. */
+  readonly keepsMeshes?: readonly string[];
 }
 
 /**
@@ -93,15 +96,28 @@ export interface Removal {
   readonly removedAtMs: number;
 }
 
-export type Statement = SelfRecord | Verdict | Entry | Revocation | Removal;
+/** Half of the consent to a merge: the other mesh says the same of this one. */
+export interface Merge {
+  readonly kind: 'merge';
+  /** The founder of the other mesh: a second root of the allow-list. */
+  readonly peerId: PeerId;
+  readonly mesh: string;
+  readonly mergedAtMs: number;
+}
+
+export type Statement = SelfRecord | Verdict | Entry | Revocation | Removal | Merge;
 export interface Fact<S extends Statement = Statement> {
   readonly signed: Signed;
+  /** In which it was signed. Whether that one is known here is judged by the view. */
+  readonly meshId: string;
   readonly statement: S;
 }
 export const isKind = <K extends Statement['kind']>(
   fact: Fact,
   kind: K,
 ): fact is Fact<Extract<Statement, { kind: K }>> => fact.statement.kind === kind;
+
+const OTHER_MESH = 'a fact of another mesh';
 
 function toMap(statement: Statement, meshId: string): WireMap {
   const head = { kind: statement.kind, mesh_id: meshId, peer_id: statement.peerId };
@@ -136,9 +152,16 @@ function toMap(statement: Statement, meshId: string): WireMap {
     case 'entry':
       return { ...head, name: statement.name, admitted_at_ms: statement.admittedAtMs };
     case 'revocation':
-      return { ...head, revoked_at_ms: statement.revokedAtMs, keeps: statement.keeps };
+      return {
+        ...head,
+        revoked_at_ms: statement.revokedAtMs,
+        keeps: statement.keeps,
+        ...(statement.keepsMeshes?.length ? { keeps_meshes: statement.keepsMeshes } : {}),
+      };
     case 'removal':
       return { ...head, store_id: statement.storeId, removed_at_ms: statement.removedAtMs };
+    case 'merge':
+      return { ...head, merges: statement.mesh, merged_at_ms: statement.mergedAtMs };
   }
 }
 
@@ -149,7 +172,7 @@ export function signFact<S extends Statement>(
 ): Fact<S> {
   const payload = encodeValue(toMap(statement, meshId));
   const signed = { by: identity.peerId, payload, signature: identity.sign(payload) };
-  return { signed, statement };
+  return { signed, meshId, statement };
 }
 
 export const toWire = (fact: Fact): WireValue => [
@@ -159,13 +182,16 @@ export const toWire = (fact: Fact): WireValue => [
 ];
 export const factBytes = (fact: Fact): Uint8Array => encodeValue(toWire(fact));
 
+/** One mesh, or all whose facts count here. */
+export type MeshIds = string | ReadonlySet<string>;
+
 /**
- * Reads a fact of this mesh and checks its shape and its signature; whether its author may say it
+ * Reads a fact of these meshes and checks its shape and its signature; whether its author may say it
  * is judged later.
  */
 export function readFact(
   value: WireValue | undefined,
-  meshId: string,
+  meshes: MeshIds,
   verify: Identity['verify'],
 ): Result<Fact, string> {
   if (!Array.isArray(value)) return err('a fact is an array');
@@ -177,20 +203,53 @@ export function readFact(
   const decoded = decodeValue(payload);
   if (!decoded.ok) return decoded;
   if (!isWireMap(decoded.value)) return err('a fact holds a map');
-  if (decoded.value.mesh_id !== meshId) return err('a fact of another mesh');
+  const { mesh_id: meshId } = decoded.value;
+  const isOurs = typeof meshes === 'string' ? meshId === meshes : meshes.has(String(meshId));
+  if (typeof meshId !== 'string' || !isOurs) return err(OTHER_MESH);
   const statement = readStatement(decoded.value, by);
   if (!statement.ok) return statement;
   if (!verify(by, payload, signature)) return err('a fact with a wrong signature');
-  return ok({ signed: { by, payload, signature }, statement: statement.value });
+  return ok({ signed: { by, payload, signature }, meshId, statement: statement.value });
+}
+
+/**
+ * Reads facts of these meshes and of those that merges among them name, in whatever order they come: who hears of a
+ * merge hears of the other mesh's members in the same breath. What may not be read is given to `drop`.
+ */
+export function readFacts(
+  values: readonly WireValue[],
+  meshes: ReadonlySet<string>,
+  verify: Identity['verify'],
+  drop: (why: string, index: number) => void,
+): Fact[] {
+  const known = new Set(meshes);
+  const facts: Fact[] = [];
+  let waiting = values.map((value, index) => ({ value, index }));
+  for (let before = -1; known.size !== before && waiting.length > 0; ) {
+    before = known.size;
+    waiting = waiting.filter(({ value, index }) => {
+      const fact = readFact(value, known, verify);
+      if (!fact.ok && fact.error === OTHER_MESH) return true;
+      if (!fact.ok) drop(fact.error, index);
+      else {
+        facts.push(fact.value);
+        const isRoom = known.size < meshes.size + MERGES_MAX;
+        if (isRoom && isKind(fact.value, 'merge')) known.add(fact.value.statement.mesh);
+      }
+      return false;
+    });
+  }
+  for (const { index } of waiting) drop(OTHER_MESH, index);
+  return facts;
 }
 
 export function decodeFact(
   bytes: Uint8Array,
-  meshId: string,
+  meshes: MeshIds,
   verify: Identity['verify'],
 ): Result<Fact, string> {
   const decoded = decodeValue(bytes);
-  return decoded.ok ? readFact(decoded.value, meshId, verify) : decoded;
+  return decoded.ok ? readFact(decoded.value, meshes, verify) : decoded;
 }
 
 function readStatement(map: WireMap, by: PeerId): Result<Statement, string> {
@@ -215,13 +274,21 @@ function readStatement(map: WireMap, by: PeerId): Result<Statement, string> {
       const revokedAtMs = readInt(map.revoked_at_ms);
       const keeps = readTexts(map.keeps, Number.POSITIVE_INFINITY);
       if (revokedAtMs === undefined || !keeps) return err('not a revocation');
-      return ok({ kind: 'revocation', peerId, revokedAtMs, keeps });
+      const keepsMeshes = readTexts(map.keeps_meshes, MERGES_MAX);
+      const meshes = keepsMeshes?.length ? { keepsMeshes } : {};
+      return ok({ kind: 'revocation', peerId, revokedAtMs, keeps, ...meshes });
     }
     case 'removal': {
       const storeId = readId(map.store_id);
       const removedAtMs = readInt(map.removed_at_ms);
       if (!storeId || removedAtMs === undefined) return err('not a removal');
       return ok({ kind: 'removal', peerId, storeId, removedAtMs });
+    }
+    case 'merge': {
+      const mesh = readId(map.merges);
+      const mergedAtMs = readInt(map.merged_at_ms);
+      if (!mesh || mergedAtMs === undefined) return err('not a merge');
+      return ok({ kind: 'merge', peerId, mesh, mergedAtMs });
     }
     default:
       return err('a fact of an unknown kind');

@@ -1,13 +1,12 @@
 /** Invitations: minting and redeeming tokens, on both sides. */
 import { type CoveyError, coveyError } from '../base/errors.ts';
-import { sha256Of, toHex } from '../base/hash.ts';
 import { jitter } from '../base/random.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import { sleep } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
 import { encodeValue } from '../wire/codec.ts';
 import type { Core } from './core.ts';
-import { type Entry, type Fact, signFact, toWire } from './fact.ts';
+import { type Entry, type Fact, readFacts, signFact, toWire } from './fact.ts';
 import { type AdmitFrame, decodeAdmit, encodeAdmit, retryAfterMs } from './hello.ts';
 import {
   ADMIT_TIMEOUT_MS,
@@ -18,13 +17,21 @@ import {
   WELCOME_FACTS_MAX,
 } from './limits.ts';
 import { isGone } from './member.ts';
+import { LONE, Merger } from './merger.ts';
 import { hostOf } from './roster.ts';
-import { decodeToken, encodeToken, SECRET_BYTES, type Token } from './token.ts';
+import {
+  decodeToken,
+  encodeToken,
+  secretHash as hashOf,
+  SECRET_BYTES,
+  type Token,
+} from './token.ts';
 import { View } from './view.ts';
 
 export interface GateHooks {
-  announce(fact: Fact): void;
+  announce(facts: readonly Fact[]): void;
   greet(peerId: PeerId): Promise<void>;
+  isUp(peerId: PeerId): boolean;
   /** Lets go of everything that belongs to the mesh given up. */
   moveTo(meshId: string, root: PeerId, facts: readonly Fact[]): void;
 }
@@ -42,11 +49,11 @@ const SETTLE_STEP_MS = 50;
  */
 const ALONE = ['127.0.0.1', '::1', 'localhost'];
 const isLoopback = (host: string): boolean => ALONE.includes(host) || host.startsWith('127.');
-const hashOf = (secret: Uint8Array): string => toHex(sha256Of(secret));
 
 export class Gate {
   readonly #core: Core;
   readonly #hooks: GateHooks;
+  readonly merger: Merger;
   #bindHost = '';
   #joining = false;
   /** Redeemings happen one after another: two of one secret must not both find it unused. */
@@ -55,6 +62,15 @@ export class Gate {
   constructor(core: Core, hooks: GateHooks) {
     this.#core = core;
     this.#hooks = hooks;
+    this.merger = new Merger(core, {
+      announce: (facts) => hooks.announce(facts),
+      greet: (peerId) => hooks.greet(peerId),
+      isUp: (peerId) => hooks.isUp(peerId),
+      isJoining: () => this.#joining,
+      hasOthers: () => this.#hasOthers(),
+      outOfReach: (token) => this.#outOfReach(token),
+      dial: (token) => this.#dial(token),
+    });
   }
 
   listensOn(host: string): void {
@@ -65,9 +81,14 @@ export class Gate {
     return ALONE.includes(this.#bindHost) && this.#core.deps.config.dial_from === undefined;
   }
 
-  async invite(ttlMs: number): Promise<Result<{ token: string; expiresAtMs: number }, CoveyError>> {
+  /** `forMerge`: it lets a whole mesh in, and no single peer. */
+  async invite(
+    ttlMs: number,
+    forMerge = false,
+  ): Promise<Result<{ token: string; expiresAtMs: number }, CoveyError>> {
     const { clock, random, identity } = this.#core.deps;
     if (this.#isAlone) return err(coveyError('LOOPBACK_ONLY', { bind: this.#bindHost }));
+    if (forMerge && !this.#hasOthers()) return err(coveyError('NOT_MERGEABLE', { why: LONE }));
     if (this.#core.book.inviteCount() >= INVITES_MAX) {
       return err(coveyError('BUSY', { what: 'open invitations', retry_after_ms: 60_000 }));
     }
@@ -75,11 +96,12 @@ export class Gate {
     const secret = random.bytes(SECRET_BYTES);
     const expiresAtMs = Math.round(clock.wallMs() + ttlMs);
     const { addresses } = this.#core.own.fact.statement;
-    const saved = await this.#core.book.saveInvite(hashOf(secret), expiresAtMs, clock.wallMs());
+    const invite = { expiresAtMs, forMerge };
+    const saved = await this.#core.book.saveInvite(hashOf(secret), invite, clock.wallMs());
     if (!saved.ok) return err(coveyError('STORE_FULL', { peer: this.#core.peerId }));
     const inviter = identity.peerId;
     return ok({
-      token: encodeToken({ meshId, inviter, addresses, secret, expiresAtMs }),
+      token: encodeToken({ meshId, inviter, addresses, secret, expiresAtMs, forMerge }),
       expiresAtMs,
     });
   }
@@ -116,31 +138,33 @@ export class Gate {
     if (core.expelled()) return refuse(coveyError('NOT_ALLOWED'));
     const hash = hashOf(secret);
     const redeemer = book.redeemedBy(hash);
-    const expiresAtMs = book.inviteExpiry(hash);
-    if (redeemer !== undefined || expiresAtMs === undefined)
-      return refuse(coveyError('TOKEN_USED'));
-    if (expiresAtMs < deps.clock.wallMs()) return refuse(coveyError('TOKEN_EXPIRED'));
+    const invite = book.invite(hash);
+    if (redeemer !== undefined || invite === undefined) return refuse(coveyError('TOKEN_USED'));
+    if (invite.forMerge) return refuse(coveyError('TOKEN_FOR_MERGE'));
+    if (invite.expiresAtMs < deps.clock.wallMs()) return refuse(coveyError('TOKEN_EXPIRED'));
     const admittedAtMs = Math.round(deps.clock.wallMs());
     const statement: Entry = { kind: 'entry', peerId: from, name, admittedAtMs };
     const entry = signFact(deps.identity, view.meshId, statement);
-    const saved = await book.saveRedeemed(hash, from, entry);
+    const saved = await book.saveRedeemed(hash, from, [entry]);
     if (!saved.ok) return refuse(coveyError('STORE_FULL', { peer: this.#core.peerId }));
     this.#core.accept([entry], 'own');
-    this.#hooks.announce(entry);
+    this.#hooks.announce([entry]);
     return this.#welcome(from);
   }
 
   #welcome(to: PeerId): AdmitFrame {
     const { view, own } = this.#core;
     // The inviter's own chain as well: the newcomer cannot know yet who it is.
-    const chains = [...view.access.chainOf(this.#core.peerId), ...view.access.chainOf(to)];
-    const least = [...new Set<Fact>([...chains, own.fact])];
+    const { access } = view;
+    const chains = [...access.chainOf(this.#core.peerId), ...access.chainOf(to)];
+    const merges = access.mergesFor(view.meshId);
+    const least = [...new Set<Fact>([...merges, ...chains, own.fact])];
     // What is said of it it settles at its first hello.
     const rest = view.facts().filter((fact) => fact.statement.peerId !== to);
     const all = [...new Set<Fact>([...least, ...rest])].map(toWire);
     const isSmall = all.length <= WELCOME_FACTS_MAX && encodeValue(all).length <= WELCOME_BYTES_MAX;
     const facts = isSmall ? all : least.map(toWire);
-    return { type: 'welcome', meshId: view.meshId, root: view.access.root, facts };
+    return { type: 'welcome', meshId: view.meshId, root: access.root, facts };
   }
 
   // The newcomer
@@ -150,7 +174,8 @@ export class Gate {
     if (!token.ok) return err(coveyError('TOKEN_INVALID', { why: token.error }));
     const expelled = this.#core.expelled();
     if (expelled?.kind === 'revoked') return err(this.#core.refusalOf(this.#core.peerId));
-    const isOurs = token.value.meshId === this.#core.view.meshId;
+    if (token.value.forMerge) return err(coveyError('TOKEN_FOR_MERGE'));
+    const isOurs = this.#core.view.access.hasMesh(token.value.meshId);
     if (isOurs && !expelled) return ok(this.#joined());
     const refusal = this.#mayJoin(token.value);
     if (refusal) return err(refusal);
@@ -164,14 +189,25 @@ export class Gate {
   }
 
   #mayJoin(token: Token): CoveyError | undefined {
-    const elsewhere = token.addresses.some((address) => !isLoopback(hostOf(address)));
-    if (elsewhere && this.#isAlone) return coveyError('LOOPBACK_ONLY', { bind: this.#bindHost });
+    const refusal = this.#outOfReach(token);
+    if (refusal) return refusal;
     return this.#staysWith(token.meshId) ? coveyError('FOREIGN_MESH') : undefined;
+  }
+
+  /** A token of another host, where no other host can reach this one. */
+  #outOfReach(token: Token): CoveyError | undefined {
+    const elsewhere = token.addresses.some((address) => !isLoopback(hostOf(address)));
+    if (!elsewhere || !this.#isAlone) return undefined;
+    return coveyError('LOOPBACK_ONLY', { bind: this.#bindHost });
   }
 
   /** It has others around it, and is not on its way back to them after its admission became void. */
   #staysWith(meshId: string): boolean {
-    if (this.#core.expelled() && meshId === this.#core.view.meshId) return false;
+    if (this.#core.expelled() && this.#core.view.access.hasMesh(meshId)) return false;
+    return this.#hasOthers();
+  }
+
+  #hasOthers(): boolean {
     for (const [peerId, facts] of this.#core.view.entries()) {
       if (peerId !== this.#core.peerId && !isGone(facts)) return true;
     }
@@ -224,11 +260,8 @@ export class Gate {
     if (frame.type !== 'welcome' || frame.meshId !== token.meshId) {
       return failed('it answered with another mesh');
     }
-    const facts: Fact[] = [];
-    for (const value of frame.facts) {
-      const fact = this.#core.facts.read(value, frame.meshId);
-      if (fact.ok) facts.push(fact.value);
-    }
+    const { verify } = this.#core.signatures;
+    const facts = readFacts(frame.facts, new Set([frame.meshId]), verify, () => undefined);
     const view = new View(frame.meshId, frame.root);
     view.apply(facts);
     const { access } = view;
@@ -260,6 +293,7 @@ export class Gate {
   }
 
   #joined(): { meshId: string; members: number } {
-    return { meshId: this.#core.view.meshId, members: this.#core.view.size };
+    const { access, size } = this.#core.view;
+    return { meshId: access.shownMesh, members: size };
   }
 }

@@ -4,6 +4,7 @@
  *   hello    who I am, and what I know of you         → hello | refuse
  *   redeem   a token's secret, by a stranger          → welcome | refuse
  *   refused  your hello was not accepted, and why     → noted
+ *   merge    see merge-frames.ts
  */
 import { type CoveyError, coveyError, type ErrorCode, isErrorCode } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
@@ -14,11 +15,13 @@ import type { Turn } from './fact.ts';
 import {
   BOOT_IDS_MAX,
   CHAIN_MAX,
+  HELLO_MERGES_MAX,
   RETRY_AFTER_MS_MAX,
   RETRY_AFTER_MS_MIN,
   STRANGER_RETRY_MS,
   WELCOME_FACTS_MAX,
 } from './limits.ts';
+import { type MergeFrame, mergeMap, readMergeFrame } from './merge-frames.ts';
 import { readInt, readList, readText, readTexts } from './read.ts';
 import type { BootSpan } from './store-check.ts';
 import type { AwayNotice } from './types.ts';
@@ -37,6 +40,8 @@ export interface Hello {
   /** Facts, not yet judged: the sender's record, and entries from its own up to the founder's. */
   readonly record: WireValue;
   readonly chain: readonly WireValue[];
+  /** Merges that stand, and the entries of their authors: the receiver may have been away. */
+  readonly merges: readonly WireValue[];
   /** The receiver's turn as the sender knows it, and whether the sender takes it for dead. */
   readonly known: (Turn & { readonly dead: boolean }) | undefined;
   /** Only to a store that was away for very long. */
@@ -58,7 +63,8 @@ export type AdmitFrame =
       /** Facts that show why: to one that was revoked. */
       readonly proof?: readonly WireValue[];
     }
-  | { readonly type: 'noted' };
+  | { readonly type: 'noted' }
+  | MergeFrame;
 
 export function encodeAdmit(frame: AdmitFrame): Uint8Array {
   switch (frame.type) {
@@ -78,6 +84,10 @@ export function encodeAdmit(frame: AdmitFrame): Uint8Array {
     }
     case 'noted':
       return encodeValue({ type: 'noted' });
+    case 'merge':
+    case 'terms':
+    case 'merged':
+      return encodeValue(mergeMap(frame));
   }
 }
 
@@ -93,6 +103,7 @@ const helloMap = (hello: Hello): WireMap => ({
   features: hello.features,
   record: hello.record,
   chain: hello.chain,
+  ...(hello.merges.length > 0 && { merges: hello.merges }),
   known: hello.known && { ...hello.known },
   away: hello.away && {
     store_id: hello.away.storeId,
@@ -128,10 +139,16 @@ export function decodeAdmit(bytes: Uint8Array): Result<AdmitFrame, string> {
       return ok({
         type: map.type,
         error: readError(map),
-        proof: readList(map.proof, CHAIN_MAX + 1) ?? [],
+        proof: readList(map.proof, HELLO_MERGES_MAX + CHAIN_MAX + 1) ?? [],
       });
     case 'noted':
       return ok({ type: 'noted' });
+    case 'merge':
+    case 'terms':
+    case 'merged': {
+      const frame = readMergeFrame(map.type, map);
+      return frame ? ok(frame) : err('not a frame of a merge');
+    }
     default:
       return err('an admit frame of an unknown type');
   }
@@ -171,6 +188,7 @@ function readHello(map: WireMap): Hello | undefined {
   if (!meshId || !storeId || bootCount === undefined || !bootId || !bootIds) return undefined;
   if (seq === undefined || min === undefined || max === undefined) return undefined;
   if (!features || !chain || record === undefined) return undefined;
+  const merges = readList(map.merges, HELLO_MERGES_MAX) ?? [];
   const known = readKnown(map.known);
   const away = readAway(map.away);
   const spans = readSpans(map.boot_spans);
@@ -187,6 +205,7 @@ function readHello(map: WireMap): Hello | undefined {
     features,
     record,
     chain,
+    merges,
     known,
     away,
   };

@@ -97,8 +97,8 @@ export const CHAIN_MAX = 16;
 export const WELCOME_FACTS_MAX = 1_000;
 export const WELCOME_BYTES_MAX = 48 * 1_024;
 
-/** Facts that need not be verified again when they come again: of a thousand members, some 2 MiB. */
-export const READ_FACTS_MAX = 4_096;
+/** Signatures that need not be verified again when they come again: of a thousand members, some 2 MiB. */
+export const SIGNATURES_MAX = 4_096;
 
 /** Places of members on the rings of observers that are remembered: of a few thousand members, some 4 MiB. */
 export const PLACES_MAX = 32_768;
@@ -132,6 +132,14 @@ export const FORMER_AFTER_MS = 30_000;
 export const REVOCATIONS_MAX = 10_000;
 /** Admissions that a revocation lists as standing, 53 bytes each: it fits into news. More are signed anew. */
 export const KEEPS_MAX = 200;
+/** Merges, remembered for good. Meshes are joined by people, and each member may state the same one. */
+export const MERGES_MAX = 64;
+/** Merges in a hello, with the entries of their authors: who was away learns of them whoever greets it. */
+export const HELLO_MERGES_MAX = 32;
+/** Revoked peers that each side of a merge shows the other: some 30 KB of the 64 KiB of a frame. */
+export const MERGE_REVOKED_MAX = 500;
+/** Names of those whom a merge would cut off, as an operator is told them. */
+export const MERGE_CUTS_MAX = 100;
 export const ADDRESSES_MAX = 8;
 /** A label's value is 128 characters, which may be four bytes each. */
 export const TEXT_BYTES_MAX = 512;

@@ -293,10 +293,11 @@ export class Links {
 
   #hello(to: PeerId): Hello {
     const { store, features } = this.#core.deps;
-    const facts = this.#core.view.get(to);
+    const { view } = this.#core;
+    const facts = view.get(to);
     const turn = facts?.record.statement;
     return {
-      meshId: this.#core.view.meshId,
+      meshId: view.meshId,
       storeId: store.storeId,
       bootCount: store.bootCount,
       bootId: store.bootId,
@@ -306,7 +307,8 @@ export class Links {
       versions: VERSIONS,
       features: features ?? [],
       record: toWire(this.#core.own.fact),
-      chain: this.#core.view.access.chainOf(this.#core.peerId).map(toWire),
+      chain: view.access.chainOf(this.#core.peerId).map(toWire),
+      merges: view.access.mergesFor(facts?.record.meshId ?? view.meshId).map(toWire),
       known:
         facts && turn
           ? {
@@ -350,19 +352,17 @@ export class Links {
   async #letIn(from: PeerId, hello: Hello): Promise<CoveyError | undefined> {
     const core = this.#core;
     const { store } = core.deps;
-    if (hello.meshId !== core.view.meshId) return core.foreignError(hello.meshId);
+    const { view } = core;
+    const shown = core.learnShown(from, hello);
+    if (!view.access.knowsMesh(hello.meshId)) return core.foreignError(hello.meshId);
     if (commonVersion(VERSIONS, hello.versions) === undefined) {
       const { min, max } = hello.versions;
       const ours = `${VERSIONS.min}-${VERSIONS.max}`;
       return coveyError('VERSION_MISMATCH', { ours, theirs: `${min}-${max}` });
     }
-    const { view } = core;
-    if (!view.access.isAllowed(from)) {
-      const chain = core.read(hello.chain).filter((fact) => isKind(fact, 'entry'));
-      // Not taken in: one that was revoked could fill the list of everybody with its inventions.
-      if (!chain.some((fact) => view.access.isVoid(fact))) core.accept(chain, 'greeting');
-      if (!view.access.isAllowed(from)) return core.refusalOf(from, chain);
-      const saved = await core.book.saveFacts(chain);
+    if (!view.access.isAllowed(from)) return core.refusalOf(from, shown);
+    if (shown.length > 0) {
+      const saved = await core.book.saveFacts(shown);
       if (!saved.ok) return coveyError('STORE_FULL', { peer: core.peerId });
       if (core.view !== view) return coveyError('FOREIGN_MESH');
       if (!view.access.isAllowed(from)) return core.refusalOf(from);
@@ -389,7 +389,9 @@ export class Links {
     core.book.rememberStore({ peerId: from, storeId, bootCount, bootId, seq });
     core.heardOfSelf(hello.known);
     // Its inviter alone: were it everybody that it greets, each newcomer would be announced by each member.
-    const isOurs = !view.get(from) && view.access.admitterOf(from) === core.peerId;
+    const { access } = view;
+    const isMerged = access.hasAccepted(core.peerId, hello.meshId);
+    const isOurs = (isMerged || access.admitterOf(from) === core.peerId) && !view.get(from);
     core.accept([record], 'greeting');
     if (isOurs) this.#hooks.arrived([...view.access.chainOf(from).slice(0, 1), record]);
     core.deps.onAway?.(from, hello.away?.storeId === store.storeId ? hello.away : undefined);

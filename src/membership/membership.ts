@@ -62,10 +62,7 @@ export class Membership {
   #load: Load | undefined;
   #expelled: Expelled | undefined;
 
-  /**
-   * Reads what `identity/` holds, mints a mesh id where there is none, and counts this start,
-   * durably.
-   */
+  /** Reads what `identity/` holds, mints a mesh id where there is none, and counts this start, durably. */
   static async load(deps: MembershipDeps): Promise<Result<Membership, string>> {
     const { identity, identityStore, clock, log, random } = deps;
     const book = new Book(identityStore, clock, log);
@@ -113,7 +110,8 @@ export class Membership {
     this.#detector = new Detector(core, this.#links, this.#dialer, this.#sync);
     this.stats = new Stats(core, this.#links, this.#detector);
     this.#gate = new Gate(core, {
-      announce: (fact) => announce([fact]),
+      announce,
+      isUp: (peerId) => this.#links.isUp(peerId),
       greet: (peerId) => this.#links.greet(peerId),
       moveTo: (...mesh) => {
         this.#detector.reset();
@@ -173,15 +171,10 @@ export class Membership {
     this.#core.meetRemoval();
     const beat = () => this.#detector.beat();
     this.#every(() => config.heartbeat_interval, beat);
-    this.#every(
-      () => TICK_MS,
-      () => {
-        this.stats.tick();
-        this.#detector.tick();
-        this.#links.tick();
-        this.#former.tick();
-      },
-    );
+    const tick = () => {
+      for (const part of [this.stats, this.#detector, this.#links, this.#former]) part.tick();
+    };
+    this.#every(() => TICK_MS, tick);
     const sync = () => jitter(random, config.anti_entropy_interval, 0.2);
     this.#every(sync, () => this.#sync.compareWithOne());
     const look = () => jitter(random, LOOK_INTERVAL_MS, 0.2);
@@ -206,8 +199,9 @@ export class Membership {
 
   // What others ask
 
+  /** Of several that were merged the smallest, which is the same everywhere. */
   get meshId(): string {
-    return this.#core.view.meshId;
+    return this.#core.view.access.shownMesh;
   }
 
   self(): Member {
@@ -267,9 +261,14 @@ export class Membership {
     this.#core.changeOwn({ shortage });
   }
 
-  async invite(ttlMs: number): Promise<Result<{ token: string; expiresAtMs: number }, CoveyError>> {
+  async invite(...how: Parameters<Gate['invite']>): ReturnType<Gate['invite']> {
     if (this.#expelled) return err(this.#core.refusalOf(this.#core.peerId));
-    return this.#gate.invite(ttlMs);
+    return this.#gate.invite(...how);
+  }
+
+  /** Another mesh and this one become one. `withCuts`: also if that cuts off members of either. */
+  merge(token: string, withCuts: boolean): ReturnType<Gate['merger']['merge']> {
+    return this.#gate.merger.merge(token, withCuts);
   }
 
   join(token: string): Promise<Result<{ meshId: string; members: number }, CoveyError>> {

@@ -10,7 +10,7 @@ import { err, ok, type Result } from '../base/result.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Core } from './core.ts';
 import { type Entry, type Fact, type Revocation, signFact } from './fact.ts';
-import { KEEPS_MAX, REVOCATIONS_MAX } from './limits.ts';
+import { KEEPS_MAX, MERGES_MAX, REVOCATIONS_MAX } from './limits.ts';
 
 export interface Revoked {
   readonly name: string;
@@ -53,7 +53,8 @@ function sayAgain(core: Core, peerId: PeerId): Fact[] {
   const admitted = view.access.admittedBy(peerId);
   const keeps = admitted.slice(0, KEEPS_MAX).map(({ statement }) => statement.peerId);
   const revokedAtMs = Math.round(clock.wallMs());
-  const revocation: Revocation = { kind: 'revocation', peerId, revokedAtMs, keeps };
+  const keepsMeshes = view.access.acceptedBy(peerId).slice(0, MERGES_MAX);
+  const revocation: Revocation = { kind: 'revocation', peerId, revokedAtMs, keeps, keepsMeshes };
   const repeated = [...admitted.slice(KEEPS_MAX), ...view.saidBy(peerId)];
   return [sign(revocation), ...repeated.map(({ statement }) => sign(statement))];
 }

@@ -65,11 +65,23 @@ export class Roster {
     this.#turn += 1;
   }
 
-  emit(type: MemberEvent['type'], peerId: PeerId, cause?: Cause, was?: MemberStatus): void {
+  emit(
+    type: MemberEvent['type'],
+    peerId: PeerId,
+    cause?: Cause,
+    was?: MemberStatus,
+    isMerged = false,
+  ): void {
     const member = this.get(peerId);
     if (!member) return;
     const why = cause && { cause, evidence: this.sentence(cause) };
-    const event: MemberEvent = { type, member, ...why, ...(was && { was }) };
+    const event: MemberEvent = {
+      type,
+      member,
+      ...why,
+      ...(was && { was }),
+      ...(isMerged && { isMerged }),
+    };
     for (const listener of this.#listeners) listener(event);
   }
 
@@ -87,11 +99,12 @@ export class Roster {
     return this.#rows.get(peerId)?.facts.record.statement.name ?? peerId.slice(-8);
   }
 
-  /** The facts about a member changed. `admittedBy` is asked for a new one. */
+  /** The facts about a member changed. `admittedBy` is asked for a new one; `isMerged`: it is of another mesh. */
   changed(
     { peerId, after }: MemberChange,
     via: Via,
     admittedBy: () => PeerId | undefined = () => undefined,
+    isMerged = false,
   ): void {
     const row = this.#rows.get(peerId);
     this.#changed();
@@ -114,7 +127,8 @@ export class Roster {
       };
       this.#rows.set(peerId, fresh);
       const by = admittedBy();
-      this.emit('joined', peerId, { kind: 'admitted', seenBy: by ? [by] : [], via });
+      const cause: Cause = { kind: 'admitted', seenBy: by ? [by] : [], via };
+      this.emit('joined', peerId, cause, undefined, isMerged);
       return;
     }
     const before = row.facts.record.statement;

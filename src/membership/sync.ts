@@ -144,7 +144,7 @@ export class Sync {
     if (asked.length > 0) this.#delta(from, asked, []);
   }
 
-  /** Entries go first: without them the records of new members are not accepted. */
+  /** Merges and entries go first: without them the records of new members are not accepted. */
   #delta(to: PeerId, facts: readonly Fact[], want: readonly string[]): void {
     this.#core.telemetry.facts.sent += facts.length;
     const ordered = [...facts].sort((a, b) => rank(a) - rank(b));
@@ -164,5 +164,5 @@ export class Sync {
 const isFarewell = (statement: Fact['statement'], from: PeerId): boolean =>
   statement.kind === 'record' && statement.peerId === from && statement.left;
 
-const RANKS = ['entry', 'revocation', 'record', 'verdict', 'removal'];
+const RANKS = ['merge', 'entry', 'revocation', 'record', 'verdict', 'removal'];
 const rank = (fact: Fact): number => RANKS.indexOf(fact.statement.kind);

@@ -2,7 +2,7 @@
  * Invite tokens: `covey1-` and base64url of a CBOR map followed by four bytes of its SHA-256, so
  * that a token cut in a terminal is called malformed instead of unknown.
  */
-import { bytesEqual, sha256Of } from '../base/hash.ts';
+import { bytesEqual, sha256Of, toHex } from '../base/hash.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
@@ -19,11 +19,16 @@ export interface Token {
   readonly secret: Uint8Array;
   /** Wall time of the inviter, which alone judges it. */
   readonly expiresAtMs: number;
+  /** It joins two meshes, and admits no single peer. */
+  readonly forMerge?: boolean;
 }
 
 const PREFIX = 'covey1-';
 const CHECKSUM_BYTES = 4;
 export const SECRET_BYTES = 16;
+
+/** What is kept of a secret: the book lets nobody redeem. */
+export const secretHash = (secret: Uint8Array): string => toHex(sha256Of(secret));
 
 export function encodeToken(token: Token): string {
   const body = encodeValue({
@@ -32,6 +37,7 @@ export function encodeToken(token: Token): string {
     addresses: token.addresses,
     secret: token.secret,
     expires_at_ms: token.expiresAtMs,
+    ...(token.forMerge && { merge: true }),
   });
   const bytes = new Uint8Array(body.length + CHECKSUM_BYTES);
   bytes.set(body);
@@ -60,7 +66,8 @@ export function decodeToken(text: string): Result<Token, string> {
   if (!(secret instanceof Uint8Array) || secret.length !== SECRET_BYTES) {
     return err('it lacks its secret');
   }
-  return ok({ meshId, inviter, addresses, secret, expiresAtMs });
+  const forMerge = map.merge === true;
+  return ok({ meshId, inviter, addresses, secret, expiresAtMs, ...(forMerge && { forMerge }) });
 }
 
 const toBase64Url = (bytes: Uint8Array): string =>

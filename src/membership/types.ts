@@ -97,6 +97,8 @@ export interface MemberEvent {
     | 'condemned'
     | 'heard';
   readonly member: Member;
+  /** joined: of a mesh that was merged, which may have decided what was decided here as well. */
+  readonly isMerged?: boolean;
   /** The status before, where another one was entered. */
   readonly was?: MemberStatus;
   readonly cause?: Cause;

@@ -4,16 +4,8 @@
  */
 import { digestOf, sha256Of, toHex } from '../base/hash.ts';
 import type { PeerId } from '../ports/identity.ts';
-import { AllowList, accessKey } from './allow-list.ts';
-import {
-  type Entry,
-  type Fact,
-  isKind,
-  type Removal,
-  type Revocation,
-  type SelfRecord,
-  type Verdict,
-} from './fact.ts';
+import { type Access, AllowList, accessKey, isAccess } from './allow-list.ts';
+import { type Fact, isKind, type Removal, type SelfRecord, type Verdict } from './fact.ts';
 import { MEMBERS_MAX, REMOVALS_MAX } from './limits.ts';
 import { compareTurns, contentKey, joinMember, type MemberFacts } from './member.ts';
 
@@ -25,13 +17,13 @@ export interface MemberChange {
 
 export interface ViewChange {
   readonly members: readonly MemberChange[];
-  readonly access: readonly (Fact<Entry> | Fact<Revocation>)[];
+  readonly access: readonly Access[];
   readonly removals: readonly Fact<Removal>[];
 }
 
 const DIGEST_CHARS = 16;
 const keyOf = (fact: Fact): string =>
-  isKind(fact, 'entry') || isKind(fact, 'revocation')
+  isAccess(fact)
     ? accessKey(fact)
     : isKind(fact, 'removal')
       ? `removal/${fact.statement.storeId}`
@@ -52,7 +44,7 @@ export class View {
 
   constructor(meshId: string, root: PeerId) {
     this.meshId = meshId;
-    this.access = new AllowList(root);
+    this.access = new AllowList(meshId, root);
   }
 
   get(peerId: PeerId): MemberFacts | undefined {
@@ -68,7 +60,7 @@ export class View {
   }
 
   /**
-   * Joins the facts in. Records of strangers are left out, and so are verdicts on a turn that the
+   * Joins the facts in. Records of strangers and of meshes that no member accepted are left out, and so are verdicts on a turn that the
    * member itself never signed here: a forged one could put a member to death for all its future.
    *
    * The record of one that was revoked is kept, or else its store would be unknown to whoever hears
@@ -76,14 +68,14 @@ export class View {
    * is void, whenever it came; its revoker has said again what it knew of it.
    */
   apply(facts: readonly Fact[]): ViewChange {
-    const accessFacts = facts.filter((fact) => isKind(fact, 'entry') || isKind(fact, 'revocation'));
-    const access = this.access.addAll(accessFacts as (Fact<Entry> | Fact<Revocation>)[]);
+    const access = this.access.addAll(facts.filter((fact) => isAccess(fact)));
     for (const fact of access) this.#index(fact);
     const changes = new Map<PeerId, MemberChange>();
     if (access.length > 0 && this.access.revocationCount > 0) this.#applyAccess(changes);
-    for (const fact of facts) if (isKind(fact, 'record')) this.#applyRecord(fact, changes);
-    for (const fact of facts) if (isKind(fact, 'verdict')) this.#applyVerdict(fact, changes);
-    const removals = facts.filter((fact) => isKind(fact, 'removal') && this.#addRemoval(fact));
+    const ours = facts.filter(({ meshId }) => this.access.knowsMesh(meshId));
+    for (const fact of ours) if (isKind(fact, 'record')) this.#applyRecord(fact, changes);
+    for (const fact of ours) if (isKind(fact, 'verdict')) this.#applyVerdict(fact, changes);
+    const removals = ours.filter((fact) => isKind(fact, 'removal') && this.#addRemoval(fact));
     for (const fact of removals) this.#applyRemoval(fact as Fact<Removal>, changes);
     return { members: [...changes.values()], access, removals: removals as Fact<Removal>[] };
   }

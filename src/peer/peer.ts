@@ -254,6 +254,7 @@ export class Peer {
     }
     const isReturn = RETURNS.has(event.type);
     for (const part of isReturn ? [this.tasks, this.#upkeep] : []) part.memberReturned();
+    if (event.isMerged) this.tasks.meshesMerged();
     if (event.type !== 'heard') this.tasks.membersChanged();
   }
 

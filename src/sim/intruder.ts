@@ -1,6 +1,7 @@
 /**
  * A stranger who knows where a member listens and which mesh it is: it says hello without ever having been admitted,
- * after a member has revoked it, and once more as another one that it has admitted itself.
+ * with a mesh of its own (merge-intruder.ts), after a member has revoked it, and once more as another one that it has
+ * admitted itself.
  */
 import { toHex } from '../base/hash.ts';
 import type { Random } from '../base/random.ts';
@@ -13,6 +14,7 @@ import type { WireValue } from '../wire/codec.ts';
 import { encodeEnvelope } from '../wire/envelope.ts';
 import { WIRE_VERSION_MAX, WIRE_VERSION_MIN } from '../wire/versions.ts';
 import { createSimIdentity } from './identity.ts';
+import { bringMesh } from './merge-intruder.ts';
 import type { World } from './world.ts';
 
 const CALL_MS_MAX = 5_000;
@@ -45,6 +47,8 @@ export async function intrude(world: World, random: Random, at: number, by: numb
   const listening = await network.start(DEAF, { host: HOST, port });
   if (!listening.ok) return;
   await say(network, []);
+  const victim = world.host(by).peerId;
+  await bringMesh(membership, network, identity, { victim, meshId: id });
   revoke(world, by, identity.peerId);
   await sleep(world.clock, NEWS_MS);
   await say(network, []);
@@ -84,6 +88,7 @@ const helloOf = (meshId: string, id: string): Hello => ({
   features: [],
   record: null,
   chain: [],
+  merges: [],
   known: undefined,
   away: undefined,
 });

@@ -264,9 +264,9 @@ export class World {
     this.hub.heal();
   }
 
-  /** Starts every host; all become one mesh. */
-  async joinAll(): Promise<void> {
-    await gather(this);
+  /** Starts every host; all become one mesh, or each of these. */
+  async joinAll(meshes?: readonly (readonly number[])[]): Promise<void> {
+    await gather(this, meshes ?? [[...this.hosts.keys()]]);
     this.#meshId = this.peer(0).membership.meshId;
     this.steps.joined();
   }

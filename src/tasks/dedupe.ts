@@ -117,6 +117,11 @@ export class Dedupe {
     this.#reader.forget();
   }
 
+  /** Another mesh may have given the same keys. */
+  meshesMerged(): void {
+    this.#reader.doubtAll();
+  }
+
   close(): void {
     this.#closed = true;
     this.#reader.close();

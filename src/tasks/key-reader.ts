@@ -5,10 +5,12 @@
  */
 import type { Logger } from '../base/telemetry.ts';
 import { type Clock, sleep } from '../ports/clock.ts';
-import { homeOf } from '../records/record.ts';
+import { prefixEnd } from '../ports/store.ts';
+import { homeOf, KEY_PREFIX } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
 import type { Sharing } from '../records/sharing.ts';
 import { type MeshView, type PeerSight, presentPeers } from './mesh-view.ts';
+import { ownerOrder } from './ownership.ts';
 
 /**
  * How long a claim waits for members that do not answer. Longer, and every submit with a key would wait for a host
@@ -42,6 +44,8 @@ export class KeyReader {
    * common, and then no anti-entropy ever joins what they said: it is done here when the members change.
    */
   readonly #doubtful = new Set<string>();
+  /** All held keys are in doubt, and not yet listed. */
+  #doubtsAll = false;
   #comparing = false;
   #closed = false;
   /** Counts the changes of the members: what was asked before one is not up to date after it. */
@@ -56,7 +60,8 @@ export class KeyReader {
   forget(): void {
     this.#epoch += 1;
     this.#fresh.clear();
-    if (this.#comparing || this.#closed || this.#doubtful.size === 0) return;
+    if (this.#comparing || this.#closed) return;
+    if (this.#doubtful.size === 0 && !this.#doubtsAll) return;
     this.#comparing = true;
     void this.#compare().then(() => {
       this.#comparing = false;
@@ -75,6 +80,26 @@ export class KeyReader {
     dropOldest(this.#doubtful, DOUBTFUL_MAX);
   }
 
+  /** Some became members that had decided on keys by themselves: what is held here is compared with what they hold. */
+  doubtAll(): void {
+    this.#doubtsAll = true;
+    this.forget();
+  }
+
+  /** Of each home one store asks: the first that lives. */
+  #doubtHeld(): void {
+    const { replica, view } = this.#deps;
+    const [after, before] = [KEY_PREFIX, prefixEnd(KEY_PREFIX)];
+    for (const id of replica.ids({ after, before, limit: DOUBTFUL_MAX })) {
+      const record = replica.get(id);
+      const order = record === undefined ? [] : ownerOrder(id, homeOf(record));
+      if (order.find((store) => view.status(store) !== 'dead') === replica.storeId)
+        this.#doubtful.add(id);
+    }
+    this.#doubtsAll = false;
+    dropOldest(this.#doubtful, DOUBTFUL_MAX);
+  }
+
   #areAllInSight(): boolean {
     return this.#deps.view.peers().every(({ status }) => IN_SIGHT.has(status));
   }
@@ -83,6 +108,7 @@ export class KeyReader {
     for (let epoch = -1; epoch !== this.#epoch && !this.#closed; ) {
       epoch = this.#epoch;
       await sleep(this.#deps.clock, COMPARE_AFTER_MS);
+      if (this.#doubtsAll) this.#doubtHeld();
       const ids = [...this.#doubtful];
       if (this.#closed || !(await this.#ask(ids)) || !this.#areAllInSight()) continue;
       for (const id of ids) this.#doubtful.delete(id);

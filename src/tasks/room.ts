@@ -216,6 +216,11 @@ export class Tasks {
     this.#dedupe.membersChanged();
   }
 
+  /** Somebody is new who decided without this mesh until now. */
+  meshesMerged(): void {
+    this.#dedupe.meshesMerged();
+  }
+
   /** Members changed: owners may have changed, and free slots. */
   membersChanged(): void {
     this.owner.evaluateAll();

@@ -40,7 +40,7 @@ describe('allow-list properties', () => {
   it('a revoked PeerId is never allowed again, whatever entries follow', () => {
     fc.assert(
       fc.property(revocationArb, fc.array(entryArb), (revocation, later) => {
-        const list = new AllowList(at(0).peerId);
+        const list = new AllowList('mesh', at(0).peerId);
         list.addAll([founder, ...later, revocation, ...later]);
         const { peerId } = revocation.statement;
         if (list.isRevoked(peerId)) expect(list.isAllowed(peerId)).toBe(false);
@@ -56,7 +56,7 @@ describe('allow-list properties', () => {
       );
     fc.assert(
       fc.property(listArb, ([one, other]) => {
-        const [a, b] = [new AllowList(at(0).peerId), new AllowList(at(0).peerId)];
+        const [a, b] = [new AllowList('mesh', at(0).peerId), new AllowList('mesh', at(0).peerId)];
         a.addAll([founder, ...one]);
         b.addAll([...other, founder]);
         expect(allowedBy(b)).toEqual(allowedBy(a));
@@ -73,7 +73,7 @@ describe('allow-list properties', () => {
     );
     fc.assert(
       fc.property(halves, ([one, other]) => {
-        const [a, b] = [new AllowList(at(0).peerId), new AllowList(at(0).peerId)];
+        const [a, b] = [new AllowList('mesh', at(0).peerId), new AllowList('mesh', at(0).peerId)];
         a.addAll([founder, ...one]);
         b.addAll([founder, ...other]);
         for (let round = 0; round < 3; round++) {

@@ -38,7 +38,8 @@ export const statements: readonly Statement[] = [
     ...{ seenBy: ['q'], silenceMs: 7_000 },
   },
   { kind: 'entry', peerId: other.peerId, name: 'o', admittedAtMs: NOW },
-  { kind: 'revocation', peerId: other.peerId, revokedAtMs: NOW, keeps: ['k'] },
+  { kind: 'revocation', peerId: other.peerId, revokedAtMs: NOW, keeps: ['k'], keepsMeshes: ['m'] },
+  { kind: 'merge', peerId: other.peerId, mesh: 'ff'.repeat(16), mergedAtMs: NOW },
   { kind: 'removal', peerId: other.peerId, storeId: storeOf('b'), removedAtMs: NOW },
 ];
 export const facts = statements.map((statement) => signFact(identity, MESH, statement));
@@ -73,14 +74,24 @@ export const hello: Hello = {
     ],
     versions: { min: 1, max: 1 },
   },
-  ...{ features: ['f'], record: wireFacts[0] ?? null, chain: wireFacts.slice(2, 3) },
+  ...{
+    features: ['f'],
+    record: wireFacts[0] ?? null,
+    chain: wireFacts.slice(2, 3),
+    merges: wireFacts.slice(4, 5),
+  },
   ...{ known: { ...turn, dead: true }, away: { storeId: STORE, ttlMs: 1, wallMs: NOW } },
 };
+const side = { meshId: MESH, root: 'r', members: 3, revoked: ['p'] };
+const merging = { type: 'merge', isAgreed: true, withCuts: false } as const;
 export const admits = [
   { type: 'hello', hello } as const,
   { type: 'redeem', secret: new Uint8Array(16), name: 'n' } as const,
   { type: 'welcome', meshId: MESH, root: 'r', facts: wireFacts } as const,
   { type: 'noted' } as const,
+  { ...merging, secret: new Uint8Array(16), side, facts: wireFacts } as const,
+  { type: 'terms', side, cuts: ['n'] } as const,
+  { type: 'merged', meshId: MESH, root: 'r', facts: wireFacts } as const,
 ].map(encodeAdmit);
 
 export const ends = endOf('run1', {

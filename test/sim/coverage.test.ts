@@ -134,6 +134,10 @@ describe('who comes from outside', () => {
     });
     expect(world.sightings.reached().codes).toMatchObject({
       NOT_ALLOWED: 1,
+      TOKEN_NOT_FOR_MERGE: 1,
+      NOT_MERGEABLE: 1,
+      MERGE_CUTS: 1,
+      TOKEN_FOR_MERGE: 1,
       REVOKED: 1,
       ADMISSION_VOID: 1,
     });

@@ -307,6 +307,10 @@ export class FakeBackend {
         token === 'covey1-fake-token'
           ? ok({ mesh_id: 'fake-mesh', members: 2 })
           : err(coveyError('TOKEN_INVALID', { why: 'it is not the fake one' })),
+      'mesh.merge': async ({ token, yes }) =>
+        token === 'covey1-fake-token' || yes
+          ? ok({ mesh_id: 'fake-mesh', members: 4, cut_off: yes ? ['old'] : [], already: false })
+          : err(coveyError('MERGE_CUTS', { who: 'old', cut_off: ['old'] })),
       'members.forget': async ({ peer }) =>
         peer === 'fake-dead'
           ? ok({ peer_id: peer, name: 'gone', store_id: 'fake-store' })

@@ -165,7 +165,7 @@ export class HostilePeer {
       hello: {
         ...{ meshId: this.meshId, storeId: this.storeId, bootCount: 1, bootId: '00' },
         ...{ bootIds: ['00'], seq: 1, spans: [], versions: { min: 1, max: 1 }, features: [] },
-        ...{ record: this.fact(this.record()), chain: this.chain },
+        ...{ record: this.fact(this.record()), chain: this.chain, merges: [] },
         ...{ known: undefined, away: undefined },
         ...more,
       },

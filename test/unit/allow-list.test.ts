@@ -22,7 +22,7 @@ const revocation = (by: Peer, about: Peer, keeps: Peer[] = []): Fact<Revocation>
     keeps: keeps.map(({ peerId }) => peerId),
   });
 const listOf = (...facts: (Fact<Entry> | Fact<Revocation>)[]): AllowList => {
-  const list = new AllowList(root.peerId);
+  const list = new AllowList('mesh', root.peerId);
   list.addAll([entry(root, root), ...facts]);
   return list;
 };

@@ -12,7 +12,7 @@ afterEach(async () => {
   await host.stop();
 });
 
-const run = (argv: readonly string[]) => covey(argv, { socket: host.socket });
+const run = (argv: readonly string[], stdin = '') => covey(argv, { socket: host.socket, stdin });
 
 describe('covey access', () => {
   it('revokes by name, allows by PeerId, and says what is missing', async () => {
@@ -44,5 +44,29 @@ describe('covey access', () => {
       stdout: 'covey1-known\n',
       stderr: '',
     });
+  });
+});
+
+describe('covey mesh merge', () => {
+  it('takes its token as join does, and says whom it would cut off', async () => {
+    const invited = await run(['invite', '--merge']);
+    expect(await run(['mesh', 'merge', '-'], invited.stdout)).toMatchObject({
+      exit: 0,
+      stdout: 'merged: mesh fake-mesh, 4 members\n',
+    });
+    const cuts = await run(['mesh', 'merge', 'other']);
+    expect(cuts).toMatchObject({ exit: 1, stdout: '' });
+    expect(cuts.stderr).toContain('would cut off old');
+    expect(cuts.stderr).toContain('--yes');
+    expect(await run(['mesh', 'merge', 'other', '--yes'])).toMatchObject({
+      exit: 0,
+      stdout: 'merged: mesh fake-mesh, 4 members\ncut off: old\n',
+    });
+    const { stdout } = await run(['mesh', 'merge', 'covey1-fake-token', '--json']);
+    expect(JSON.parse(stdout)).toEqual({
+      ...{ mesh_id: 'fake-mesh', members: 4, cut_off: [], already: false },
+    });
+    expect((await run(['mesh', 'split', 'x'])).exit).toBe(2);
+    expect((await run(['mesh', 'merge'])).exit).toBe(2);
   });
 });
