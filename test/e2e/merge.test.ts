@@ -68,7 +68,8 @@ test(
       return view?.filter(({ status }) => status === 'alive').length === 3;
     });
     const run = await covey(['run', '--no-stdin', ...at(1), '--', 'echo', 'together']);
-    expect(run).toEqual({ code: 0, out: 'together\n', err: '' });
+    // It may say that it waits: the fourth is dead, and the others started a moment ago.
+    expect(run).toMatchObject({ code: 0, out: 'together\n' });
   },
   TEST_MS,
 );
