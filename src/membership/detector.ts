@@ -4,17 +4,20 @@
  */
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
-import { causeOfOpinion, judge, type Observation, type Others, opinionOf } from './conviction.ts';
+import { causeOfOpinion, judge, type Observation, opinionOf } from './conviction.ts';
 import type { Core } from './core.ts';
+import { Expected } from './expected.ts';
 import { type Fact, signFact, type Turn, type Verdict } from './fact.ts';
 import { Health } from './health.ts';
-import { ACCUSED_NOTICE_MS, OPINION_TTL_MS } from './limits.ts';
+import { Hearing } from './hearing.ts';
+import { type Court, othersOn } from './jury.ts';
+import { ACCUSED_NOTICE_MS } from './limits.ts';
 import type { LinkEnd, Links } from './links.ts';
 import { compareTurns, type MemberFacts, statusOf } from './member.ts';
 import type { ControlMessage } from './messages.ts';
 import { ObserverRings } from './observers.ts';
+import type { PartialMesh } from './partial-mesh.ts';
 import { Reach, type Unreached } from './reach.ts';
-import type { Observed } from './stats.ts';
 import type { Load } from './types.ts';
 import type { MemberChange } from './view.ts';
 import { FINE, forgetBoot, newWatch, type Watch } from './watch.ts';
@@ -22,6 +25,8 @@ import { FINE, forgetBoot, newWatch, type Watch } from './watch.ts';
 export interface DetectorHooks {
   announce(fact: Fact): void;
   kick(peerId: PeerId, hot: boolean): void;
+  /** How observers without a link are had. */
+  mesh(): Pick<PartialMesh, 'summon' | 'mayCome' | 'canBeDialled'>;
 }
 
 export class Detector {
@@ -30,6 +35,8 @@ export class Detector {
   readonly #hooks: DetectorHooks;
   readonly health: Health;
   readonly #reach: Reach;
+  readonly hearing: Hearing;
+  readonly #expected: Expected;
   readonly #watches = new Map<PeerId, Watch>();
   #rings: ObserverRings | undefined;
   #beats = 0;
@@ -40,6 +47,12 @@ export class Detector {
     this.#links = links;
     this.#hooks = hooks;
     this.#reach = new Reach(core, links);
+    this.#expected = new Expected(core.deps.clock.nowMs());
+    this.hearing = new Hearing(core, links, this.#expected, {
+      expects: (peerId) => this.#expects(peerId),
+      canBeDialled: (peerId) => hooks.mesh().canBeDialled(peerId),
+      watch: (peerId) => this.#watch(peerId),
+    });
     const { heartbeat_pause, heartbeat_interval } = core.deps.config;
     this.health = new Health(heartbeat_pause + heartbeat_interval, core.deps.clock.nowMs());
   }
@@ -65,6 +78,7 @@ export class Detector {
    */
   resume(): void {
     this.health.restart(this.#nowMs);
+    this.#expected.gap(this.#nowMs);
     for (const [peerId] of this.#core.view.entries())
       this.#watch(peerId).expectSinceMs = this.#nowMs;
   }
@@ -83,8 +97,17 @@ export class Detector {
         if (statusOf(facts).status === 'alive') living.push(peerId);
       }
       this.#rings = new ObserverRings(living, this.#core.deps.config.observers);
+      // Who sent its heartbeats to others until now has not been silent.
+      for (const peerId of this.#expected.renew(this.#rings, this.#core.peerId))
+        this.#watch(peerId).expectSinceMs = this.#nowMs;
     }
     return this.#rings;
+  }
+
+  /** Its heartbeats come here, if it lives. */
+  #expects(peerId: PeerId): boolean {
+    void this.rings;
+    return this.#expected.has(peerId);
   }
 
   // What happens to links
@@ -97,6 +120,10 @@ export class Detector {
     watch.window.skipNext();
     this.heard(peerId);
     void this.#reach.probe(peerId, this.#watch(peerId));
+    // It may have been dialled to settle a case.
+    for (const [suspect, { opinion }] of this.#watches)
+      if (opinion.opinion !== 'fine' && this.rings.observersOf(suspect).includes(peerId))
+        this.#sendOpinion(suspect, this.#watch(suspect), [peerId]);
   }
 
   linkDown(peerId: PeerId, end: LinkEnd): void {
@@ -122,7 +149,9 @@ export class Detector {
   heard(peerId: PeerId): void {
     const watch = this.#watch(peerId);
     const now = this.#nowMs;
-    const wasSilent = now - (watch.heardMs ?? now) >= this.#core.deps.config.heartbeat_pause;
+    const isLate = now - (watch.heardMs ?? now) >= this.#core.deps.config.heartbeat_pause;
+    const wasSilent = isLate && this.#expects(peerId);
+    if (wasSilent) this.#expected.gap(now);
     if (wasSilent || watch.hearingSinceMs === undefined) watch.hearingSinceMs = now;
     watch.heardMs = now;
     if (wasSilent) this.#core.roster.emit('heard', peerId);
@@ -161,25 +190,11 @@ export class Detector {
     if (compareTurns(turn, facts.record.statement) !== 0) return;
     if (statusOf(facts).status !== 'alive') return;
     this.#watch(peerId).opinions.set(from, { says, turn, atMs: this.#nowMs });
-    if (says !== 'hears' && this.hears(peerId)) {
+    if (says !== 'hears' && this.hearing.hears(peerId)) {
       this.#links.send(from, { type: 'opinion', peerId, turn, says: 'hears' });
       this.#notice(peerId, turn, 'suspect');
     }
     this.#evaluate(peerId);
-  }
-
-  hears(peerId: PeerId, now = this.#nowMs): boolean {
-    const watch = this.#watches.get(peerId);
-    if (!watch || watch.heardMs === undefined || !this.#links.isUp(peerId)) return false;
-    return now - watch.heardMs < this.#core.deps.config.heartbeat_pause;
-  }
-
-  /** For how long its link has been up and never silent beyond `heartbeat_pause`, in ms; −1: it is not heard now. */
-  hearingForMs(peerId: PeerId): number {
-    const since = this.#watches.get(peerId)?.hearingSinceMs;
-    if (since === undefined) return -1;
-    const now = this.#nowMs;
-    return this.hears(peerId, now) ? now - since : -1;
   }
 
   /**
@@ -222,6 +237,9 @@ export class Detector {
       this.#evaluate(peerId, refuted ? 'refuted' : 'heard');
       return;
     }
+    const { heartbeat_pause: pauseMs } = this.#core.deps.config;
+    if (this.#expects(peerId) && this.hearing.silenceOf(watch) >= pauseMs)
+      this.#expected.gap(this.#nowMs);
     watch.opinion = FINE;
     watch.opinions.clear();
     watch.pending = undefined;
@@ -254,6 +272,7 @@ export class Detector {
   #checkPause(now: number, isTick: boolean): void {
     if (!this.health.notice(now, isTick)) return;
     this.#core.deps.log.log('warn', 'this process was stopped for a while', {});
+    this.#expected.gap(now);
     for (const watch of this.#watches.values()) {
       watch.expectSinceMs = now;
       watch.window.reset();
@@ -263,14 +282,15 @@ export class Detector {
   }
 
   #settlePending(peerId: PeerId, watch: Watch): void {
-    if (!watch.pending || this.hears(peerId)) return;
+    if (!watch.pending || this.hearing.hears(peerId)) return;
     const verdict = watch.pending;
     watch.pending = undefined;
     if (!this.health.standing(this.#nowMs).pausedLately) this.#core.accept([verdict], 'news');
   }
 
   #observation(peerId: PeerId, watch: Watch, now: number): Observation {
-    const silenceMs = silenceOf(watch, now);
+    // One that we do not observe owes us no heartbeat: its crash we may have seen, its silence says nothing.
+    const silenceMs = this.#expects(peerId) ? this.hearing.silenceOf(watch, now) : 0;
     const refusedSince = watch.refusedSinceMs;
     return {
       silenceMs,
@@ -280,21 +300,6 @@ export class Detector {
       saidGoodbye: watch.saidGoodbye,
       refusedForMs: refusedSince === undefined ? undefined : now - refusedSince,
     };
-  }
-
-  phiOf(peerId: PeerId): number {
-    const watch = this.#watches.get(peerId);
-    const facts = this.#core.view.get(peerId);
-    if (!watch || !facts || peerId === this.#core.peerId) return 0;
-    return statusOf(facts).status === 'alive' ? watch.window.phi(silenceOf(watch, this.#nowMs)) : 0;
-  }
-
-  /** What this peer makes of a member, for people. */
-  impressionOf(peerId: PeerId): Pick<Observed, 'opinion' | 'heardMsAgo'> {
-    const watch = this.#watch(peerId);
-    const heardMs = watch.heardMs;
-    const heardMsAgo = heardMs === undefined ? undefined : this.#nowMs - heardMs;
-    return { opinion: watch.opinion.opinion, heardMsAgo };
   }
 
   unreached(): Promise<Unreached[]> {
@@ -324,28 +329,20 @@ export class Detector {
     );
     if (opinion.opinion === 'fine') return;
     if (before !== opinion.opinion) this.#tell(peerId, watch);
-    const others = this.#othersOn(peerId, watch);
+    const others = othersOn(this.#court, facts.record.statement, watch, now);
+    // Who does not observe it must not judge it alone, either: its observers may be out of this peer's reach alone.
+    if (others.reachable === 0 && !this.#expects(peerId)) return;
     const judgement = judge(opinion, seen, others, config);
     if (judgement.convict) this.#convict(peerId, facts, judgement.evidence, seen, others.accusers);
   }
 
-  /** The other observers of a peer that we can reach, and what they said lately. */
-  #othersOn(peerId: PeerId, watch: Watch): Others & { readonly accusers: PeerId[] } {
-    const accusers: PeerId[] = [];
-    const others = { reachable: 0, accusing: 0, objecting: 0, accusers };
-    for (const observer of this.rings.observersOf(peerId)) {
-      const isReachable = this.#links.isUp(observer) && this.#isFine(observer);
-      if (observer === this.#core.peerId || !isReachable) continue;
-      others.reachable += 1;
-      const said = watch.opinions.get(observer);
-      const facts = this.#core.view.get(peerId);
-      if (!said || !facts || this.#nowMs - said.atMs > OPINION_TTL_MS) continue;
-      if (compareTurns(said.turn, facts.record.statement) !== 0) continue;
-      if (said.says === 'hears') others.objecting += 1;
-      else if (said.says !== 'suspect') accusers.push(observer);
-    }
-    others.accusing = accusers.length;
-    return others;
+  get #court(): Court {
+    return {
+      self: this.#core.peerId,
+      observersOf: (peerId) => this.rings.observersOf(peerId),
+      isReachable: (observer) =>
+        this.#links.isUp(observer) ? this.#isFine(observer) : this.#hooks.mesh().mayCome(observer),
+    };
   }
 
   #isFine(peerId: PeerId): boolean {
@@ -356,16 +353,23 @@ export class Detector {
    * Says our opinion to the other observers, and to the peer itself: it may only have been slow.
    */
   #tell(peerId: PeerId, watch: Watch): void {
+    const observers = this.rings.observersOf(peerId);
+    if (this.#expects(peerId)) this.#hooks.mesh().summon(observers);
+    const turn = this.#sendOpinion(peerId, watch, observers);
+    if (turn) this.#notice(peerId, turn, 'suspect');
+  }
+
+  #sendOpinion(peerId: PeerId, watch: Watch, observers: readonly PeerId[]): Turn | undefined {
     const record = this.#core.view.get(peerId)?.record.statement;
     const { opinion } = watch;
-    if (!record || opinion.opinion === 'fine') return;
+    if (!record || opinion.opinion === 'fine') return undefined;
     const turn = { epoch: record.epoch, incarnation: record.incarnation };
     const says = opinion.opinion === 'suspect' ? 'suspect' : opinion.evidence;
-    for (const observer of this.rings.observersOf(peerId)) {
+    for (const observer of observers) {
       if (observer === this.#core.peerId) continue;
       this.#links.send(observer, { type: 'opinion', peerId, turn, says });
     }
-    this.#notice(peerId, turn, 'suspect');
+    return turn;
   }
 
   #convict(
@@ -384,6 +388,3 @@ export class Detector {
     this.#hooks.announce(verdict);
   }
 }
-
-const silenceOf = (watch: Watch, now: number): number =>
-  now - Math.max(watch.heardMs ?? Number.NEGATIVE_INFINITY, watch.expectSinceMs);

@@ -114,3 +114,12 @@ export const SEEN_BY_MAX = 64;
 export const GOODBYE_MS = 1_000;
 /** What was seen of members' stores is written at most so late. */
 export const BOOK_FLUSH_MS = 200;
+
+/** Members that somebody waits for a link to, in a partial mesh; others are out of reach for now. A dial costs 4 ms of CPU. */
+export const CONNECTING_MAX = 256;
+/** What was dialled in vain is not dialled again for a request within this: the relay is tried at once. */
+export const CONNECT_RETRY_MS = 5_000;
+/** Links among the observers of a suspect are kept this long: until it is dead, or heard again. */
+export const SUMMON_MS = 15_000;
+/** Between two looks for members that are lost, in a partial mesh. */
+export const SEEK_MS = 1_000;

@@ -36,7 +36,7 @@ interface Link {
   twin: Suspicion | undefined;
   farewell: GoodbyeReason | undefined;
   byUs: boolean;
-  /** It was revoked: nothing that still comes is read. */
+  /** It was revoked, or is closed for want of use: nothing that still comes is read. */
   isCut: boolean;
 }
 
@@ -141,6 +141,8 @@ export class Links {
       this.#core.deps.network.send(peerId, 'control', encodeMessage({ type: 'goodbye', reason }));
     }
     link.byUs = true;
+    // Whoever wants to send from now on has to have it dialled again.
+    if (reason === 'idle') link.isCut = true;
     await this.#core.deps.network.disconnect(peerId);
   }
 

@@ -1,11 +1,7 @@
-/**
- * Membership: who is in the mesh, who of them lives, and the links to them. This file only wires
- * the services of the room to one another and to the ports; each of them is a file of its own.
- */
+/** Membership: who is in the mesh, who lives, and the links to them. This file only wires the services of the room. */
 import type { CoveyError } from '../base/errors.ts';
 import { jitter } from '../base/random.ts';
 import { err, ok, type Result } from '../base/result.ts';
-import type { Timer } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Address, FrameClass, ListenResult } from '../ports/network.ts';
 import type { Shortage } from '../ports/room.ts';
@@ -24,9 +20,11 @@ import { type LinkEnd, Links } from './links.ts';
 import { statusOf } from './member.ts';
 import { decodeMessage } from './messages.ts';
 import { OwnRecord } from './own-record.ts';
+import { PartialMesh } from './partial-mesh.ts';
 import { type Removed, removeMember } from './removal.ts';
 import { allowPeer, type Revoked, revokePeer } from './revocation.ts';
 import { Roster } from './roster.ts';
+import { Rounds } from './rounds.ts';
 import { Stats } from './stats.ts';
 import { Sync } from './sync.ts';
 import type {
@@ -57,15 +55,14 @@ export class Membership {
   readonly #finder: Finder;
   /** For people. */
   readonly stats: Stats;
-  readonly #timers = new Set<Timer>();
+  /** Whom this peer keeps links to, and how one is had to another. */
+  readonly mesh: PartialMesh;
+  readonly #rounds: Rounds;
   #phase: Phase = 'loaded';
   #load: Load | undefined;
   #expelled: Expelled | undefined;
 
-  /**
-   * Reads what `identity/` holds, mints a mesh id where there is none, and counts this start,
-   * durably.
-   */
+  /** Reads what `identity/` holds, mints a mesh id where there is none, and counts this start, durably. */
   static async load(deps: MembershipDeps): Promise<Result<Membership, string>> {
     const { identity, identityStore, clock, log, random } = deps;
     const book = new Book(identityStore, clock, log);
@@ -92,7 +89,8 @@ export class Membership {
     epoch: number,
   ) {
     const own = new OwnRecord(deps.identity, meshId, firstRecord(deps, epoch));
-    const roster = new Roster(deps.clock, deps.log, (peerId) => this.#detector.phiOf(peerId));
+    const phiOf = (peerId: PeerId) => this.#detector.hearing.phiOf(peerId);
+    const roster = new Roster(deps.clock, deps.log, phiOf);
     const core = new Core(deps, book, own, roster, new View(meshId, root));
     this.#core = core;
     this.#links = new Links(core, {
@@ -103,14 +101,20 @@ export class Membership {
     });
     this.#dialer = new Dialer(core, {
       isOpen: (peerId) => this.#links.isOpen(peerId),
+      isWanted: (peerId) => this.mesh.isWanted(peerId),
       dialled: (peerId) => void this.#links.greet(peerId),
-      failed: (peerId, refused) => this.#detector.dialFailed(peerId, refused),
+      failed: (peerId, refused) => this.#dialFailed(peerId, refused),
+    });
+    this.mesh = new PartialMesh(core, this.#links, {
+      rings: () => this.#detector.rings,
+      dialer: () => this.#dialer,
     });
     this.#sync = new Sync(core, this.#links);
     const announce = this.#sync.announce.bind(this.#sync);
     this.#detector = new Detector(core, this.#links, {
       announce: (fact) => announce([fact]),
       kick: (peerId, hot) => this.#dialer.kick(peerId, hot),
+      mesh: () => this.mesh,
     });
     this.stats = new Stats(core, this.#links, this.#detector);
     this.#gate = new Gate(core, {
@@ -128,10 +132,11 @@ export class Membership {
     });
     this.#door = new Door(core, this.#gate, this.#links);
     this.#finder = new Finder(core, this.#links);
+    this.#rounds = new Rounds(deps.clock);
     const known = book.facts(meshId, (...args) => deps.identity.verify(...args));
     core.accept([...known, own.fact], 'book');
     core.connect({
-      hears: (peerId) => this.#detector.hears(peerId),
+      hears: (peerId) => this.#detector.hearing.hears(peerId),
       objected: (verdict) => this.#detector.objected(verdict),
       changed: (change) => this.#detector.changed(change),
       announce: (facts) => {
@@ -171,39 +176,26 @@ export class Membership {
     this.#door.open();
     // Heard before the last stop, and not acted on.
     this.#core.meetRemoval();
-    this.#every(
+    this.#rounds.every(
       () => config.heartbeat_interval,
       () => this.#detector.beat(),
     );
-    this.#every(
+    this.#rounds.every(
       () => TICK_MS,
       () => {
         this.stats.tick();
         this.#detector.tick();
         this.#links.tick();
+        this.mesh.tick();
         this.#former.tick();
       },
     );
     const sync = () => jitter(random, config.anti_entropy_interval, 0.2);
-    this.#every(sync, () => this.#sync.compareWithOne());
+    this.#rounds.every(sync, () => this.#sync.compareWithOne());
     const look = () => jitter(random, LOOK_INTERVAL_MS, 0.2);
-    if (config.peers?.length) this.#every(look, () => void this.#finder.look());
+    if (config.peers?.length) this.#rounds.every(look, () => void this.#finder.look());
     for (const [peerId] of this.#core.view.entries()) this.#dialer.kick(peerId, true);
     return result;
-  }
-
-  #every(intervalMs: () => number, run: () => void): void {
-    const { clock } = this.#core.deps;
-    const next = (): void => {
-      const timer = clock.after(intervalMs(), () => {
-        this.#timers.delete(timer);
-        if (this.#phase === 'stopped') return;
-        next();
-        run();
-      });
-      this.#timers.add(timer);
-    };
-    next();
   }
 
   // What others ask
@@ -239,7 +231,7 @@ export class Membership {
 
   /** For how long its link has been up and never silent for long, in ms; −1: it is not heard now. */
   hearingForMs(peerId: PeerId): number {
-    return this.#detector.hearingForMs(peerId);
+    return this.#detector.hearing.forMs(peerId);
   }
 
   onEvent(listener: MemberListener): void {
@@ -270,8 +262,8 @@ export class Membership {
   }
 
   async invite(ttlMs: number): Promise<Result<{ token: string; expiresAtMs: number }, CoveyError>> {
-    if (this.#expelled) return err(this.#core.refusalOf(this.#core.peerId));
-    return this.#gate.invite(ttlMs);
+    const expelled = this.expelledError();
+    return expelled ? err(expelled) : this.#gate.invite(ttlMs);
   }
 
   join(token: string): Promise<Result<{ meshId: string; members: number }, CoveyError>> {
@@ -285,8 +277,9 @@ export class Membership {
 
   /** For good: this PeerId is cut off everywhere. */
   async revoke(peerId: PeerId): Promise<Result<Revoked, CoveyError>> {
-    if (this.#expelled) return err(this.#core.refusalOf(this.#core.peerId));
-    return revokePeer(this.#core, peerId, (facts) => this.#sync.announce(facts));
+    const expelled = this.expelledError();
+    const announce = (facts: readonly Fact[]) => this.#sync.announce(facts);
+    return expelled ? err(expelled) : revokePeer(this.#core, peerId, announce);
   }
 
   /** An entry for this PeerId, and a token that leads it here. It is no secret: it lets nobody else in. */
@@ -329,10 +322,7 @@ export class Membership {
     return this.#core.view.access.list();
   }
 
-  /**
-   * Says goodbye to everybody and closes. `leave`: this peer's part in the mesh ends with a record
-   * that says so.
-   */
+  /** Says goodbye to everybody and closes. `leave`: this peer's part in the mesh ends with a record that says so. */
   async stop(reason: 'stop' | 'leave'): Promise<void> {
     if (this.#phase === 'stopped') return;
     if (reason === 'leave') {
@@ -342,7 +332,7 @@ export class Membership {
     this.#phase = 'stopped';
     this.#door.close();
     this.#dialer.stop();
-    for (const timer of this.#timers) timer.cancel();
+    this.#rounds.stop();
     await Promise.all(this.#links.openPeers().map((peerId) => this.#links.end(peerId, reason)));
     await this.#core.deps.network.stop();
     await this.#core.book.close();
@@ -350,13 +340,20 @@ export class Membership {
 
   // Events of the network
 
+  #dialFailed(peerId: PeerId, refused: readonly Address[]): void {
+    this.mesh.dialFailed(peerId);
+    this.#detector.dialFailed(peerId, refused);
+  }
+
   #linkUp(peerId: PeerId): void {
+    this.mesh.linkUp(peerId);
     this.#detector.linkUp(peerId);
     this.#core.roster.emit('linked', peerId);
     this.#sync.compareWith(peerId);
   }
 
   #linkDown(peerId: PeerId, end: LinkEnd): void {
+    this.mesh.linkDown(peerId);
     this.#detector.linkDown(peerId, end);
     if (end.wasUp) this.#core.roster.emit('unlinked', peerId);
     const facts = this.#core.view.get(peerId);
@@ -373,6 +370,7 @@ export class Membership {
     if (this.#phase !== 'running' || !this.#links.mayRead(from)) return;
     this.#detector.heard(from);
     if (frameClass !== 'control') {
+      this.mesh.used(from);
       this.#core.deps.frame(from, frameClass, bytes);
       return;
     }

@@ -123,6 +123,7 @@ export type MembershipConfig = Pick<
   | 'heartbeat_pause'
   | 'silence_patience'
   | 'observers'
+  | 'max_connections'
   | 'anti_entropy_interval'
   | 'redial_max'
   | 'labels'

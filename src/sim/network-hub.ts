@@ -1,5 +1,5 @@
 /** What all simulated networks of a world share: addresses, delays, partitions, crashes. */
-import { type Random, randomBelow, randomFloat } from '../base/random.ts';
+import { pickDistinct, type Random, randomBelow, randomFloat } from '../base/random.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Identity, PeerId } from '../ports/identity.ts';
 import type { Address, DialResult, FrameClass, ListenResult, Place } from '../ports/network.ts';
@@ -21,6 +21,8 @@ export interface SimNetworkHubOptions {
   /** One way, drawn evenly for each frame. */
   readonly delayMs?: { readonly min: number; readonly max: number };
   readonly trace?: Trace;
+  /** Gossip is handed on, as gossipsub does; else it goes as far as the links of its author, which are all there are in a full mesh. */
+  readonly isGossipPassedOn?: boolean;
   /** Whether a host exists here, for `start`. */
   readonly isLocalHost?: (host: string) => boolean;
 }
@@ -47,6 +49,9 @@ export class SimNetworkHub {
   readonly #delayMs: { readonly min: number; readonly max: number };
   readonly #trace: Trace | undefined;
   readonly #isLocalHost: (host: string) => boolean;
+  readonly isGossipPassedOn: boolean;
+  /** Every copy of every piece of news, as it leaves a host. */
+  readonly gossiped = { frames: 0, bytes: 0 };
   readonly #listeners = new Map<Address, SimNetwork>();
   /** Whose an address was last: a partition hides the dead as well. */
   readonly #owners = new Map<Address, PeerId>();
@@ -74,6 +79,7 @@ export class SimNetworkHub {
     this.#delayMs = options.delayMs ?? DELAY_MS;
     this.#trace = options.trace;
     this.#isLocalHost = options.isLocalHost ?? (() => true);
+    this.isGossipPassedOn = options.isGossipPassedOn ?? false;
   }
 
   /** A network for one run of one peer; `clock` is that peer's own, the hub's when not given. */
@@ -325,8 +331,15 @@ export class SimNetworkHub {
     };
   }
 
+  /** To whom one hands news on: some at random, in place of gossipsub's mesh, whose choice is as good as that. */
+  someOf(peers: readonly PeerId[], count: number): readonly PeerId[] {
+    return peers.length <= count ? peers : pickDistinct(this.#random, peers, count);
+  }
+
   /** Gossip: no order, and lost in a partition. */
-  sendLossy(end: End, deliver: () => void): void {
+  sendLossy(end: End, bytes: number, deliver: () => void): void {
+    this.gossiped.frames += 1;
+    this.gossiped.bytes += bytes;
     const from = end.node.peerId;
     const to = end.other.node.peerId;
     const { lost, doubled } = this.lossy;
