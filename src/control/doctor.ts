@@ -62,8 +62,8 @@ export class Doctor {
   }
 
   async #ask({ peerId, name }: Member, timeoutMs: number): Promise<Answer | Silent> {
-    const { messenger, membership, ports } = this.#peer;
-    if (!membership.linked(peerId)) return { peerId, name, why: 'no link to it' };
+    const { messenger, ports } = this.#peer;
+    if (!this.#peer.sight.reaches(peerId)) return { peerId, name, why: 'no link to it' };
     const sentMs = ports.clock.nowMs();
     const answer = await messenger.call(peerId, 'mesh.checkup', {}, { timeoutMs });
     if (!answer.ok) {

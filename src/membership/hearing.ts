@@ -2,6 +2,7 @@
 import type { PeerId } from '../ports/identity.ts';
 import type { Core } from './core.ts';
 import type { Expected } from './expected.ts';
+import { OPINION_TTL_MS } from './limits.ts';
 import type { Links } from './links.ts';
 import { statusOf } from './member.ts';
 import type { Observed } from './stats.ts';
@@ -61,6 +62,20 @@ export class Hearing {
     const silence = (other: PeerId) => this.silenceOf(this.#hooks.watch(other), now);
     const inTouchMs = this.#expected.inTouchForMs(silence, this.#pauseMs, now);
     return Math.min(inTouchMs, now - member.sinceMs);
+  }
+
+  /** It should be heard, and is not. */
+  isSilent(peerId: PeerId): boolean {
+    if (!this.#hooks.expects(peerId)) return false;
+    return this.silenceOf(this.#hooks.watch(peerId)) >= this.#pauseMs;
+  }
+
+  /** Others that have said a moment ago that they hear this peer. */
+  heardBy(peerId: PeerId): PeerId[] {
+    const now = this.#nowMs;
+    return [...this.#hooks.watch(peerId).opinions]
+      .filter(([, { says, atMs }]) => says === 'hears' && now - atMs <= OPINION_TTL_MS)
+      .map(([other]) => other);
   }
 
   phiOf(peerId: PeerId): number {

@@ -107,6 +107,7 @@ export class Membership {
     });
     this.mesh = new PartialMesh(core, this.#links, {
       rings: () => this.#detector.rings,
+      hearing: () => this.#detector.hearing,
       dialer: () => this.#dialer,
     });
     this.#sync = new Sync(core, this.#links);
@@ -127,7 +128,7 @@ export class Membership {
       },
     });
     this.#former = new FormerStores(core, {
-      isUp: (peerId) => this.#links.isUp(peerId),
+      isUp: (peerId) => this.mesh.isInTouch(peerId),
       announce: (fact) => announce([fact]),
     });
     this.#door = new Door(core, this.#gate, this.#links);

@@ -8,13 +8,18 @@ import type { Timer } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Core } from './core.ts';
 import type { Dialer } from './dialer.ts';
+import type { Hearing } from './hearing.ts';
 import { CONNECT_RETRY_MS, CONNECTING_MAX, SEEK_MS, SUMMON_MS } from './limits.ts';
 import type { Links } from './links.ts';
 import { isGone, statusOf } from './member.ts';
 import type { ObserverRings } from './observers.ts';
 import { isPartial, seekRate, whomToClose } from './ties.ts';
 
+/** By which way something gets to a member: its link, a link that has first to be made, or a third member. */
+export type Way = 'link' | 'dial' | 'relay';
+
 export interface MeshHooks {
+  readonly hearing: () => Pick<Hearing, 'isSilent' | 'heardBy'>;
   readonly rings: () => ObserverRings;
   readonly dialer: () => Pick<Dialer, 'ensure' | 'kick' | 'isHopeful'>;
 }
@@ -82,6 +87,10 @@ export class PartialMesh {
   expects(peerId: PeerId): boolean {
     const { isPartial: partial, neighbours } = this.#now;
     return !partial || neighbours.has(peerId);
+  }
+
+  observes(peerId: PeerId): boolean {
+    return this.#now.rings.observedBy(this.#core.peerId).includes(peerId);
   }
 
   /** Whether to dial it now. */
@@ -153,6 +162,40 @@ export class PartialMesh {
     if (!this.isPartial || !facts || statusOf(facts).status !== 'alive') return false;
     const failedMs = this.#failedMs.get(peerId);
     return failedMs === undefined || this.#nowMs - failedMs >= CONNECT_RETRY_MS;
+  }
+
+  /** A link that stands and is not silent, or one that can be had. */
+  isInTouch(peerId: PeerId): boolean {
+    return this.#links.isUp(peerId) || this.canBeDialled(peerId);
+  }
+
+  reaches(peerId: PeerId): boolean {
+    return this.isInTouch(peerId) || this.relaysTo(peerId).length > 0;
+  }
+
+  wayTo(peerId: PeerId): Way {
+    if (this.#links.isUp(peerId)) {
+      const isLost = this.#hooks.hearing().isSilent(peerId) && this.relaysTo(peerId).length > 0;
+      return isLost ? 'relay' : 'link';
+    }
+    if (this.canBeDialled(peerId)) return 'dial';
+    return this.relaysTo(peerId).length > 0 ? 'relay' : 'link';
+  }
+
+  /**
+   * Members through which a request may go to one that lives, and that this peer cannot reach itself: observers that say
+   * they hear it; where this peer is none of those who are told, its neighbours on the rings, which have links to it.
+   */
+  relaysTo(peerId: PeerId): PeerId[] {
+    const { rings } = this.#now;
+    const facts = this.#core.view.get(peerId);
+    if (!facts || statusOf(facts).status !== 'alive') return [];
+    const isReady = (third: PeerId): boolean =>
+      third !== peerId && this.#links.isUp(third) && !this.#hooks.hearing().isSilent(third);
+    const hearing = this.#hooks.hearing().heardBy(peerId).filter(isReady);
+    const isTold = rings.observersOf(peerId).includes(this.#core.peerId);
+    if (hearing.length > 0 || isTold || this.isInTouch(peerId)) return hearing;
+    return [...rings.observersOf(peerId), ...rings.observedBy(peerId)].filter(isReady);
   }
 
   /** A link to a member for whoever wants to talk to it: true when it is up, false when it cannot be had in time. */

@@ -36,6 +36,7 @@ import { requestDigestOf } from './request-digest.ts';
 import { type ShortageWatch, shortageWatchOf } from './shortage.ts';
 import { Sight } from './sight.ts';
 import { Upkeep } from './upkeep.ts';
+import { openWays } from './ways.ts';
 import { windDown } from './wind-down.ts';
 import { Witness } from './witness.ts';
 
@@ -217,6 +218,7 @@ export class Peer {
     if (!membership.ok) return err({ code: 'failed', detail: membership.error });
     const loaded = { membership: membership.value, identity: identity.value };
     peer = new Peer({ ports, options, messenger, ...loaded });
+    openWays(peer, traffic.refused);
     for (const part of [peer.replica, peer.tasks]) part.load();
     await peer.#sync.load();
     return ok(peer);

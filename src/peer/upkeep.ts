@@ -79,8 +79,8 @@ export class Upkeep {
     this.#tellRoom();
     repair.scrub();
     await repair.round();
-    for (const { self, linked, storeId, name } of sight.peers()) {
-      if (self || !linked || this.#syncs.has(storeId)) continue;
+    for (const { self, reachable, storeId, name } of sight.peers()) {
+      if (self || !reachable || this.#syncs.has(storeId)) continue;
       while (this.#syncs.size >= SYNCS_AT_ONCE) await Promise.race(this.#syncs.values());
       if (!this.#running) return;
       const done = this.#syncWith(storeId, name).then(() => void this.#syncs.delete(storeId));

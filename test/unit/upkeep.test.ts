@@ -23,6 +23,7 @@ function world(partners: readonly string[]) {
         ['me', ...partners].map((storeId) => ({
           self: storeId === 'me',
           linked: storeId !== 'away',
+          reachable: storeId !== 'away',
           storeId,
           name: storeId,
         })),
