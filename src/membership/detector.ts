@@ -17,6 +17,7 @@ import { compareTurns, type MemberFacts, statusOf } from './member.ts';
 import type { ControlMessage } from './messages.ts';
 import { ObserverRings } from './observers.ts';
 import type { PartialMesh } from './partial-mesh.ts';
+import { QuietLinks } from './quiet-links.ts';
 import { Reach, type Unreached } from './reach.ts';
 import type { Load } from './types.ts';
 import type { MemberChange } from './view.ts';
@@ -37,6 +38,7 @@ export class Detector {
   readonly #reach: Reach;
   readonly hearing: Hearing;
   readonly #expected: Expected;
+  readonly #quiet: QuietLinks;
   readonly #watches = new Map<PeerId, Watch>();
   #rings: ObserverRings | undefined;
   #beats = 0;
@@ -48,11 +50,11 @@ export class Detector {
     this.#hooks = hooks;
     this.#reach = new Reach(core, links);
     this.#expected = new Expected(core.deps.clock.nowMs());
-    this.hearing = new Hearing(core, links, this.#expected, {
-      expects: (peerId) => this.#expects(peerId),
-      canBeDialled: (peerId) => hooks.mesh().canBeDialled(peerId),
-      watch: (peerId) => this.#watch(peerId),
-    });
+    const expects = (peerId: PeerId) => this.#expects(peerId);
+    const watch = (peerId: PeerId) => this.#watch(peerId);
+    const canBeDialled = (peerId: PeerId) => hooks.mesh().canBeDialled(peerId);
+    this.hearing = new Hearing(core, links, this.#expected, { expects, watch, canBeDialled });
+    this.#quiet = new QuietLinks(core, links, this.hearing, { expects, watch });
     const { heartbeat_pause, heartbeat_interval } = core.deps.config;
     this.health = new Health(heartbeat_pause + heartbeat_interval, core.deps.clock.nowMs());
   }
@@ -154,6 +156,7 @@ export class Detector {
     if (wasSilent) this.#expected.gap(now);
     if (wasSilent || watch.hearingSinceMs === undefined) watch.hearingSinceMs = now;
     watch.heardMs = now;
+    watch.askedMs = undefined;
     if (wasSilent) this.#core.roster.emit('heard', peerId);
     if (watch.opinion.opinion !== 'fine') this.#evaluate(peerId, 'heard', now);
   }
@@ -267,6 +270,7 @@ export class Detector {
     for (const peerId of this.rings.observedBy(this.#core.peerId))
       this.#evaluate(peerId, 'heard', now);
     for (const [peerId, watch] of this.#watches) this.#settlePending(peerId, watch);
+    this.#quiet.tick(now);
   }
 
   #checkPause(now: number, isTick: boolean): void {
@@ -278,6 +282,7 @@ export class Detector {
       watch.window.reset();
       watch.opinions.clear();
       watch.refusedSinceMs = undefined;
+      watch.askedMs = undefined;
     }
   }
 
@@ -341,12 +346,10 @@ export class Detector {
       self: this.#core.peerId,
       observersOf: (peerId) => this.rings.observersOf(peerId),
       isReachable: (observer) =>
-        this.#links.isUp(observer) ? this.#isFine(observer) : this.#hooks.mesh().mayCome(observer),
+        this.#links.isUp(observer)
+          ? this.#watch(observer).opinion.opinion === 'fine' && !this.#quiet.isDumb(observer)
+          : this.#hooks.mesh().mayCome(observer),
     };
-  }
-
-  #isFine(peerId: PeerId): boolean {
-    return this.#watches.get(peerId)?.opinion.opinion === 'fine';
   }
 
   /**
@@ -368,6 +371,8 @@ export class Detector {
     for (const observer of observers) {
       if (observer === this.#core.peerId) continue;
       this.#links.send(observer, { type: 'opinion', peerId, turn, says });
+      // Who says nothing may agree, or be as far away as the suspect.
+      this.#quiet.ask(observer);
     }
     return turn;
   }

@@ -59,9 +59,17 @@ export class Hearing {
     const member = this.#core.roster.get(peerId);
     const isThere = this.#links.isUp(peerId) || this.#hooks.canBeDialled(peerId);
     if (member?.status !== 'alive' || !isThere) return -1;
+    return Math.min(this.#inTouchForMs(now), now - member.sinceMs);
+  }
+
+  #inTouchForMs(now: number): number {
     const silence = (other: PeerId) => this.silenceOf(this.#hooks.watch(other), now);
-    const inTouchMs = this.#expected.inTouchForMs(silence, this.#pauseMs, now);
-    return Math.min(inTouchMs, now - member.sinceMs);
+    return this.#expected.inTouchForMs(silence, this.#pauseMs, now);
+  }
+
+  /** Out of touch with one at least of those that are to be heard here. */
+  isOut(now: number): boolean {
+    return this.#inTouchForMs(now) < 0;
   }
 
   /** It should be heard, and is not. */

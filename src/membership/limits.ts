@@ -121,5 +121,7 @@ export const CONNECTING_MAX = 256;
 export const CONNECT_RETRY_MS = 5_000;
 /** Links among the observers of a suspect are kept this long: until it is dead, or heard again. */
 export const SUMMON_MS = 15_000;
+/** A link on which nobody has to send heartbeats, and nothing came for so long, is asked for a sign of life. */
+export const LINK_QUIET_MS = 30_000;
 /** Between two looks for members that are lost, in a partial mesh. */
 export const SEEK_MS = 1_000;

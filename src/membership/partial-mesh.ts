@@ -169,10 +169,6 @@ export class PartialMesh {
     return this.#links.isUp(peerId) || this.canBeDialled(peerId);
   }
 
-  reaches(peerId: PeerId): boolean {
-    return this.isInTouch(peerId) || this.relaysTo(peerId).length > 0;
-  }
-
   wayTo(peerId: PeerId): Way {
     if (this.#links.isUp(peerId)) {
       const isLost = this.#hooks.hearing().isSilent(peerId) && this.relaysTo(peerId).length > 0;

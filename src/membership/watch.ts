@@ -23,6 +23,8 @@ export interface Watch {
   /** What a probe of the others said. */
   readonly unreached: Map<Address, 'refused' | 'timeout' | 'unreachable'>;
   refusedSinceMs: number | undefined;
+  /** It sends us no heartbeats, and was asked for a sign of life then; undefined: it was heard since. */
+  askedMs: number | undefined;
   endedAbruptly: boolean;
   saidGoodbye: boolean;
   opinion: Opinion;
@@ -41,6 +43,7 @@ export const newWatch = (config: MembershipConfig, nowMs: number): Watch => ({
   reached: new Set(),
   unreached: new Map(),
   refusedSinceMs: undefined,
+  askedMs: undefined,
   endedAbruptly: false,
   saidGoodbye: false,
   opinion: FINE,

@@ -39,6 +39,9 @@ export interface DetourDeps {
   readonly mesh: Pick<PartialMesh, 'wayTo' | 'connect' | 'relaysTo'>;
   readonly meshId: () => string;
   readonly memberOf: (peerId: string) => Member | undefined;
+  /** Nothing between the two is left to be settled after a long absence, of which only a hello tells. */
+  readonly isSettled: (peerId: string) => boolean;
+  readonly mayRelay: (peerId: string) => boolean;
 }
 
 export class Detour {
@@ -55,12 +58,14 @@ export class Detour {
   }
 
   async call(to: string, type: string, body: WireMap, options: CallOptions): Promise<CallResult> {
-    const { clock, mesh, messenger } = this.#deps;
+    const { clock, mesh, messenger, isSettled } = this.#deps;
     const untilMs = clock.nowMs() + (options.timeoutMs ?? CALL_TIMEOUT_MS);
     const leftMs = () => Math.max(1, untilMs - clock.nowMs());
     if (mesh.wayTo(to) === 'dial') {
-      if (await mesh.connect(to, Math.min(DIAL_WAIT_MS, leftMs())))
-        return messenger.callLinked(to, type, body, { ...options, timeoutMs: leftMs() });
+      const isUp = await mesh.connect(to, Math.min(DIAL_WAIT_MS, leftMs()));
+      // What the hello told has to come first.
+      if (isUp && !isSettled(to)) return err(coveyError('UNREACHABLE', { what: to }));
+      if (isUp) return messenger.callLinked(to, type, body, { ...options, timeoutMs: leftMs() });
     }
     const request = encodeEnvelope({ kind: 'request', id: 0, type, body });
     return this.#ask(to, request, leftMs);
@@ -77,9 +82,9 @@ export class Detour {
   }
 
   async #send(to: string, type: string, body: WireMap): Promise<void> {
-    const { clock, mesh, messenger } = this.#deps;
+    const { clock, mesh, messenger, isSettled } = this.#deps;
     if (mesh.wayTo(to) === 'dial' && (await mesh.connect(to, DIAL_WAIT_MS))) {
-      messenger.castLinked(to, type, body);
+      if (isSettled(to)) messenger.castLinked(to, type, body);
       return;
     }
     const untilMs = clock.nowMs() + CALL_TIMEOUT_MS;
@@ -88,10 +93,10 @@ export class Detour {
   }
 
   async #ask(to: string, bytes: Uint8Array, leftMs: () => number): Promise<CallResult> {
-    const { mesh, memberOf } = this.#deps;
+    const { mesh, memberOf, mayRelay } = this.#deps;
     const gone = err(coveyError('UNREACHABLE', { what: to }));
     const boot = memberOf(to)?.bootId;
-    if (boot === undefined) return gone;
+    if (boot === undefined || !mayRelay(to)) return gone;
     if (bytes.length > RELAY_BYTES_MAX) {
       const sizes = { bytes: bytes.length, limit_bytes: RELAY_BYTES_MAX };
       return err(coveyError('PAYLOAD_TOO_LARGE', { what: 'a relayed request', ...sizes }));

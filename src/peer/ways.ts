@@ -9,10 +9,20 @@ export function openWays(peer: Peer, refused: Refused): void {
   const { mesh } = membership;
   const memberOf = (peerId: string) => membership.member(peerId);
   const meshId = () => membership.meshId;
-  messenger.detour = new Detour({ ...ports, messenger, mesh, meshId, memberOf });
+  const isSettled = (peerId: string) => sight.isSettled(peerId);
+  // One that was away for too long hears that at a hello, before anything else: no third may come before it.
+  const mayRelay = (peerId: string): boolean => {
+    const storeId = memberOf(peerId)?.storeId;
+    return storeId !== undefined && isSettled(peerId) && !peer.away.noticeFor(storeId);
+  };
+  messenger.detour = new Detour({
+    ...ports,
+    ...{ messenger, mesh, meshId, memberOf, isSettled, mayRelay },
+  });
   messenger.onUse = (to) => mesh.used(to);
   mesh.isBusy = (peerId) => messenger.isWaitingFor(peerId);
-  sight.reaches = (peerId) => mesh.reaches(peerId);
+  sight.reaches = (peerId) =>
+    mesh.isInTouch(peerId) || (mesh.relaysTo(peerId).length > 0 && mayRelay(peerId));
   sight.isObserved = (peerId) => mesh.observes(peerId);
   new RelayService({
     identity: ports.identity,
@@ -23,7 +33,7 @@ export function openWays(peer: Peer, refused: Refused): void {
     isLinked: (peerId) => membership.linked(peerId) && mesh.wayTo(peerId) === 'link',
     isMember: (peerId) => {
       const status = memberOf(peerId)?.status;
-      return status === 'alive' || status === 'suspect';
+      return (status === 'alive' || status === 'suspect') && mayRelay(peerId);
     },
   });
 }

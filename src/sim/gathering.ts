@@ -1,4 +1,5 @@
 /** How the hosts of a world become one mesh, and whether they are one now. */
+import type { Peer } from '../peer/peer.ts';
 import type { World } from './world.ts';
 
 const INVITE_TTL_MS = 60_000;
@@ -24,6 +25,12 @@ export async function gather(world: World): Promise<void> {
     throw new Error('the mesh did not come together');
 }
 
+/** Linked, where a link is to be: in a partial mesh most have none. */
+export const isTied = ({ membership }: Peer, peerId: string): boolean =>
+  peerId === membership.self().peerId ||
+  membership.linked(peerId) ||
+  !membership.mesh.expects(peerId);
+
 /** Every daemon runs and sees every other alive and linked. */
 export const isWhole = ({ hosts }: World): boolean =>
   hosts.every(({ peer }) => {
@@ -32,9 +39,7 @@ export const isWhole = ({ hosts }: World): boolean =>
       members.length === hosts.length &&
       members.every(
         ({ status, stopping, peerId }) =>
-          status === 'alive' &&
-          !stopping &&
-          (peerId === peer?.membership.self().peerId || peer?.membership.linked(peerId) === true),
+          status === 'alive' && !stopping && peer !== undefined && isTied(peer, peerId),
       )
     );
   });
