@@ -371,7 +371,7 @@ export class Membership {
     if (this.#phase !== 'running' || !this.#links.mayRead(from)) return;
     this.#detector.heard(from);
     if (frameClass !== 'control') {
-      this.mesh.used(from);
+      if (frameClass === 'data') this.mesh.used(from);
       this.#core.deps.frame(from, frameClass, bytes);
       return;
     }

@@ -139,7 +139,8 @@ export class Messenger implements Messaging {
       this.#pending.set(id, { to, resolve, timer });
       const frame = encodeEnvelope({ kind: 'request', id, type, body });
       const sent = this.#network.send(to, options.frameClass ?? 'data', frame);
-      if (sent === 'sent') this.onUse(to);
+      // Rounds of anti-entropy go over every link there is: they would keep all of them.
+      if (sent === 'sent' && options.frameClass !== 'bulk') this.onUse(to);
       if (sent === 'gone') this.#settle(id, err(coveyError('UNREACHABLE', { what: to })));
       if (sent === 'full') {
         this.#settle(

@@ -183,8 +183,7 @@ export class Peer {
       sync: this.#sync,
       handoff: new Handoff(keeping),
       repair: this.#repair,
-      intervalMs: config.record_sync_interval,
-      copiesRequired: config.copies_required,
+      config,
     });
   }
 

@@ -1,4 +1,5 @@
 /** What keeps copies where they belong: rounds of anti-entropy, stand-ins delivered, damaged values fetched again. */
+import type { Config } from '../api/config.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Random } from '../ports/random.ts';
@@ -7,6 +8,7 @@ import { HANDOFF_ROUND_MAX, type Handoff } from '../records/handoff.ts';
 import type { PartnerSync } from '../records/partner-sync.ts';
 import type { Repair } from '../records/repair.ts';
 import type { Replica } from '../records/replica.ts';
+import type { PeerSight } from '../tasks/mesh-view.ts';
 import type { Sight } from './sight.ts';
 
 /** What one read finds damaged its neighbours are likely to be too: a moment later they are repaired together. */
@@ -15,6 +17,8 @@ const REPAIR_AFTER_MS = 200;
 const HANDOFF_PAGES_MAX = 50;
 /** Partners at once: one that is rebuilt from nothing takes minutes, and the others must not wait for it. */
 const SYNCS_AT_ONCE = 8;
+/** One in so many of the links may be made anew in each round, for partners that have none; they come in turn. */
+const FAR_SHARE = 16;
 
 const ROOM_SENTENCES: Readonly<Record<Room, string>> = {
   ample: 'there is room on the disk again',
@@ -31,9 +35,8 @@ export interface UpkeepDeps {
   readonly sync: PartnerSync;
   readonly handoff: Handoff;
   readonly repair: Repair;
-  readonly replica: Pick<Replica, 'room'>;
-  readonly intervalMs: number;
-  readonly copiesRequired: number;
+  readonly replica: Pick<Replica, 'room' | 'heldCount'>;
+  readonly config: Pick<Config, 'record_sync_interval' | 'copies_required' | 'max_connections'>;
 }
 
 export class Upkeep {
@@ -43,6 +46,8 @@ export class Upkeep {
   readonly #syncs = new Map<string, Promise<void>>();
   #repairTimer: Timer | undefined;
   #running = false;
+  /** The last of the partners without a link that was synchronised. */
+  #farthest = '';
   #room: Room = 'ample';
 
   constructor(deps: UpkeepDeps) {
@@ -63,8 +68,8 @@ export class Upkeep {
   }
 
   #schedule(what: 'sync' | 'handoff', act: () => Promise<void>): void {
-    const { clock, random, intervalMs } = this.#deps;
-    const delay = intervalMs * (0.75 + (random.uint32() / 0x1_0000_0000) * 0.5);
+    const { clock, random, config } = this.#deps;
+    const delay = config.record_sync_interval * (0.75 + (random.uint32() / 0x1_0000_0000) * 0.5);
     const timer = clock.after(delay, () => {
       void act().then(() => {
         if (this.#running) this.#schedule(what, act);
@@ -79,13 +84,27 @@ export class Upkeep {
     this.#tellRoom();
     repair.scrub();
     await repair.round();
-    for (const { self, reachable, storeId, name } of sight.peers()) {
-      if (self || !reachable || this.#syncs.has(storeId)) continue;
+    const partners = sight.peers().filter(({ self, reachable }) => !self && reachable);
+    const near = partners.filter(({ linked }) => linked);
+    for (const { storeId, name } of [...near, ...this.#someFar(partners)]) {
+      if (this.#syncs.has(storeId)) continue;
       while (this.#syncs.size >= SYNCS_AT_ONCE) await Promise.race(this.#syncs.values());
       if (!this.#running) return;
       const done = this.#syncWith(storeId, name).then(() => void this.#syncs.delete(storeId));
       this.#syncs.set(storeId, done);
     }
+  }
+
+  /** A store that holds nothing has nothing to compare: whoever holds something asks it. */
+  #someFar(partners: readonly PeerSight[]): readonly PeerSight[] {
+    const { replica, config } = this.#deps;
+    const atOnce = Math.max(1, Math.floor(config.max_connections / FAR_SHARE));
+    const far = partners.filter(({ linked }) => !linked);
+    if (far.length === 0 || replica.heldCount === 0) return [];
+    const next = far.filter(({ peerId }) => peerId > this.#farthest);
+    const some = [...next, ...far.filter((peer) => !next.includes(peer))].slice(0, atOnce);
+    this.#farthest = some.at(-1)?.peerId ?? '';
+    return some;
   }
 
   async #syncWith(storeId: string, name: string): Promise<void> {
@@ -97,9 +116,9 @@ export class Upkeep {
 
   /** The stand-in copies are offered to their homes. */
   async #handOff(): Promise<void> {
-    const { handoff, copiesRequired } = this.#deps;
+    const { handoff, config } = this.#deps;
     for (let pages = 0; pages < HANDOFF_PAGES_MAX && this.#running; pages++)
-      if ((await handoff.round(copiesRequired)) < HANDOFF_ROUND_MAX) return;
+      if ((await handoff.round(config.copies_required)) < HANDOFF_ROUND_MAX) return;
   }
 
   #tellRoom(): void {

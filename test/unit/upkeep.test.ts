@@ -38,9 +38,9 @@ function world(partners: readonly string[]) {
     },
     handoff: { round: async () => 0 },
     repair: { scrub: () => undefined, round: async () => 0, found: () => undefined },
-    replica: { room: 'ample' },
-    intervalMs: INTERVAL_MS,
-    copiesRequired: 2,
+    replica: { room: 'ample', heldCount: 0 },
+
+    config: { record_sync_interval: INTERVAL_MS, copies_required: 2, max_connections: 128 },
     // The parts of the peer that it uses, and no more of them.
   } as unknown as UpkeepDeps;
   const upkeep = new Upkeep(deps);
