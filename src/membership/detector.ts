@@ -56,7 +56,9 @@ export class Detector {
     this.hearing = new Hearing(core, links, this.#expected, { expects, watch, canBeDialled });
     this.#quiet = new QuietLinks(core, links, this.hearing, { expects, watch });
     const { heartbeat_pause, heartbeat_interval } = core.deps.config;
-    this.health = new Health(heartbeat_pause + heartbeat_interval, core.deps.clock.nowMs());
+    const quietMs = heartbeat_pause + heartbeat_interval;
+    const { clock, trustsItself } = core.deps;
+    this.health = new Health(quietMs, clock.nowMs(), trustsItself);
   }
 
   get #nowMs(): number {

@@ -142,6 +142,8 @@ export interface MembershipDeps {
   readonly log: Logger;
   /** What `network` counts, if it does. */
   readonly traffic?: Traffic;
+  /** Own pauses and lag change nothing: for measuring what local health is good for, and nothing else. */
+  readonly trustsItself?: boolean;
   /** Of the software, for display. */
   readonly version?: string;
   readonly features?: readonly string[];

@@ -20,6 +20,8 @@ export interface SimNetworkHubOptions {
   readonly random: Random;
   /** One way, drawn evenly for each frame. */
   readonly delayMs?: { readonly min: number; readonly max: number };
+  /** Share of packets that are lost; TCP sends them again, and what comes behind waits. */
+  readonly loss?: number;
   readonly trace?: Trace;
   /** Gossip is handed on, as gossipsub does; else it goes as far as the links of its author, which are all there are in a full mesh. */
   readonly isGossipPassedOn?: boolean;
@@ -28,6 +30,8 @@ export interface SimNetworkHubOptions {
 }
 
 const DELAY_MS = { min: 0.2, max: 2 };
+/** The least that Linux waits before it sends a packet again. */
+const RTO_MS = 200;
 const FIRST_PORT = 20_000;
 
 type Listening =
@@ -48,6 +52,7 @@ export class SimNetworkHub {
   readonly #random: Random;
   readonly #delayMs: { readonly min: number; readonly max: number };
   readonly #trace: Trace | undefined;
+  readonly #loss: number;
   readonly #isLocalHost: (host: string) => boolean;
   readonly isGossipPassedOn: boolean;
   /** Every copy of every piece of news, as it leaves a host. */
@@ -78,6 +83,7 @@ export class SimNetworkHub {
     this.#random = options.random;
     this.#delayMs = options.delayMs ?? DELAY_MS;
     this.#trace = options.trace;
+    this.#loss = options.loss ?? 0;
     this.#isLocalHost = options.isLocalHost ?? (() => true);
     this.isGossipPassedOn = options.isGossipPassedOn ?? false;
   }
@@ -97,7 +103,15 @@ export class SimNetworkHub {
   drawDelayMs(from?: PeerId, to?: PeerId): number {
     const { min, max } = this.#delayMs;
     const slowMs = this.#slowMs.size === 0 ? 0 : (this.#slowMs.get(`${from}>${to}`) ?? 0);
-    return min + slowMs + (max - min) * randomFloat(this.#random);
+    const lostMs = this.#loss > 0 ? this.#drawRetriesMs() : 0;
+    return min + slowMs + lostMs + (max - min) * randomFloat(this.#random);
+  }
+
+  /** As Linux does: the first time after RTO_MS, then twice as long each time. */
+  #drawRetriesMs(): number {
+    let waitMs = 0;
+    for (let rtoMs = RTO_MS; randomFloat(this.#random) < this.#loss; rtoMs *= 2) waitMs += rtoMs;
+    return waitMs;
   }
 
   // Faults
