@@ -186,8 +186,8 @@ export async function starved(seed: string, n: number, ms: number, localHealth: 
   const endMs = mesh.clock.nowMs() + ms;
   while (mesh.clock.nowMs() < endMs) {
     victim?.freezer?.freeze();
-    // From a busy run queue to a swapped-out process.
-    await mesh.clock.runFor(Math.floor(300 * 30 ** (randomBelow(random, 1_000) / 1_000)));
+    // From a busy run queue to the longest pause that must never convict.
+    await mesh.clock.runFor(Math.floor(300 * 16.6 ** (randomBelow(random, 1_000) / 1_000)));
     victim?.freezer?.thaw();
     await mesh.clock.runFor(20 + randomBelow(random, 200));
   }
