@@ -34,7 +34,10 @@ const placeSchema = z.union([
   z
     .string()
     .max(260)
-    .regex(/^(srv|dnsaddr):[A-Za-z0-9_.-]+$/, 'must be HOST:PORT, srv:NAME or dnsaddr:NAME'),
+    .regex(
+      /^((srv|dnsaddr):[A-Za-z0-9_.-]+|mdns)$/,
+      'must be HOST:PORT, srv:NAME, dnsaddr:NAME or mdns',
+    ),
 ]);
 
 export const DEFAULT_PORT = 26_839;
@@ -61,7 +64,7 @@ export const configSchema = z.strictObject({
   peers: z.array(placeSchema).max(8).default([]).meta({
     value: 'place',
     description:
-      'where a member that has lost all others looks for them: HOST:PORT, srv:NAME or dnsaddr:NAME (repeatable)',
+      'where a member that has lost all others looks for them: HOST:PORT, srv:NAME, dnsaddr:NAME or mdns (repeatable)',
   }),
   socket: z.string().min(1).optional().meta({ value: 'path', description: 'control socket' }),
   dial_from: z.string().optional().meta({

@@ -37,6 +37,7 @@ import {
   type RemotePeer,
   STRANGERS_MAX,
 } from './libp2p-node.ts';
+import { LocalNames } from './mdns.ts';
 import { resolvePlaces } from './names.ts';
 
 export interface Libp2pNetworkOptions {
@@ -47,6 +48,8 @@ export interface Libp2pNetworkOptions {
   readonly maxLinks?: number;
   /** How long a link may wait for its admission; default: as long as a slow admission takes. */
   readonly strangerMs?: number;
+  /** UDP port of mDNS; default: its own. */
+  readonly mdnsPort?: number;
   readonly log?: Log;
 }
 
@@ -67,6 +70,7 @@ interface Running {
   readonly listener: Listener;
   readonly sweep: NodeJS.Timeout;
   readonly dialer: Dialer;
+  readonly local: LocalNames;
 }
 
 type State = { readonly kind: 'new' | 'starting' | 'stopped' } | Running;
@@ -129,7 +133,10 @@ class Libp2pNetwork implements Network {
     }
     const sweep = setInterval(() => this.#sweep(parts), SWEEP_MS);
     const dialer = new Dialer(parts);
-    this.#state = { kind: 'running', parts, handlers: queue, listener, sweep, dialer };
+    const peerId = parts.node.peerId.toString();
+    const { host } = listen;
+    const local = new LocalNames({ peerId, host, port: this.#options.mdnsPort, log: this.#log });
+    this.#state = { kind: 'running', parts, handlers: queue, listener, sweep, dialer, local };
     const own = listener.getAddrs()[0];
     const port = own ? parseAddress(toAddress(own))?.port : undefined;
     return { ok: true, port: port ?? listen.port };
@@ -241,8 +248,13 @@ class Libp2pNetwork implements Network {
     return state.dialer.dial(peerId, address, timeoutMs);
   }
 
-  resolve(kind: NameKind, name: string, timeoutMs: number): Promise<readonly Place[]> {
-    return resolvePlaces(kind, name, timeoutMs);
+  announce(addresses: readonly Address[]): void {
+    if (this.#state.kind === 'running') void this.#state.local.announce(addresses);
+  }
+
+  async resolve(kind: NameKind, name: string, timeoutMs: number): Promise<readonly Place[]> {
+    if (kind !== 'mdns') return resolvePlaces(kind, name, timeoutMs);
+    return this.#state.kind === 'running' ? this.#state.local.ask(timeoutMs) : [];
   }
 
   async probe(
@@ -342,6 +354,7 @@ class Libp2pNetwork implements Network {
     state.handlers.stop();
     clearInterval(state.sweep);
     state.dialer.stop();
+    void state.local.stop();
     await Promise.all([...this.#links.values()].map((link) => link.disconnect()));
     for (const link of this.#links.values()) link.abort(new Error('stopping'));
     let timer: NodeJS.Timeout | undefined;

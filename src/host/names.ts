@@ -18,7 +18,7 @@ const DNSADDR = /^dnsaddr=\/(ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/(\d{1,5})(?:\
 
 /** Empty: there is nothing, or no answer in time. Both are tried again, and neither is worth more than that. */
 export async function resolvePlaces(
-  kind: NameKind,
+  kind: Exclude<NameKind, 'mdns'>,
   name: string,
   timeoutMs: number,
   lookups: Lookups = new Resolver({ timeout: timeoutMs, tries: 1 }),
@@ -42,10 +42,13 @@ async function srv(lookups: Lookups, name: string): Promise<Place[]> {
 /** Each text is whole in one record, which may come in several strings. */
 async function dnsaddr(lookups: Lookups, name: string): Promise<Place[]> {
   const texts = await lookups.resolveTxt(`_dnsaddr.${name}`);
-  return texts.flatMap((parts) => {
-    const [, , host, port, peerId] = DNSADDR.exec(parts.join('')) ?? [];
-    if (host === undefined || port === undefined) return [];
-    const address = formatAddress({ host, port: Number(port) });
-    return [peerId === undefined ? { address } : { address, peerId: peerId as PeerId }];
-  });
+  return texts.flatMap((parts) => placeOf(parts.join('')) ?? []);
+}
+
+/** What a `dnsaddr=` text says; undefined: nothing that can be dialled. */
+export function placeOf(text: string): Place | undefined {
+  const [, , host, port, peerId] = DNSADDR.exec(text) ?? [];
+  if (host === undefined || port === undefined) return undefined;
+  const address = formatAddress({ host, port: Number(port) });
+  return peerId === undefined ? { address } : { address, peerId: peerId as PeerId };
 }

@@ -5,13 +5,15 @@
  */
 import type { PeerId } from '../ports/identity.ts';
 import type { Cause } from './cause.ts';
-import { LONE_CRASH_MS, LONE_SILENCE_MS_MAX } from './limits.ts';
-import type { Evidence } from './types.ts';
+import { LONE_CRASH_MS, LONE_SILENCE_MS_MAX, STALE_PATIENCES, UNMET_PATIENCES } from './limits.ts';
+import type { Evidence, MembershipConfig } from './types.ts';
 
 /** What this observer itself knows of the member. */
 export interface Observation {
   /** Since the last byte from it, or since there was reason to expect one. */
   readonly silenceMs: number;
+  /** Nothing came from this boot of it yet, of which others told. */
+  readonly isUnmet: boolean;
   readonly phi: number;
   readonly linked: boolean;
   /** The last link ended without a goodbye. */
@@ -30,6 +32,12 @@ export interface DetectionConfig {
   readonly heartbeatPauseMs: number;
   readonly silencePatienceMs: number;
 }
+
+export const detectionConfigOf = (config: MembershipConfig): DetectionConfig => ({
+  phiThreshold: config.phi_threshold,
+  heartbeatPauseMs: config.heartbeat_pause,
+  silencePatienceMs: config.silence_patience,
+});
 
 /** How this observer stands. */
 export interface Standing {
@@ -52,7 +60,9 @@ export function opinionOf(seen: Observation, config: DetectionConfig, standing: 
     const because = 'its connection ended without goodbye and its port refuses';
     return { opinion: 'accused', evidence: 'crash', because };
   }
-  if (silenceMs >= config.silencePatienceMs * standing.patience) {
+  const patienceMs = config.silencePatienceMs * standing.patience;
+  // Else a newcomer that stops for a moment would be dead to those whose links to it did not stand yet.
+  if (silenceMs >= (seen.isUnmet ? UNMET_PATIENCES : 1) * patienceMs) {
     const because = `not heard for ${Math.round(silenceMs)} ms`;
     return { opinion: 'accused', evidence: 'silence', because };
   }
@@ -99,6 +109,18 @@ export function judge(
   if (seen.silenceMs >= enough || gone) return { convict: true, evidence, because };
   return { convict: false, because: 'alone: its silence is not long enough' };
 }
+
+/**
+ * Nothing has come over this link for so long that it only looks like one, though others hear the
+ * member. TCP itself would take a quarter of an hour to say so, and whoever is linked counts as in
+ * touch; a new link is greeted, and told how long this was none.
+ */
+export const isStale = (
+  seen: Observation,
+  { silencePatienceMs }: DetectionConfig,
+  { patience, pausedLately }: Standing,
+): boolean =>
+  seen.linked && !pausedLately && seen.silenceMs >= STALE_PATIENCES * silencePatienceMs * patience;
 
 /** What is told of an opinion that was entered. `back`: why the member is fine again. */
 export function causeOfOpinion(

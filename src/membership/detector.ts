@@ -4,7 +4,15 @@
  */
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
-import { causeOfOpinion, judge, type Observation, opinionOf } from './conviction.ts';
+import {
+  causeOfOpinion,
+  type DetectionConfig,
+  detectionConfigOf,
+  isStale,
+  judge,
+  type Observation,
+  opinionOf,
+} from './conviction.ts';
 import type { Core } from './core.ts';
 import { Expected } from './expected.ts';
 import { type Fact, signFact, type Turn, type Verdict } from './fact.ts';
@@ -13,7 +21,7 @@ import { Hearing } from './hearing.ts';
 import { type Court, othersOn } from './jury.ts';
 import { ACCUSED_NOTICE_MS } from './limits.ts';
 import type { LinkEnd, Links } from './links.ts';
-import { compareTurns, type MemberFacts, statusOf } from './member.ts';
+import { compareTurns, livingIn, type MemberFacts, statusOf } from './member.ts';
 import type { ControlMessage } from './messages.ts';
 import { ObserverRings } from './observers.ts';
 import type { PartialMesh } from './partial-mesh.ts';
@@ -21,13 +29,15 @@ import { QuietLinks } from './quiet-links.ts';
 import { Reach, type Unreached } from './reach.ts';
 import type { Load } from './types.ts';
 import type { MemberChange } from './view.ts';
-import { FINE, forgetBoot, newWatch, type Watch } from './watch.ts';
+import { expect, FINE, forgetBoot, forgiveAll, newWatch, type Watch } from './watch.ts';
 
 export interface DetectorHooks {
   announce(fact: Fact): void;
   kick(peerId: PeerId, hot: boolean): void;
   /** How observers without a link are had. */
   mesh(): Pick<PartialMesh, 'summon' | 'mayCome' | 'canBeDialled'>;
+  /** To one peer alone, which knows an older one. */
+  tell(peerId: PeerId, fact: Fact): void;
 }
 
 export class Detector {
@@ -39,6 +49,7 @@ export class Detector {
   readonly hearing: Hearing;
   readonly #expected: Expected;
   readonly #quiet: QuietLinks;
+  readonly #config: DetectionConfig;
   readonly #watches = new Map<PeerId, Watch>();
   #rings: ObserverRings | undefined;
   #beats = 0;
@@ -59,6 +70,7 @@ export class Detector {
     const quietMs = heartbeat_pause + heartbeat_interval;
     const { clock, trustsItself } = core.deps;
     this.health = new Health(quietMs, clock.nowMs(), trustsItself);
+    this.#config = detectionConfigOf(core.deps.config);
   }
 
   get #nowMs(): number {
@@ -83,8 +95,7 @@ export class Detector {
   resume(): void {
     this.health.restart(this.#nowMs);
     this.#expected.gap(this.#nowMs);
-    for (const [peerId] of this.#core.view.entries())
-      this.#watch(peerId).expectSinceMs = this.#nowMs;
+    for (const [peerId] of this.#core.view.entries()) expect(this.#watch(peerId), this.#nowMs);
   }
 
   /** Another mesh: nothing of the old one is observed. */
@@ -96,11 +107,8 @@ export class Detector {
   /** Members that take part in observing. */
   get rings(): ObserverRings {
     if (!this.#rings) {
-      const living: PeerId[] = [];
-      for (const [peerId, facts] of this.#core.view.entries()) {
-        if (statusOf(facts).status === 'alive') living.push(peerId);
-      }
-      this.#rings = new ObserverRings(living, this.#core.deps.config.observers);
+      const { view, deps } = this.#core;
+      this.#rings = new ObserverRings(livingIn(view.entries()), deps.config.observers);
       // Who sent its heartbeats to others until now has not been silent.
       for (const peerId of this.#expected.renew(this.#rings, this.#core.peerId))
         this.#watch(peerId).expectSinceMs = this.#nowMs;
@@ -159,6 +167,7 @@ export class Detector {
     if (wasSilent || watch.hearingSinceMs === undefined) watch.hearingSinceMs = now;
     watch.heardMs = now;
     watch.askedMs = undefined;
+    watch.isUnmet = false;
     if (wasSilent) this.#core.roster.emit('heard', peerId);
     if (watch.opinion.opinion !== 'fine') this.#evaluate(peerId, 'heard', now);
   }
@@ -192,8 +201,11 @@ export class Detector {
     const { peerId, turn, says } = message;
     const facts = this.#core.view.get(peerId);
     if (peerId === this.#core.peerId || !facts) return;
-    if (compareTurns(turn, facts.record.statement) !== 0) return;
-    if (statusOf(facts).status !== 'alive') return;
+    const behind = compareTurns(turn, facts.record.statement);
+    // An objection counts for its own turn: one that accuses an older turn must learn of the newer
+    // one, or it would hear no objection and convict a member that others hear.
+    if (behind < 0 && says !== 'hears') this.#hooks.tell(from, facts.record);
+    if (behind !== 0 || statusOf(facts).status !== 'alive') return;
     this.#watch(peerId).opinions.set(from, { says, turn, atMs: this.#nowMs });
     if (says !== 'hears' && this.hearing.hears(peerId)) {
       this.#links.send(from, { type: 'opinion', peerId, turn, says: 'hears' });
@@ -229,11 +241,10 @@ export class Detector {
     const { status } = statusOf(after);
     const restarted = before?.record.statement.epoch !== after.record.statement.epoch;
     const revived = before !== undefined && statusOf(before).status !== status;
-    if (restarted) forgetBoot(watch);
+    if (restarted) forgetBoot(watch, !this.#links.isUp(peerId));
     if (restarted || revived) watch.expectSinceMs = this.#nowMs;
     const refuted = before && compareTurns(before.record.statement, after.record.statement) < 0;
-    // One that just spoke through others gets a new patience; objections will come if it can be
-    // heard at all.
+    // One that just spoke through others gets a new patience; objections will come if it is heard at all.
     if (refuted) watch.expectSinceMs = this.#nowMs;
     if (status === 'alive') {
       if (restarted || revived) this.#hooks.kick(peerId, true);
@@ -279,13 +290,7 @@ export class Detector {
     if (!this.health.notice(now, isTick)) return;
     this.#core.deps.log.log('warn', 'this process was stopped for a while', {});
     this.#expected.gap(now);
-    for (const watch of this.#watches.values()) {
-      watch.expectSinceMs = now;
-      watch.window.reset();
-      watch.opinions.clear();
-      watch.refusedSinceMs = undefined;
-      watch.askedMs = undefined;
-    }
+    for (const watch of this.#watches.values()) forgiveAll(watch, now);
   }
 
   #settlePending(peerId: PeerId, watch: Watch): void {
@@ -301,6 +306,7 @@ export class Detector {
     const refusedSince = watch.refusedSinceMs;
     return {
       silenceMs,
+      isUnmet: watch.isUnmet,
       phi: watch.window.phi(silenceMs),
       linked: this.#links.isUp(peerId),
       endedAbruptly: watch.endedAbruptly,
@@ -321,14 +327,10 @@ export class Detector {
     const facts = this.#core.view.get(peerId);
     if (!facts || peerId === this.#core.peerId || statusOf(facts).status !== 'alive') return;
     const watch = this.#watch(peerId);
-    const { phi_threshold, heartbeat_pause, silence_patience } = this.#core.deps.config;
-    const config = {
-      phiThreshold: phi_threshold,
-      heartbeatPauseMs: heartbeat_pause,
-      silencePatienceMs: silence_patience,
-    };
+    const config = this.#config;
     const seen = this.#observation(peerId, watch, now);
-    const opinion = opinionOf(seen, config, this.health.standing(now));
+    const standing = this.health.standing(now);
+    const opinion = opinionOf(seen, config, standing);
     const before = watch.opinion.opinion;
     watch.opinion = opinion;
     this.#core.roster.suspect(peerId, opinion.opinion !== 'fine', () =>
@@ -341,6 +343,7 @@ export class Detector {
     if (others.reachable === 0 && !this.#expects(peerId)) return;
     const judgement = judge(opinion, seen, others, config);
     if (judgement.convict) this.#convict(peerId, facts, judgement.evidence, seen, others.accusers);
+    else if (isStale(seen, config, standing)) void this.#links.end(peerId, 'stale');
   }
 
   get #court(): Court {

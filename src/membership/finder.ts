@@ -10,6 +10,9 @@ import { DIAL_TIMEOUT_MS, RESOLVE_TIMEOUT_MS } from './limits.ts';
 import type { Links } from './links.ts';
 import { isGone } from './member.ts';
 
+/** Members on the local network: who has it among its places also answers there. */
+export const MDNS = 'mdns';
+
 export class Finder {
   readonly #core: Core;
   readonly #links: Links;
@@ -41,6 +44,7 @@ export class Finder {
   }
 
   async #placesOf(hint: string): Promise<readonly Place[]> {
+    if (hint === MDNS) return this.#core.deps.network.resolve('mdns', '', RESOLVE_TIMEOUT_MS);
     const [, kind, name] = /^(srv|dnsaddr):(.+)$/.exec(hint) ?? [];
     if (kind === undefined || name === undefined) return [{ address: hint }];
     // Asked at each look: a name is used because what it stands for changes.

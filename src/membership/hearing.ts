@@ -6,7 +6,7 @@ import { OPINION_TTL_MS } from './limits.ts';
 import type { Links } from './links.ts';
 import { statusOf } from './member.ts';
 import type { Observed } from './stats.ts';
-import type { Watch } from './watch.ts';
+import { silenceOf, type Watch } from './watch.ts';
 
 export interface HearingHooks {
   /** It can be reached though there is no link to it. */
@@ -37,8 +37,8 @@ export class Hearing {
     return this.#core.deps.config.heartbeat_pause;
   }
 
-  silenceOf({ heardMs, expectSinceMs }: Watch, now = this.#nowMs): number {
-    return now - Math.max(heardMs ?? Number.NEGATIVE_INFINITY, expectSinceMs);
+  silenceOf(watch: Watch, now = this.#nowMs): number {
+    return silenceOf(watch, now);
   }
 
   hears(peerId: PeerId, now = this.#nowMs): boolean {

@@ -27,6 +27,10 @@ export const HEALTH_STEPS = 4;
 export const LONE_CRASH_MS = 1_000;
 /** Alone, a silence convicts after twice the patience, and never later than this. */
 export const LONE_SILENCE_MS_MAX = 16_000;
+/** The silence of a boot that was announced and never heard convicts only after so many patiences. */
+export const UNMET_PATIENCES = 2;
+/** A link on which nothing came for so many patiences is ended, though others hear the member. */
+export const STALE_PATIENCES = 3;
 /**
  * An accusation or objection not renewed (they are sent each heartbeat interval) counts no more.
  */

@@ -11,7 +11,7 @@ import { Detector } from './detector.ts';
 import { Dialer } from './dialer.ts';
 import { Door } from './door.ts';
 import type { Fact } from './fact.ts';
-import { Finder } from './finder.ts';
+import { Finder, MDNS } from './finder.ts';
 import { firstRecord, founderEntry } from './first-facts.ts';
 import { FormerStores, noticeFormer } from './former-stores.ts';
 import { Gate } from './gate.ts';
@@ -116,6 +116,7 @@ export class Membership {
       announce: (fact) => announce([fact]),
       kick: (peerId, hot) => this.#dialer.kick(peerId, hot),
       mesh: () => this.mesh,
+      tell: (peerId, fact) => this.#sync.tell(peerId, fact),
     });
     this.stats = new Stats(core, this.#links, this.#detector);
     this.#gate = new Gate(core, {
@@ -173,14 +174,13 @@ export class Membership {
     this.#gate.listensOn(listen.host);
     this.#detector.resume();
     this.#core.changeOwn({ addresses });
+    if (config.peers?.includes(MDNS) === true) this.#core.deps.network.announce(addresses);
     this.#phase = 'running';
     this.#door.open();
     // Heard before the last stop, and not acted on.
     this.#core.meetRemoval();
-    this.#rounds.every(
-      () => config.heartbeat_interval,
-      () => this.#detector.beat(),
-    );
+    const beat = () => this.#detector.beat();
+    this.#rounds.every(() => config.heartbeat_interval, beat);
     this.#rounds.every(
       () => TICK_MS,
       () => {

@@ -47,6 +47,10 @@ export class Sync {
     }
   }
 
+  tell(peerId: PeerId, fact: Fact): void {
+    this.#delta(peerId, [fact], []);
+  }
+
   /**
    * To every peer that is linked, on the very link: published alone, it would often be lost, for the links on which
    * gossip passes it on are closed in the same moment.

@@ -175,6 +175,7 @@ export function metered(network: Network, traffic: Traffic): Network {
   return {
     start: (handlers, listen) => network.start(count(handlers), listen),
     dial: (peerId, address, timeoutMs) => network.dial(peerId, address, timeoutMs),
+    announce: (addresses) => network.announce(addresses),
     resolve: (...args) => network.resolve(...args),
     probe: (address, timeoutMs) => network.probe(address, timeoutMs),
     admitCall: async (peerId, bytes, timeoutMs) => {

@@ -18,6 +18,8 @@ export interface Watch {
   hearingSinceMs: number | undefined;
   /** Silence counts from here at the earliest. */
   expectSinceMs: number;
+  /** Others told of this boot of it, and nothing came from it yet: links take their time where many join. */
+  isUnmet: boolean;
   /** Addresses at which this peer itself found it in this boot. */
   readonly reached: Set<Address>;
   /** What a probe of the others said. */
@@ -40,6 +42,7 @@ export const newWatch = (config: MembershipConfig, nowMs: number): Watch => ({
   heardMs: undefined,
   hearingSinceMs: undefined,
   expectSinceMs: nowMs,
+  isUnmet: false,
   reached: new Set(),
   unreached: new Map(),
   refusedSinceMs: undefined,
@@ -52,8 +55,15 @@ export const newWatch = (config: MembershipConfig, nowMs: number): Watch => ({
   pending: undefined,
 });
 
+/** It was known before this boot of ours: from now on its silence counts. */
+export function expect(watch: Watch, nowMs: number): void {
+  watch.expectSinceMs = nowMs;
+  watch.isUnmet = false;
+}
+
 /** Another boot: what the last one did is no evidence against this one. */
-export function forgetBoot(watch: Watch): void {
+export function forgetBoot(watch: Watch, isUnmet: boolean): void {
+  watch.isUnmet = isUnmet;
   watch.reached.clear();
   watch.unreached.clear();
   watch.refusedSinceMs = undefined;
@@ -61,4 +71,17 @@ export function forgetBoot(watch: Watch): void {
   watch.saidGoodbye = false;
   watch.pending = undefined;
   watch.window.reset();
+}
+
+/** Since it was last heard, or since there was reason to expect it. */
+export const silenceOf = (watch: Watch, nowMs: number): number =>
+  nowMs - Math.max(watch.heardMs ?? Number.NEGATIVE_INFINITY, watch.expectSinceMs);
+
+/** This peer stood still: what it did not hear meanwhile says nothing. */
+export function forgiveAll(watch: Watch, nowMs: number): void {
+  watch.expectSinceMs = nowMs;
+  watch.window.reset();
+  watch.opinions.clear();
+  watch.refusedSinceMs = undefined;
+  watch.askedMs = undefined;
 }

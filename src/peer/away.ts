@@ -44,6 +44,9 @@ const VOUCH_AFTER_MS = 2_000;
 /** Nor before that is settled, for so long: where two large sides meet all of them have doubts. */
 const VOUCH_ANYWAY_MS = 15_000;
 
+/** Two sides of a partition meet member by member. */
+const BACK_TOGETHER_MS = 600_000;
+
 export interface AwayDeps {
   readonly clock: Clock;
   readonly log: Logger;
@@ -58,12 +61,22 @@ export interface AwayDeps {
   readonly changed: () => void;
 }
 
+interface Doubt extends AwayNotice {
+  /**
+   * This store ran through the time as well, with more members than were away from here: then it is the other one that
+   * was away. What nobody over there knows was given to this side alone, or this side was free to run it all the time.
+   */
+  readonly isOfFewer: boolean;
+}
+
 export class Away {
   readonly #deps: AwayDeps;
   /** By member: what it told, and is not settled. */
-  readonly #doubts = new Map<string, AwayNotice>();
+  readonly #doubts = new Map<string, Doubt>();
   readonly #settling = new Set<string>();
   readonly #linkedMs = new Map<string, number>();
+  /** By store: when its long absence was settled. */
+  readonly #backMs = new Map<StoreId, number>();
   /** Of those set aside: vouched for by a member that ran through the absence. */
   readonly #returned = new Set<string>();
   #heldUntilMs: number;
@@ -77,7 +90,10 @@ export class Away {
     replica.aside.isHeld = (id) => clock.nowMs() < this.#heldUntilMs && !this.#returned.has(id);
     messaging.onRequest('away.done', (from) => {
       const store = this.#storeOf(from);
-      if (store !== undefined) deps.absences.settled(store);
+      if (store !== undefined) {
+        if (deps.absences.isLong(store)) this.#backMs.set(store, clock.nowMs());
+        deps.absences.settled(store);
+      }
       return ok({});
     });
   }
@@ -91,7 +107,7 @@ export class Away {
         .map(({ storeId }) => storeId);
     absences.start(
       stores(({ peerId }) => membership.mesh.isInTouch(peerId)),
-      stores(({ status }) => status === 'dead' || status === 'left'),
+      stores(({ peerId }) => !membership.mesh.isInTouch(peerId)),
     );
     this.#lookLater(ASIDE_HOLD_MS);
   }
@@ -138,8 +154,31 @@ export class Away {
 
   /** What a member told at its hello. */
   told(from: string, notice: AwayNotice | undefined): void {
-    if (notice !== undefined) this.#doubts.set(from, notice);
+    // Kept over another hello: by then the other one may have settled it, and count as in touch again.
+    const isOfFewer = this.#doubts.get(from)?.isOfFewer === true || this.#isOfFewer(from);
+    if (notice !== undefined) this.#doubts.set(from, { ...notice, isOfFewer });
     else if (!this.#settling.has(from)) this.#doubts.delete(from);
+  }
+
+  #isOfFewer(from: string): boolean {
+    const { absences, membership, replica } = this.#deps;
+    const store = this.#storeOf(from);
+    if (store === undefined || !absences.isLong(store)) return false;
+    const present = membership.members().filter(isPresent);
+    const away = present.filter((member) => {
+      const isSelf = member.storeId === replica.storeId;
+      return !isSelf && (absences.isLong(member.storeId) || this.#wasAway(member.storeId));
+    });
+    return 2 * away.length < present.length;
+  }
+
+  /** Until lately: those who came back with it would look like the smaller side, one after the other. */
+  #wasAway(store: StoreId): boolean {
+    const backMs = this.#backMs.get(store);
+    if (backMs === undefined) return false;
+    if (this.#deps.clock.nowMs() - backMs < BACK_TOGETHER_MS) return true;
+    this.#backMs.delete(store);
+    return false;
   }
 
   isSettled(peer: string): boolean {
@@ -196,14 +235,15 @@ export class Away {
   }
 
   /** Asks the member for everything that is in doubt. False: to be tried again. */
-  async #examine(peer: string, notice: AwayNotice): Promise<boolean> {
+  async #examine(peer: string, notice: Doubt): Promise<boolean> {
     const { replica, clock, log } = this.#deps;
     // By the later clock: one that was set back must not make old tasks look young.
     const beforeMs = Math.max(clock.wallMs(), notice.wallMs) - notice.ttlMs;
     const store = this.#storeOf(peer) ?? '';
     const running = this.#deps.runsHere();
     const doubted: string[] = [];
-    for (const record of replica.unfinished())
+    const suspects = notice.isOfFewer ? [] : replica.unfinished();
+    for (const record of suspects)
       if (isOld(record, beforeMs) && !running.has(record.id) && this.#isDoubted(record, store))
         doubted.push(record.id);
     // Those that others did not vouch for when this one was out of reach.
@@ -254,6 +294,8 @@ export class Away {
     return new Set(copies.value.map(({ record }) => record.id));
   }
 }
+
+const isPresent = ({ status }: Member): boolean => status !== 'left' && status !== 'removed';
 
 const isOld = (record: RecordState, beforeMs: number): boolean =>
   record.kind === 'task' && (parseTaskId(record.id)?.createdMs ?? 0) < beforeMs;

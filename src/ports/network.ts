@@ -43,8 +43,11 @@ export type DialResult =
       readonly detail: string;
     };
 
-/** Names under which DNS lists places: SRV records of a name, `dnsaddr=` texts at `_dnsaddr.` of it. */
-export type NameKind = 'srv' | 'dnsaddr';
+/**
+ * Names under which DNS lists places: SRV records of a name, `dnsaddr=` texts at `_dnsaddr.` of it; or whoever announces
+ * himself on the local network (the name is empty).
+ */
+export type NameKind = 'srv' | 'dnsaddr' | 'mdns';
 
 /** Where somebody may be found, and who, if that is said. */
 export interface Place {
@@ -107,6 +110,8 @@ export interface Network {
    * once. A name in the address is resolved anew.
    */
   dial(peerId: PeerId | undefined, address: Address, timeoutMs: number): Promise<DialResult>;
+  /** Whoever asks on the local network (`mdns`) hears that this peer is there, from now on. Best effort. */
+  announce(addresses: readonly Address[]): void;
   /** What DNS says now, the best first. Empty: nothing, or no answer in time. */
   resolve(kind: NameKind, name: string, timeoutMs: number): Promise<readonly Place[]>;
   /** A plain TCP connect to the address, closed at once: does something listen there? */

@@ -48,8 +48,8 @@ export class Absences {
   }
 
   /**
-   * `inTouch`: the stores that are linked now. `out`: those that the mesh takes for dead or left. One of them of which
-   * nothing is noted here (a crash came before that was written) is away from now on: else it would never be.
+   * `inTouch`: the stores that are linked now. `out`: those that are not. One of them of which nothing is noted here (a
+   * crash came before that was written) is away from now on: else it would never be.
    */
   start(inTouch: () => readonly StoreId[], out: () => readonly StoreId[]): void {
     const tick = (): void => {

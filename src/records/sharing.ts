@@ -1,7 +1,6 @@
 /**
  * Copies of records on other stores: how a change reaches the stores of its home and their stand-ins, and how a
  * store answers what it holds. Messages: `rec.put` (a record or its newest facts), `rec.ask` (what do you hold).
- *
  * A copy counts when the other store said that it is durable there. Nothing here decides what a record means.
  */
 import { type CoveyError, coveyError } from '../base/errors.ts';
@@ -88,7 +87,7 @@ export class Sharing {
   async accept(incoming: Incoming): Promise<Result<Accepted, CoveyError>> {
     const { record, blob, fresh, isFirst, standIn } = incoming;
     const { replica, requestDigest, enrich } = this.#deps;
-    const extra: StoreOp[] = standIn ? [{ put: `s/${record.id}`, value: new Uint8Array(0) }] : [];
+    const mark: StoreOp = { put: `s/${record.id}`, value: new Uint8Array(0) };
     const done = await replica.change<Result<Accepted, CoveyError>>(record.id, (change) => {
       const { current, tombstone } = change;
       if (tombstone !== undefined) {
@@ -119,6 +118,8 @@ export class Sharing {
       const whole = isBlobLost ? { ...joined } : joined;
       const next = mayAdd ? enrich(whole, change.fact) : whole;
       const stored: Accepted = { outcome: 'stored', record: next, existed: current !== undefined };
+      // Whatever brings it (a takeover, say, whose answers crossed a handoff): without the mark it would stay for ever.
+      const extra = standIn || !homeOf(next).includes(replica.storeId) ? [mark] : [];
       const purpose = current !== undefined ? 'settle' : fresh ? 'create' : 'extend';
       const decision: Taking = { value: ok(stored), next, extra, purpose };
       return blob !== undefined && (isBlobNew || isBlobLost) ? { ...decision, blob } : decision;

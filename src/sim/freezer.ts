@@ -82,6 +82,7 @@ export class Freezer {
     return {
       start: (handlers, listen) => this.#settle(network.start(this.#handlers(handlers), listen)),
       dial: (...args) => this.#settle(network.dial(...args)),
+      announce: (addresses) => network.announce(addresses),
       resolve: (...args) => this.#settle(network.resolve(...args)),
       probe: (...args) => this.#settle(network.probe(...args)),
       admitCall: (...args) => this.#settle(network.admitCall(...args)),

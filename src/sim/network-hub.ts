@@ -74,6 +74,8 @@ export class SimNetworkHub {
   /** What DNS says: hosts to hosts, and `srv:NAME` and `dnsaddr:NAME` to places. */
   readonly hosts = new Map<string, string>();
   readonly names = new Map<string, readonly Place[]>();
+  /** All hosts are on one local network. */
+  readonly announcements = new Map<SimNetwork, readonly Address[]>();
   #held: (() => void)[] = [];
   #corrupt: { readonly matches: FrameMatch; readonly at: number | undefined } | undefined;
   #nextPort = FIRST_PORT;
@@ -256,6 +258,14 @@ export class SimNetworkHub {
       else arrived();
     };
     this.clock.after(this.drawDelayMs(), arrive);
+  }
+
+  /** What others announce that this one can hear. */
+  announced(asker: SimNetwork): Place[] {
+    return [...this.announcements].flatMap(([{ peerId, running }, addresses]) => {
+      const isHeard = running && peerId !== asker.peerId && !this.#cannotMeet(peerId, asker.peerId);
+      return isHeard ? addresses.map((address) => ({ address, peerId })) : [];
+    });
   }
 
   connect(

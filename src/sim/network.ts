@@ -161,9 +161,15 @@ export class SimNetwork implements Network {
     });
   }
 
+  announce(addresses: readonly Address[]): void {
+    this.#hub.trace('network.announce', this.peerId, addresses);
+    this.#hub.announcements.set(this, addresses);
+  }
+
   async resolve(kind: NameKind, name: string, timeoutMs: number): Promise<readonly Place[]> {
     this.#hub.trace('network.resolve', this.peerId, kind, name, timeoutMs);
     await sleep(this.#clock, 2 * this.#hub.drawDelayMs());
+    if (kind === 'mdns') return this.#hub.announced(this);
     return this.#hub.names.get(`${kind}:${name}`) ?? [];
   }
 

@@ -13,6 +13,7 @@ export const passUp = (handlers: NetworkHandlers): NetworkHandlers => ({
 export const passDown = (network: Network): Network => ({
   start: (handlers, listen) => network.start(handlers, listen),
   dial: (...args) => network.dial(...args),
+  announce: (addresses) => network.announce(addresses),
   resolve: (...args) => network.resolve(...args),
   probe: (...args) => network.probe(...args),
   admitCall: (...args) => network.admitCall(...args),

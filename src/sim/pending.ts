@@ -11,6 +11,10 @@ export function pendingOf(world: World): string[] {
   if (!world.isWhole()) lines.push('not every peer sees every other alive and linked');
   const hashes = new Set(world.hosts.map(({ peer }) => peer?.membership.viewHash()));
   if (hashes.size > 1) lines.push('the views differ');
+  // All disks have room now, and each peer that said otherwise is to take it back: others give it no tasks.
+  for (const { name, peer } of world.hosts)
+    if (peer?.membership.self().shortage !== undefined)
+      lines.push(`${name} says that its disk has no room`);
   // What waits for such a disk is in no replica yet, and may be a task that runs.
   for (const { name, disk } of world.hosts)
     if (disk.isStalled) lines.push(`the disk of ${name} stands still`);

@@ -78,14 +78,18 @@ async function onDone(deps: RunMessagesDeps, body: WireMap): Promise<CallResult>
   return taken.ok ? ok({ taken: taken.value }) : taken;
 }
 
-/** Answers which of the reported runs are over for this store. */
+/** Answers which of the reported runs are over for this store, and of which tasks it knows nothing. */
 function onReport(deps: RunMessagesDeps, from: string, body: WireMap): CallResult {
   const stale: string[] = [];
+  const unknown: string[] = [];
   const unheard: string[] = [];
   const runs = Array.isArray(body.runs) ? (body.runs as WireValue[]).slice(0, REPORT_MAX) : [];
   for (const run of runs) {
     if (!isWireMap(run) || typeof run.id !== 'string' || typeof run.run_id !== 'string') continue;
     const record = deps.replica.get(run.id);
+    if (record === undefined && deps.replica.tombstone(run.id) !== undefined)
+      stale.push(run.run_id);
+    else if (record === undefined && !deps.replica.aside.has(run.id)) unknown.push(run.run_id);
     if (record?.kind !== 'task') continue;
     const task = taskOf(record);
     const attempt = attemptByRun(task, run.run_id);
@@ -98,7 +102,7 @@ function onReport(deps: RunMessagesDeps, from: string, body: WireMap): CallResul
     else stale.push(run.run_id);
   }
   if (unheard.length > 0) void learnHeld(deps, from, unheard);
-  return ok({ stale });
+  return ok({ stale, unknown });
 }
 
 async function learnHeld(deps: RunMessagesDeps, from: string, ids: string[]): Promise<void> {

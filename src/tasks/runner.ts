@@ -26,6 +26,7 @@ import { bringEnd } from './delivery.ts';
 import { type Demand, demandOf } from './demand.ts';
 import type { EndFact } from './facts.ts';
 import type { RunOrder } from './order.ts';
+import { RunReport } from './run-report.ts';
 import { RunTable } from './run-table.ts';
 import type { Slots } from './slots.ts';
 import { appendTail } from './tails.ts';
@@ -84,6 +85,7 @@ export class Runner {
   readonly #runs = new RunTable<LocalRun>();
   /** Run ids that are over here: ended, or void. */
   readonly #over = new Map<string, 'ended' | 'void'>();
+  readonly #report: RunReport;
   #undelivered = 0;
   #timer: Timer | undefined;
   #stopped = false;
@@ -92,6 +94,7 @@ export class Runner {
 
   constructor(deps: RunnerDeps) {
     this.#deps = deps;
+    this.#report = new RunReport(deps);
   }
 
   startTimers(): void {
@@ -338,27 +341,24 @@ export class Runner {
     }
   }
 
-  /** Tells every home store what runs here; what one of them knows to be over is ended. */
+  /** Tells every home store what runs here; what is known to be over, or to nobody any more, is ended. */
   async report(): Promise<void> {
-    const byPeer = new Map<string, { id: string; run_id: string }[]>();
-    for (const run of this.#runs.values()) {
-      if (run.end !== undefined) continue;
-      for (const store of run.order.home) {
-        const peer = this.#deps.peerOfStore(store);
-        if (peer === undefined) continue;
-        const list = byPeer.get(peer) ?? [];
-        list.push({ id: run.order.id, run_id: run.order.runId });
-        byPeer.set(peer, list);
-      }
+    const orders = [...this.#runs.values()].map(({ order }) => order);
+    const { stale, orphans } = await this.#report.round(orders);
+    for (const [runId, peer] of stale) this.stopStale(runId, peer);
+    for (const runId of orphans) this.#giveUp(runId);
+  }
+
+  /** Its task is nowhere any more: it is ended, and what it ended in is brought to nobody. */
+  #giveUp(runId: string): void {
+    const run = this.#runs.get(runId);
+    if (run === undefined) return;
+    const fields = { id: run.order.id, run_id: runId };
+    if (run.end === undefined) this.#stop(run, 'stale');
+    else {
+      this.#deps.log.log('warn', 'a run is given up: no store knows its task any more', fields);
+      this.#delivered(run);
     }
-    await Promise.all(
-      [...byPeer].map(async ([peer, runs]) => {
-        const answer = await this.#deps.messaging.call(peer, 'run.report', { runs });
-        const stale =
-          answer.ok && Array.isArray(answer.value.stale) ? (answer.value.stale as WireValue[]) : [];
-        for (const runId of stale) this.stopStale(String(runId), peer);
-      }),
-    );
   }
 
   /**

@@ -55,6 +55,24 @@ const linkTests = [
       expect(b.network.links()).toEqual(b.openedLinks);
     }),
   () =>
+    test('finds who announces himself on the local network, where he said, until he stops', async () => {
+      const a = await bench.startPeer('a');
+      const b = await bench.startPeer('b');
+      const c = await bench.startPeer('c');
+      const ask = () => bench.wait(a.call((n) => n.resolve('mdns', '', 300)));
+      expect(await ask()).toEqual([]);
+      a.network.announce([a.address]);
+      b.network.announce([b.address, '192.0.2.1:7']);
+      const found = (await ask()).toSorted((x, y) => (x.address < y.address ? -1 : 1));
+      expect(found).toEqual([
+        { address: b.address, peerId: b.peerId },
+        { address: '192.0.2.1:7', peerId: b.peerId },
+      ]);
+      expect(await bench.wait(c.call((n) => n.resolve('mdns', '', 300)))).toHaveLength(3);
+      await bench.wait(b.network.stop());
+      expect(await ask()).toEqual([]);
+    }),
+  () =>
     test('dials whoever is there, and by a name', async () => {
       const a = await bench.startPeer('a');
       const b = await bench.startPeer('b');

@@ -13,6 +13,8 @@ import { SimNetworkHub } from '../../src/sim/network-hub.ts';
 import type { NetworkWorld } from './network-bench.ts';
 
 /** Short against every time limit of the port, long against a turn of the event loop. */
+const MDNS_PORT_FIRST = 20_000;
+const MDNS_PORTS = 10_000;
 const POLL_MS = 2;
 
 export function simWorld(): NetworkWorld {
@@ -76,6 +78,8 @@ export function realWorld(): RealWorld {
   const silent: { server: Server; sockets: Set<Socket> }[] = [];
   const directory = mkdtemp(join(tmpdir(), 'covey-network-'));
   const log: RealWorld['log'] = [];
+  // Of this process alone: the port of mDNS belongs to the host.
+  const mdnsPort = MDNS_PORT_FIRST + (process.pid % MDNS_PORTS);
   return {
     log,
     directory,
@@ -86,6 +90,7 @@ export function realWorld(): RealWorld {
       const network = await createLibp2pNetwork({
         privateKey,
         ...(strangerMs === undefined ? {} : { strangerMs }),
+        mdnsPort,
         log: (message, fields) => log.push({ message, fields }),
       });
       networks.push(network);

@@ -7,11 +7,13 @@ import { backoffMs, nextDeadline, nextStep } from '../../src/tasks/decide.ts';
 import type { EndFact, FinalFact, TaskFactValue } from '../../src/tasks/facts.ts';
 import { ownerOf, ownerOrder } from '../../src/tasks/ownership.ts';
 import {
+  attemptByRun,
   compareFinals,
   failureCount,
   lossWeight,
   nextAttemptNumber,
   openAttempts,
+  type Task,
   taskOf,
   taskRules,
 } from '../../src/tasks/task.ts';
@@ -77,6 +79,20 @@ const worldArb = fc
     facts: values.map(([store, value], i) => factOf(store, i + 1, value)),
   }));
 
+const endsOf = (task: Task, runId: string): readonly EndFact[] =>
+  attemptByRun(task, runId)?.ends ?? [];
+
+/** Two finals at one store, and the news that the attempt of the better one was given up. */
+const givenUp = {
+  created: newRecord(STORES),
+  facts: [
+    startOf('run3'),
+    finalOf({ run_id: 'run3' }),
+    finalOf({ run_id: 'run1', state: 'expired' }),
+    endOf('run3', { out: 'lost' }),
+  ].map((value, i) => factOf(storeOf('a'), i + 1, value)),
+};
+
 const built = (created: RecordState, facts: readonly Fact[]): RecordState =>
   facts.reduce(withFact, created);
 
@@ -111,11 +127,14 @@ describe('a task', () => {
         expect(taskRules.isFinal(after)).toBe(true);
         expect(nextStep(is, NOW)).toEqual({ step: 'done' });
         expect(is.dropAt).toBeLessThanOrEqual(was.dropAt ?? 0);
-        expect(compareFinals(is.final, was.final)).toBeLessThanOrEqual(0);
-        if (compareFinals(is.final, was.final) !== 0) {
-          expect(is.conflicts).toBeGreaterThan(was.conflicts);
-        }
+        const order = compareFinals(is.final, was.final);
+        if (order === 0) return;
+        expect(is.conflicts).toBeGreaterThan(0);
+        if (order < 0) expect(is.conflicts).toBeGreaterThan(was.conflicts);
+        // One whose attempt others gave up meanwhile gives way to any other final.
+        else expect(endsOf(is, was.final.run_id).map(({ out }) => out)).toContain('lost');
       }),
+      { examples: [[givenUp, 2]] },
     );
   });
 

@@ -148,4 +148,27 @@ describe('a store away for longer than tombstone_ttl', () => {
       expect(world.peer(0).replica.unfinishedCount).toBe(0);
     });
   });
+
+  it('in a partition: the larger side keeps what named the other one in its home and never came there', async () => {
+    await inMesh('kept', async (world) => {
+      world.cut(3);
+      const cutStore = world.peer(3).replica.storeId;
+      // It is silent, and not yet known to be out of reach: it is in the homes of what is submitted.
+      const given = Array.from({ length: 12 }, (_, i) => world.submit(i % 3, job(LONG_MS), ABOUT));
+      await world.runFor(150_000);
+      const named = given
+        .map(({ id = '' }) => id)
+        .filter((id) => {
+          const record = world.peer(0).replica.get(id) ?? world.peer(1).replica.get(id);
+          return record !== undefined && homeOf(record).includes(cutStore);
+        });
+      expect(named.length).toBeGreaterThan(3);
+      world.heal();
+      expect(await world.runUntil(() => world.isWhole(), 60_000)).toBe(true);
+      await world.runFor(30_000);
+      for (const i of [0, 1, 2]) expect(world.peer(i).replica.aside.count).toBe(0);
+      await world.runFor(LONG_MS);
+      for (const id of named) expect(runsOf(world, [id])).toBe(1);
+    });
+  });
 });

@@ -110,6 +110,83 @@ describe('membership', () => {
     await world.timeUntil('views equal', () => hashes().size === 1, 10_000);
   });
 
+  it.each(Array.from({ length: 6 }, (_, i) => i))(
+    'nobody convicts whom another one hears, though its record has changed meanwhile (%i)',
+    async (seed) => {
+      const world = new World(`bridge ${seed}`);
+      const hosts = await world.mesh(5);
+      await world.clock.runFor(3_000);
+      const [a, b, changed, d, bridge] = hosts as [Host, Host, Host, Host, Host];
+      world.hub.lossy.lost = 1;
+      for (const left of [a, b]) {
+        for (const right of [changed, d]) {
+          world.hub.block(left.peerId, right.peerId);
+          world.hub.block(right.peerId, left.peerId);
+        }
+      }
+      // Both sides accuse, and the bridge objects, when what it objects for becomes another turn.
+      await world.clock.runFor(9_000);
+      changed.membership.updateSelf({ labels: { changed: 'yes' } });
+      await world.clock.runFor(6_000);
+      expect(bridge.statusOf(a)).toBe('alive');
+      expect(deathsSeen(hosts)).toEqual([]);
+    },
+  );
+
+  it('a newcomer that stops for 5 s before all have a link to it is not called dead', async () => {
+    const world = new World('unmet');
+    const hosts = await world.mesh(5);
+    await world.clock.runFor(3_000);
+    const newcomer = world.addHost();
+    await newcomer.start();
+    const unmet = hosts.slice(2);
+    for (const host of unmet) {
+      world.hub.block(host.peerId, newcomer.peerId);
+      world.hub.block(newcomer.peerId, host.peerId);
+    }
+    await newcomer.joinBy(hosts[0] as Host);
+    await world.clock.runFor(3_500);
+    expect(unmet.map((host) => host.statusOf(newcomer))).not.toContain(undefined);
+    newcomer.freezer.freeze();
+    await world.clock.runFor(5_000);
+    newcomer.freezer.thaw();
+    world.hub.heal();
+    const all = [...hosts, newcomer];
+    await world.timeUntil('all alive', () => all.every((host) => host.sees(6)), 15_000);
+    expect(deathsSeen(all)).toEqual([]);
+  });
+
+  it('one that never met its observers is dead to them after twice the patience', async () => {
+    const world = new World('never met');
+    const hosts = await world.mesh(5);
+    const newcomer = world.addHost();
+    await newcomer.start();
+    for (const host of hosts.slice(1)) {
+      world.hub.block(host.peerId, newcomer.peerId);
+      world.hub.block(newcomer.peerId, host.peerId);
+    }
+    await newcomer.joinBy(hosts[0] as Host);
+    newcomer.freezer.freeze();
+    const dead = () => hosts.every((host) => host.statusOf(newcomer) === 'dead');
+    expect(await world.timeUntil('dead', dead, 20_000)).toBeGreaterThan(10_000);
+  });
+
+  it('a link on which nothing comes is ended and dialled again, though another one hears the member', async () => {
+    const world = new World('stale link');
+    const [a, b, c] = (await world.mesh(3)) as [Host, Host, Host];
+    await world.clock.runFor(3_000);
+    world.hub.block(a.peerId, b.peerId);
+    world.hub.block(b.peerId, a.peerId);
+    expect(a.membership.linked(b.peerId)).toBe(true);
+    const ended = () => !a.membership.linked(b.peerId) && !b.membership.linked(a.peerId);
+    expect(await world.timeUntil('ended', ended, 30_000)).toBeGreaterThan(15_000);
+    await world.clock.runFor(30_000);
+    expect(deathsSeen([a, b, c])).toEqual([]);
+    world.hub.heal();
+    await world.timeUntil('linked again', () => a.sees(3) && b.sees(3), 15_000);
+    expect(a.membership.linked(b.peerId)).toBe(true);
+  });
+
   it('a restart is a boot, and refutes its death at once', async () => {
     const world = new World('restart');
     const hosts = await world.mesh(5);

@@ -31,9 +31,14 @@ describe('a name in an advertised address', () => {
 
 describe('the places of `peers`', () => {
   /** c is away while a and b move; nothing that it knows is right any more. */
-  async function moved(seed: string, peers: readonly string[]): Promise<[World, Host, Host, Host]> {
+  async function moved(
+    seed: string,
+    peers: readonly string[],
+    others: readonly string[] = [],
+  ): Promise<[World, Host, Host, Host]> {
     const world = new World(seed);
-    const [a, b, c] = [world.addHost(), world.addHost(), world.addHost({ peers })];
+    const [a, b] = [world.addHost({ peers: others }), world.addHost({ peers: others })];
+    const c = world.addHost({ peers });
     for (const host of [a, b, c]) await host.start();
     await b.joinBy(a);
     await c.joinBy(a);
@@ -60,6 +65,14 @@ describe('the places of `peers`', () => {
     const places = [{ address: '127.77.8.77:1' }, { address: `${b.address}:${PORT}` }];
     world.hub.names.set('srv:_covey._tcp.example.org', places);
     await world.timeUntil('found', whole([a, b, c]), 60_000);
+  });
+
+  it('may be the local network, where those answer that look there as well', async () => {
+    const [world, a, b, c] = await moved('mdns', ['mdns'], ['mdns']);
+    await world.timeUntil('found', whole([a, b, c]), 60_000);
+    const [quiet, d, , f] = await moved('mdns, unanswered', ['mdns']);
+    await quiet.clock.runFor(60_000);
+    expect(f.membership.linked(d.peerId)).toBe(false);
   });
 
   it('may be a dnsaddr list with PeerIds, or an address', async () => {

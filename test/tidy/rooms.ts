@@ -51,6 +51,7 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
     '@multiformats/',
     'it-',
     'lmdb',
+    'multicast-dns',
     'yaml',
     'fastest-levenshtein',
   ],

@@ -1,6 +1,7 @@
 /** When a suspect is convicted: how many observers, what evidence, how long a silence. */
 import { describe, expect, it } from 'vitest';
 import {
+  isStale,
   judge,
   type Observation,
   type Others,
@@ -14,6 +15,7 @@ const seen = (more: Partial<Observation>): Observation => ({
   silenceMs: 300,
   phi: 0.2,
   linked: true,
+  isUnmet: false,
   endedAbruptly: false,
   saidGoodbye: false,
   refusedForMs: undefined,
@@ -52,6 +54,20 @@ describe('conviction', () => {
     const patient = { ...config, silencePatienceMs: 20_000 };
     const opinion = opinionOf(silent(20_000), patient, healthy);
     expect(judge(opinion, silent(20_000), others(0), patient).convict).toBe(true);
+  });
+
+  it('gives a boot that was announced and never heard twice the patience', () => {
+    const unmet = (silenceMs: number) => silent(silenceMs, { isUnmet: true, linked: false });
+    expect(convicts(unmet(13_999), others(3, 3))).toBe(false);
+    expect(convicts(unmet(14_000), others(3, 3))).toBe(true);
+  });
+
+  it('takes a link for dead on which nothing came for three patiences', () => {
+    expect(isStale(silent(20_999), config, healthy)).toBe(false);
+    expect(isStale(silent(21_000), config, healthy)).toBe(true);
+    expect(isStale(silent(21_000, { linked: false }), config, healthy)).toBe(false);
+    expect(isStale(silent(21_000), config, { patience: 2, pausedLately: false })).toBe(false);
+    expect(isStale(silent(90_000), config, { patience: 1, pausedLately: true })).toBe(false);
   });
 
   it('never by phi alone, and never within the patience', () => {

@@ -53,7 +53,13 @@ describe('places in DNS', () => {
 
 describe('the key `peers`', () => {
   it('takes addresses and names of either kind, and nothing else', () => {
-    const peers = ['a.example.org:1', '[::1]:2', 'srv:_covey._tcp.example.org', 'dnsaddr:x.org'];
+    const peers = [
+      'a.example.org:1',
+      '[::1]:2',
+      'srv:_covey._tcp.example.org',
+      'dnsaddr:x.org',
+      'mdns',
+    ];
     expect(configSchema.parse({ peers }).peers).toEqual(peers);
     for (const wrong of ['a', 'srv:', 'txt:x', 'srv:a b'])
       expect(configSchema.safeParse({ peers: [wrong] }).success).toBe(false);

@@ -165,7 +165,19 @@ describe('messages about runs', () => {
     await tasks.stores.run(a.replica.change(key.id, () => ({ value: 0, next: key })));
     const runs = [{ id, run_id: start.run_id }, { id: key.id, run_id: 'r' }, { id: 7 }, 'x'];
     const answer = await call('run.report', { runs });
-    expect(answer.ok && answer.value.stale).toEqual([start.run_id]);
+    expect(answer.ok && answer.value).toEqual({ stale: [start.run_id], unknown: [] });
+    // Of one nothing is known; the other one was dropped here a moment ago.
+    const stone = { final: 'completed', digest: 'd', droppedWallMs: 7 };
+    const gone = newRecord([a.storeId]);
+    await tasks.stores.run(a.replica.change(gone.id, () => ({ value: 0, next: gone })));
+    await tasks.stores.run(a.replica.bury(gone.id, stone));
+    const others = [
+      { id: 'NOWHERE', run_id: 'run8' },
+      { id: gone.id, run_id: 'run9' },
+    ];
+    expect(await call('run.report', { runs: others })).toMatchObject({
+      value: { stale: ['run9'], unknown: ['run8'] },
+    });
     expect(await call('run.report', {})).toMatchObject({ ok: true });
   });
 });

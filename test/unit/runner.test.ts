@@ -8,6 +8,7 @@ import type { RunHandlers, StopReason } from '../../src/executors/executor.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import type { TaskHeader } from '../../src/tasks/facts.ts';
 import type { RunOrder } from '../../src/tasks/order.ts';
+import { ORPHAN_MS } from '../../src/tasks/run-report.ts';
 import { EARLIER_RUN, Runner } from '../../src/tasks/runner.ts';
 import { PAUSE_TTL_MS, Slots } from '../../src/tasks/slots.ts';
 import type { WireMap } from '../../src/wire/envelope.ts';
@@ -243,6 +244,29 @@ describe('the runner', () => {
       { body: { runs: [{ run_id: 'run1' }, { run_id: 'run2' }] } },
     ]);
     expect(new Set(stops.map(([reason]) => reason))).toEqual(new Set(['stale']));
+  });
+
+  it('ends a run that is given up, and keeps its end for nobody', async () => {
+    const { clock, mesh, runner, stops, started, start } = world();
+    for (const at of ['owner', 'other']) {
+      const end = mesh.end(at);
+      end?.onRequest('run.report', () => ok({ stale: [], unknown: ['run1'] }));
+      end?.onRequest('run.done', () => err(coveyError('NOT_FOUND', { what: 'task TASK' })));
+    }
+    start('run1');
+    const report = async () => {
+      void runner.report();
+      await clock.runFor(10);
+    };
+    await report();
+    await clock.runFor(ORPHAN_MS);
+    await report();
+    expect(stops).toEqual([['stale', 5_000]]);
+    started[0]?.ended({ out: 'canceled' });
+    await clock.runFor(10_000);
+    expect(runner.activeCount).toBe(1);
+    await report();
+    expect(runner.activeCount).toBe(0);
   });
 
   it('sends the last output to the home while it runs, only when there is something new', async () => {

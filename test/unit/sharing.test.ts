@@ -105,6 +105,19 @@ describe('sharing', () => {
     expect(c.replica.get(record.id)?.facts).toHaveLength(3);
   });
 
+  it('marks every copy outside its home, whoever brings it', async () => {
+    const world = await StoreWorld.of('a', 'b', 'c');
+    const [a, b, c] = [world.host('a'), world.host('b'), world.host('c')];
+    const record = newRecord([a.storeId, b.storeId]);
+    // As a takeover does with what it was answered, while a handoff has given the copy away.
+    for (const at of [b, c]) {
+      const copy = { record, blob: undefined, fresh: false, standIn: false };
+      await world.run(at.sharing.accept(copy));
+    }
+    expect(b.replica.isStandIn(record.id)).toBe(false);
+    expect(c.replica.isStandIn(record.id)).toBe(true);
+  });
+
   it('stands in for a home store that is dead, and says so', async () => {
     const world = await StoreWorld.of('a', 'b', 'c', 'd');
     const [a, b] = [world.host('a'), world.host('b')];
