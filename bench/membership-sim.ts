@@ -48,9 +48,9 @@ function options() {
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
 /** Larger meshes take longer than the time they model: they are watched for less of it. */
-const watchedMs = (n: number) => (n >= 1_000 ? 10_000 : n >= 100 ? 60_000 : 600_000);
-const churnedMs = (n: number) => (n >= 1_000 ? 24_000 : n >= 100 ? 300_000 : 3_600_000);
-const apartMs = (n: number) => (n >= 1_000 ? 60_000 : n >= 100 ? 600_000 : 3_600_000);
+const watchedMs = (n: number) => (n >= 300 ? 10_000 : n >= 100 ? 60_000 : 600_000);
+const churnedMs = (n: number) => (n >= 300 ? 24_000 : n >= 100 ? 300_000 : 3_600_000);
+const apartMs = (n: number) => (n >= 300 ? 60_000 : n >= 100 ? 600_000 : 3_600_000);
 
 async function ofSize(n: number, seed: string, parts: ReadonlySet<string>) {
   const result: Record<string, unknown> = { n, seed };
@@ -62,7 +62,7 @@ async function ofSize(n: number, seed: string, parts: ReadonlySet<string>) {
     say(`${n}: idle ${JSON.stringify(result.idle)}`);
   }
   if (parts.has('know')) {
-    result.know = await knowing(mesh, n >= 1_000 ? 2 : 5);
+    result.know = await knowing(mesh, n >= 300 ? 1 : 3);
     say(`${n}: known`);
   }
   if (parts.has('traffic')) {
