@@ -141,7 +141,7 @@ const ABOUT_STORE = /^(cannot open|the boot could not be counted)/;
 /** An error of LMDB's at the start: whether the store is to blame. It must not be open here. */
 export async function isDamaged(directory: string, detail: string): Promise<boolean> {
   if (DAMAGED.test(detail) && ABOUT_STORE.test(detail)) return true;
-  if (!DAMAGED.test(detail) && !IN_DOUBT.test(detail)) return false;
+  if (!isOfDamage(detail)) return false;
   const { bavail, bsize } = await statfs(directory);
   return bavail * bsize >= FREE_BYTES_MIN && !(await isReadable(directory));
 }
@@ -154,7 +154,7 @@ export async function orDamage<T, E>(
     return await run();
   } catch (thrown) {
     const detail = `store/ cannot be read: ${textOf(thrown)}`;
-    if (DAMAGED.test(detail) || IN_DOUBT.test(detail)) return err({ code: 'failed', detail });
+    if (isOfDamage(detail)) return err({ code: 'failed', detail });
     throw thrown;
   }
 }
@@ -181,19 +181,30 @@ export async function forbidden(directory: string): Promise<string | undefined> 
   return undefined;
 }
 
-/** Reads all of it in another process, whose death says no. */
+/** What the other process ends with where the store is to blame; by itself a program ends with 1 for any other reason. */
+export const TRIED_IN_VAIN = 10;
+
+/** Whether it is LMDB that says so of what it read. */
+export const isOfDamage = (detail: string): boolean =>
+  DAMAGED.test(detail) || IN_DOUBT.test(detail);
+
+/**
+ * Reads all of it in another process, whose death by a signal says no. A disk that fails, a lock that is taken, too few
+ * descriptors: then nothing was learnt, and the store stays. What was set aside for such a reason on all hosts at once, as
+ * their common storage fails, would be all that there is.
+ */
 function isReadable(directory: string): Promise<boolean> {
   const program = join(import.meta.dirname, `try-store${import.meta.filename.slice(-3)}`);
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [program, directory], { stdio: 'ignore' });
     const timer = setTimeout(() => child.kill('SIGKILL'), TRIAL_MS_MAX);
-    let isLate = false;
     timer.unref();
     child.on('error', () => resolve(true));
     child.on('exit', (code, signal) => {
       clearTimeout(timer);
-      isLate = signal === 'SIGKILL';
-      resolve(isLate || code === 0);
+      // A trial that takes too long, or whatever ends processes for want of memory.
+      const isStopped = signal === 'SIGKILL';
+      resolve(isStopped || (code !== null && code !== TRIED_IN_VAIN));
     });
   });
 }

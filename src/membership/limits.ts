@@ -51,6 +51,8 @@ export const REDIAL_HOT_MS = 200;
 export const REDIAL_HOT_FOR_MS = 3_000;
 /** A link that is open for so long without a finished handshake is greeted again by us. */
 export const HANDSHAKE_RETRY_MS = 1_000;
+/** After so many hellos without an answer, 6 s each, the connection is closed and another one dialled. */
+export const HELLOS_UNANSWERED_MAX = 3;
 /** Told again that it is accused, at most so often. */
 export const ACCUSED_NOTICE_MS = 500;
 

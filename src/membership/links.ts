@@ -11,7 +11,7 @@ import { commonVersion, WIRE_VERSION_MAX, WIRE_VERSION_MIN } from '../wire/versi
 import type { Core } from './core.ts';
 import { type Fact, isKind, toWire } from './fact.ts';
 import { type AdmitFrame, decodeAdmit, encodeAdmit, type Hello } from './hello.ts';
-import { ADMIT_TIMEOUT_MS, HANDSHAKE_RETRY_MS } from './limits.ts';
+import { ADMIT_TIMEOUT_MS, HANDSHAKE_RETRY_MS, HELLOS_UNANSWERED_MAX } from './limits.ts';
 import { statusOf } from './member.ts';
 import { type ControlMessage, encodeMessage, type GoodbyeReason } from './messages.ts';
 import { refusalOfStore } from './store-check.ts';
@@ -28,6 +28,8 @@ interface Link {
   greeting: boolean;
   /** When it was opened, or last greeted. */
   quietSinceMs: number;
+  /** Hellos one after the other that nobody answered. */
+  unanswered: number;
   /** Of the boot that is at the other end, once it is up. */
   epoch: number | undefined;
   bootId: string | undefined;
@@ -101,6 +103,7 @@ export class Links {
       phase: 'open',
       greeting: false,
       quietSinceMs: this.#core.deps.clock.nowMs(),
+      unanswered: 0,
       epoch: undefined,
       bootId: undefined,
       frames: 0,
@@ -189,6 +192,7 @@ export class Links {
     const frame = encodeAdmit({ type: 'hello', hello: this.#hello(peerId) });
     const bytes = await network.admitCall(peerId, frame, ADMIT_TIMEOUT_MS);
     const reply = bytes && decodeAdmit(bytes);
+    link.unanswered = reply === undefined ? link.unanswered + 1 : 0;
     const current = () => this.#links.get(peerId) === link && !link.byUs;
     if (reply?.ok && reply.value.type === 'refuse' && current()) {
       this.#core.learnAccess(reply.value.proof);
@@ -203,6 +207,8 @@ export class Links {
       }
     } else {
       log.log('debug', 'no answer to a hello', { peer: peerId });
+      // What was sent on it may still come when the way is free again, much later; on a new one nothing old does.
+      if (link.unanswered >= HELLOS_UNANSWERED_MAX && current()) await this.end(peerId, 'stale');
     }
     link.greeting = false;
     link.quietSinceMs = clock.nowMs();

@@ -73,10 +73,12 @@ export class Away {
   readonly #deps: AwayDeps;
   /** By member: what it told, and is not settled. */
   readonly #doubts = new Map<string, Doubt>();
+  /** Members that told, until all of them that are linked are settled. */
+  readonly #tellers = new Set<string>();
   readonly #settling = new Set<string>();
   readonly #linkedMs = new Map<string, number>();
-  /** By store: when its long absence was settled. */
-  readonly #backMs = new Map<StoreId, number>();
+  /** By store: when its long absence was settled, or it told of ours. */
+  readonly #apartMs = new Map<StoreId, number>();
   /** Of those set aside: vouched for by a member that ran through the absence. */
   readonly #returned = new Set<string>();
   #heldUntilMs: number;
@@ -91,7 +93,7 @@ export class Away {
     messaging.onRequest('away.done', (from) => {
       const store = this.#storeOf(from);
       if (store !== undefined) {
-        if (deps.absences.isLong(store)) this.#backMs.set(store, clock.nowMs());
+        if (deps.absences.isLong(store)) this.#apartMs.set(store, clock.nowMs());
         deps.absences.settled(store);
       }
       return ok({});
@@ -156,8 +158,13 @@ export class Away {
   told(from: string, notice: AwayNotice | undefined): void {
     // Kept over another hello: by then the other one may have settled it, and count as in touch again.
     const isOfFewer = this.#doubts.get(from)?.isOfFewer === true || this.#isOfFewer(from);
-    if (notice !== undefined) this.#doubts.set(from, { ...notice, isOfFewer });
-    else if (!this.#settling.has(from)) this.#doubts.delete(from);
+    if (notice !== undefined) {
+      this.#doubts.set(from, { ...notice, isOfFewer });
+      this.#tellers.add(from);
+      const store = this.#storeOf(from);
+      // Its store may be another one than before, of which nothing is noted here.
+      if (store !== undefined) this.#apartMs.set(store, this.#deps.clock.nowMs());
+    } else if (!this.#settling.has(from)) this.#doubts.delete(from);
   }
 
   #isOfFewer(from: string): boolean {
@@ -167,22 +174,30 @@ export class Away {
     const present = membership.members().filter(isPresent);
     const away = present.filter((member) => {
       const isSelf = member.storeId === replica.storeId;
-      return !isSelf && (absences.isLong(member.storeId) || this.#wasAway(member.storeId));
+      return !isSelf && (absences.isLong(member.storeId) || this.#wasApart(member.storeId));
     });
     return 2 * away.length < present.length;
   }
 
   /** Until lately: those who came back with it would look like the smaller side, one after the other. */
-  #wasAway(store: StoreId): boolean {
-    const backMs = this.#backMs.get(store);
-    if (backMs === undefined) return false;
-    if (this.#deps.clock.nowMs() - backMs < BACK_TOGETHER_MS) return true;
-    this.#backMs.delete(store);
+  #wasApart(store: StoreId): boolean {
+    const atMs = this.#apartMs.get(store);
+    if (atMs === undefined) return false;
+    if (this.#deps.clock.nowMs() - atMs < BACK_TOGETHER_MS) return true;
+    this.#apartMs.delete(store);
     return false;
   }
 
+  /**
+   * With all that told, or with none of them: what is in doubt until one of them was asked would come to it by way of
+   * another, which is in no home of it and has nothing to say.
+   */
   isSettled(peer: string): boolean {
-    return !this.#doubts.has(peer);
+    if (this.#doubts.has(peer)) return false;
+    if (!this.#tellers.has(peer)) return true;
+    for (const other of this.#doubts.keys()) if (this.#deps.membership.linked(other)) return false;
+    this.#tellers.clear();
+    return true;
   }
 
   /** Why a request of this member is not served now. */

@@ -253,7 +253,8 @@ export class Peer {
       this.tasks.capacityChanged();
       if (!isRouted) return;
     }
-    if (RETURNS.has(event.type)) this.tasks.memberReturned();
+    const isReturn = RETURNS.has(event.type);
+    for (const part of isReturn ? [this.tasks, this.#upkeep] : []) part.memberReturned();
     if (event.type !== 'heard') this.tasks.membersChanged();
   }
 

@@ -9,6 +9,12 @@ import type { Sharing } from './sharing.ts';
 
 /** Stand-in copies looked at in one round; the next round goes on behind them. */
 export const HANDOFF_ROUND_MAX = 200;
+/**
+ * Delivered at once. Not one after the other: a store that is linked and does not answer takes the patience of a call,
+ * five seconds, and with a hundred copies behind it what only this store holds would be nowhere else for minutes. Each may
+ * have a payload of 1 MiB on its way to three stores.
+ */
+const DELIVERIES_AT_ONCE = 16;
 
 /**
  * Every so many walks over all stand-in copies, a minute of rounds, those that are left are read at their home whoever
@@ -41,20 +47,26 @@ export class Handoff {
     this.#deps = deps;
   }
 
+  /** Whether the last round ended before it had come to all stand-in copies. */
+  get isUnderWay(): boolean {
+    return this.#after !== '';
+  }
+
   /** One round; answers how many copies could be given up. */
   async round(required: number): Promise<number> {
     const ids = this.#deps.replica.standIns(this.#after, HANDOFF_ROUND_MAX);
     const isThorough = this.#walks % THOROUGH_WALKS === THOROUGH_WALKS - 1;
     this.#after = ids.length < HANDOFF_ROUND_MAX ? '' : (ids.at(-1) ?? '');
     if (this.#after === '') this.#walks += 1;
-    let released = 0;
     const kept: string[] = [];
-    for (const id of ids) {
-      if (await this.#deliver(id, required)) released += 1;
-      else kept.push(id);
-    }
-    await this.#refresh(kept, isThorough ? undefined : required);
-    return released;
+    const silent = new Set<StoreId>();
+    const left = ids.values();
+    const one = async (): Promise<void> => {
+      for (const id of left) if (!(await this.#deliver(id, required, silent))) kept.push(id);
+    };
+    await Promise.all(Array.from({ length: DELIVERIES_AT_ONCE }, one));
+    await this.#refresh(kept, silent, isThorough ? undefined : required);
+    return ids.length - kept.length;
   }
 
   /**
@@ -63,7 +75,11 @@ export class Handoff {
    * reads what the home holds. Not so where they are merely dead: that would be read again in every round, not in each
    * thorough walk.
    */
-  async #refresh(ids: readonly string[], required: number | undefined): Promise<void> {
+  async #refresh(
+    ids: readonly string[],
+    silent: ReadonlySet<StoreId>,
+    required: number | undefined,
+  ): Promise<void> {
     const { replica, sharing, directory } = this.#deps;
     const byPeer = new Map<string, string[]>();
     for (const id of ids) {
@@ -74,7 +90,8 @@ export class Handoff {
       if (required !== undefined && left.length >= needed(others, required)) continue;
       for (const store of left) {
         const peer = directory.peerOf(store);
-        if (peer !== undefined) byPeer.set(peer, [...(byPeer.get(peer) ?? []), id]);
+        if (peer !== undefined && !silent.has(store))
+          byPeer.set(peer, [...(byPeer.get(peer) ?? []), id]);
       }
     }
     for (const [peer, asked] of byPeer) {
@@ -88,15 +105,24 @@ export class Handoff {
     }
   }
 
-  async #deliver(id: string, required: number): Promise<boolean> {
+  /** `silent`: stores that did not answer in this round; they are asked again in the next one. */
+  async #deliver(id: string, required: number, silent: Set<StoreId>): Promise<boolean> {
     const { replica, sharing, directory } = this.#deps;
     const record = replica.get(id);
     if (record === undefined) return false;
     const home = homeOf(record);
     const inHome = home.includes(replica.storeId);
     const others = home.filter((store) => store !== replica.storeId);
-    const reachable = others.filter((store) => directory.peerOf(store) !== undefined);
-    const shared = await Promise.all(reachable.map((store) => sharing.shareWith(id, store)));
+    const reachable = others.filter(
+      (store) => directory.peerOf(store) !== undefined && !silent.has(store),
+    );
+    const shared = await Promise.all(
+      reachable.map(async (store) => {
+        const done = await sharing.shareWith(id, store);
+        if (!done.ok && done.error.code === 'TIMEOUT') silent.add(store);
+        return done.ok;
+      }),
+    );
     const confirmed = shared.filter((done) => done).length;
     if (!inHome && confirmed < needed(others, required)) return false;
     const done = await replica.releaseStandIn(record, inHome);

@@ -178,12 +178,11 @@ export class Sharing {
   }
 
   /** Brings one store up to this store's version of the record. */
-  async shareWith(id: string, store: StoreId): Promise<boolean> {
+  async shareWith(id: string, store: StoreId): Promise<Result<boolean, CoveyError>> {
     const record = this.#deps.replica.get(id);
-    if (record === undefined) return false;
+    if (record === undefined) return err(coveyError('NOT_FOUND', { id }));
     const standIn = !homeOf(record).includes(store);
-    const blob = this.#blobOf(record);
-    return (await this.#push(store, record, { blob, fresh: false, standIn })).ok;
+    return this.#push(store, record, { blob: this.#blobOf(record), fresh: false, standIn });
   }
 
   /**

@@ -34,7 +34,17 @@ const BATCHES = [
 const BATCH_PAUSE_MS = 60;
 /** Records of one round; a death that moves more runs several rounds, one after another. */
 export const ROUND_IDS_MAX = 1_024;
+/**
+ * Of these the youngest tasks, as their ids say: after a death or a return tens of thousands wait for their turn, in rounds
+ * that take seconds on a busy host, and whoever submits a task now would wait behind them all. Not those that were asked
+ * for last: what must be read once more is asked for again, by the thousand.
+ */
+const ROUND_YOUNGEST = 128;
 const POLL_MS = 50;
+/** A poll that comes so late means that this process stood still: what it did not hear then nobody kept from it. */
+const STILL_MS = 500;
+/** The patience ends after so many times its length all the same: a host may crawl for minutes, and tasks wait. */
+const PATIENCE_TIMES = 3;
 /** Refusals of this store, not of the copy. */
 const NO_ROOM: ReadonlySet<string> = new Set(['STORE_FULL', 'BUSY', 'STOPPING']);
 /** Between two tries when this disk is full. */
@@ -114,8 +124,7 @@ export class Takeover {
   async #loop(): Promise<void> {
     await this.#jitter();
     while (this.#waiting.size > 0) {
-      const ids = [...this.#waiting].slice(0, ROUND_IDS_MAX);
-      for (const id of ids) this.#waiting.delete(id);
+      const ids = this.#take();
       const unread = new Set<string>();
       const answered = await this.#round(ids, unread);
       if (this.#closed) return;
@@ -133,6 +142,17 @@ export class Takeover {
     this.#running = false;
   }
 
+  /** The ids of the next round: those that wait longest, and some of the youngest. */
+  #take(): string[] {
+    const all = [...this.#waiting];
+    const isAll = all.length <= ROUND_IDS_MAX;
+    const longest = isAll ? all : all.slice(0, ROUND_IDS_MAX - ROUND_YOUNGEST);
+    const youngest = isAll ? [] : all.slice(longest.length).sort().slice(-ROUND_YOUNGEST);
+    const ids = [...longest, ...youngest];
+    for (const id of ids) this.#waiting.delete(id);
+    return ids;
+  }
+
   /** At least n − min(W, n) + 1 of the home stores, this one included: then no acknowledged change was missed. */
   #homeHeard(id: string, answered: ReadonlySet<string>): boolean {
     const { replica, copiesRequired, view } = this.#deps;
@@ -143,12 +163,16 @@ export class Takeover {
     return heard >= home.length - Math.min(copiesRequired, home.length) + 1;
   }
 
-  /** Asks everybody in sight, as they come into reach, until all have answered or patience ends. */
+  /**
+   * Asks everybody in sight, as they come into reach, until all have answered or patience ends. Time in which this
+   * process stood still is none of it: a busy host would else go on without having heard anybody.
+   */
   async #round(ids: readonly string[], unread: Set<string>): Promise<Set<string>> {
     const { clock, view, log, replica, runner } = this.#deps;
     for (const id of await joinHeld(replica, heldOf(runner, ids))) unread.add(id);
     const patienceMs = this.#deps.patienceMs();
-    const giveUpAt = clock.nowMs() + patienceMs;
+    let giveUpAt = clock.nowMs() + patienceMs;
+    const latestMs = clock.nowMs() + PATIENCE_TIMES * patienceMs;
     const answered = new Set<string>();
     const asking = new Set<string>();
     for (;;) {
@@ -171,7 +195,10 @@ export class Takeover {
           if (heard) answered.add(peer.storeId);
         });
       }
+      const dueMs = clock.nowMs() + POLL_MS;
       await sleep(clock, POLL_MS);
+      const lateMs = clock.nowMs() - dueMs;
+      if (lateMs > STILL_MS) giveUpAt = Math.min(giveUpAt + lateMs, latestMs);
     }
   }
 

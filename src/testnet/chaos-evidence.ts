@@ -78,6 +78,13 @@ export interface EndNoted {
   readonly atMs: number;
 }
 
+/** A store of a task's home: of the first one, or added by its history. */
+export interface HomeNoted {
+  readonly store: string;
+  /** Host uptime; 0 for the first home. */
+  readonly sinceMs: number;
+}
+
 export interface Violation {
   readonly rule: string;
   readonly detail: string;
@@ -93,6 +100,8 @@ export interface ChaosEvidence {
   readonly views: ReadonlyMap<string, ReadonlyMap<string, TaskView>>;
   /** Of tasks that were started more than once: every end of an attempt in the full history. */
   readonly histories: ReadonlyMap<string, readonly EndNoted[]>;
+  /** Of the same tasks: every store that was ever in the home, also those that were destroyed and removed since. */
+  readonly homes: ReadonlyMap<string, readonly HomeNoted[]>;
   readonly strikes: readonly Strike[];
   /** The peer of every store that there was. */
   readonly stores: ReadonlyMap<string, string>;

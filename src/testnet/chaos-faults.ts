@@ -16,8 +16,11 @@ const STRUCK_MAX = 2;
 const GAP_MS = { min: 500, max: 4_000 };
 /** After a wipe the copies must be whole again before the next: told by nobody outside, so waited for. */
 const WIPE_GAP_MS = 30_000;
-/** Before a wipe, since the last other fault: stand-ins hand their copies over. */
-const CALM_BEFORE_WIPE_MS = 3_000;
+/**
+ * Before a wipe, since the last other fault: stand-ins hand their copies over, and who was alone for so long that it took all
+ * others for dead brings them what it acknowledged and started by itself (its receipts say that they require one store).
+ */
+const CALM_BEFORE_WIPE_MS = 10_000;
 
 /** How long a fault of a kind lasts. */
 const LASTS_MS: Readonly<Record<FaultKind, { readonly min: number; readonly max: number }>> = {

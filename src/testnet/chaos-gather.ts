@@ -5,9 +5,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TaskView } from '../api/task.ts';
 import { messageOf } from '../base/errors.ts';
+import { fingerprintOf, parseTaskId } from '../base/task-id.ts';
 import {
+  type ChaosEvidence,
   type EndNoted,
   finalOf,
+  type HomeNoted,
   type ProgramRun,
   runsByTask,
   type Submit,
@@ -143,28 +146,50 @@ async function viewAt(
   return answer.ok ? answer.value : undefined;
 }
 
-/** Every end that the history holds of the attempts of what was started more than once. */
+/** Of what was started more than once: every end of an attempt in its history, and every store of its home. */
 export async function gatherHistories(
   network: TestNetwork,
   runs: readonly ProgramRun[],
-  wallAtBootMs: number,
-): Promise<Map<string, readonly EndNoted[]>> {
+  { stores, wallAtBootMs }: Pick<ChaosEvidence, 'stores' | 'wallAtBootMs'>,
+): Promise<Pick<ChaosEvidence, 'histories' | 'homes'>> {
   const histories = new Map<string, readonly EndNoted[]>();
+  const homes = new Map<string, readonly HomeNoted[]>();
   for (const [id, list] of runsByTask(runs)) {
     if (list.length < 2) continue;
     for (const index of network.indices) {
       const answer = await network.call(index, 'task.explain', { id }, CALL_MS);
       if (!answer.ok) continue;
-      const ends = answer.value.history.flatMap(({ what, by, at }) => {
+      const { history } = answer.value;
+      const uptimeOf = (at: string): number => Date.parse(at) - wallAtBootMs;
+      const ends = history.flatMap(({ what, by, at }) => {
         const [, n, outcome] = /^attempt (\d+) (?!placed)(\w+)/.exec(what) ?? [];
         if (n === undefined || outcome === undefined) return [];
-        return [{ n: Number(n), outcome, by, atMs: Date.parse(at) - wallAtBootMs }];
+        return [{ n: Number(n), outcome, by, atMs: uptimeOf(at) }];
       });
       histories.set(id, ends);
+      const added = history.flatMap(({ what, at }) => {
+        const store = storeCalled(stores, / was added to the home$/.exec(what) ? what : '');
+        return store === undefined ? [] : [{ store, sinceMs: uptimeOf(at) }];
+      });
+      homes.set(id, [...firstHomeOf(stores, id), ...added]);
       break;
     }
   }
-  return histories;
+  return { histories, homes };
+}
+
+/** The id names its first home. */
+function firstHomeOf(stores: ChaosEvidence['stores'], id: string): HomeNoted[] {
+  const named = parseTaskId(id)?.fingerprints ?? [];
+  return [...stores.keys()]
+    .filter((store) => named.includes(fingerprintOf(store)))
+    .map((store) => ({ store, sinceMs: 0 }));
+}
+
+/** By the first word: the name of a peer stands for the store that it has now, a former store for itself. */
+function storeCalled(stores: ChaosEvidence['stores'], text: string): string | undefined {
+  const [word = ''] = text.split(' ');
+  return stores.has(word) ? word : [...stores].findLast(([, peer]) => peer === word)?.[0];
 }
 
 /** Commands that still run though nothing is to be done; they get a moment for their end. */

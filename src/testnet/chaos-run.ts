@@ -70,7 +70,7 @@ export class ChaosRun {
     const wallAtBootMs = Date.now() - uptimeMs();
     const evidence: ChaosEvidence = {
       ...{ submits: load.submits, told: load.told, runs, views, leftRunning },
-      histories: await gatherHistories(network, runs, wallAtBootMs),
+      ...(await gatherHistories(network, runs, { stores: peers.stores, wallAtBootMs })),
       ...{ strikes: driver.strikes, stores: peers.stores, wallAtBootMs },
       ...{ destroyed: peers.destroyed, gaveUp: peers.gaveUp },
     };
@@ -186,6 +186,7 @@ export class ChaosRun {
       runs: evidence.runs.filter(({ taskId }) => taskId === submit.id),
       told: evidence.told.filter(({ id }) => id === submit.id),
       history: evidence.histories.get(submit.id),
+      home: evidence.homes.get(submit.id),
     }));
     const { destroyed, gaveUp, strikes, wallAtBootMs } = evidence;
     const stores = [...evidence.stores];

@@ -172,7 +172,7 @@ function couldNotKnow(
   if (mustHaveKnown(view, first.attempt, second.attempt)) return false;
   // Its own runner holds the earlier run, and starts no other.
   if (ranBeside(evidence, before, after)) return false;
-  return wasParted(evidence, view, first, second) || wasBlind(evidence, view, second);
+  return wasParted(evidence, view, first, second) || wasBlind(evidence, second);
 }
 
 /** An owner numbers its next attempt one above the highest that it knows. */
@@ -235,14 +235,13 @@ function keptApart(
 }
 
 /**
- * It reached too few stores of the home to meet one that knew: those that need not overlap with W copies. The home
- * counts whole, as for a takeover; of a store that was wiped nobody reads anything.
+ * It reached too few stores of the home to meet one that knew: those that need not overlap with W copies. The home is
+ * that of then, and counts whole, as for a takeover; of a store that was wiped nobody reads anything. Not the home that
+ * is shown at the end: its stores may all be others by then.
  */
-function wasBlind(
-  { strikes, stores, destroyed }: ChaosEvidence,
-  { home }: TaskView,
-  second: Started,
-): boolean {
+function wasBlind({ strikes, stores, destroyed, homes }: ChaosEvidence, second: Started): boolean {
+  const noted = homes.get(second.run.taskId) ?? [];
+  const home = noted.filter(({ sinceMs }) => sinceMs <= second.placedMs).map(({ store }) => store);
   const self = stores.get(second.attempt.placed_by) ?? '';
   const near = strikes.filter(
     ({ fromMs, toMs }) => fromMs <= second.placedMs && toMs + REJOIN_MS >= second.placedMs,

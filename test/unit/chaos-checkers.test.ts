@@ -69,6 +69,7 @@ const TRUE_STORY: ChaosEvidence = {
   told: [{ atMs: 3_000, peer: 'test2', id: ID, final: 'completed run2 run2' }],
   views: seenBy(view(), view()),
   histories: new Map([[ID, [noted(1, 'lost', 1_700), noted(2, 'completed', 2_600)]]]),
+  homes: new Map(),
   strikes: [strike('kill', ['test1'], 1_400, 1_800)],
   stores: new Map(['a', 'b', 'c', 'd', 'e'].map((x, i) => [`store-${x}`, `test${i + 1}`])),
   wallAtBootMs: WALL_AT_BOOT_MS,
@@ -176,6 +177,7 @@ const SIDES: ChaosEvidence = {
     }),
   ),
   histories: new Map(),
+  homes: new Map([[ID, HOME.map((store) => ({ store, sinceMs: 0 }))]]),
   told: [],
   strikes: [strike('isolate', ['test3'], 800, 5_000)],
 };
@@ -239,6 +241,25 @@ describe('a run on each side of a partition', () => {
     const oneIsDown = { ...blind, strikes: down('test1') };
     expect(checkChaos({ ...oneIsDown, destroyed: wiped(1_000) })).toEqual([]);
     expect(rulesOf({ ...oneIsDown, destroyed: wiped(1_950) })).toEqual(UNEXCUSED);
+    // The home of then, which is not the one that is shown at the end.
+    const grown = (sinceMs: number) => ({
+      homes: new Map([
+        [
+          ID,
+          [
+            { store: 'store-c', sinceMs: 0 },
+            { store: 'store-d', sinceMs: 0 },
+            { store: 'store-e', sinceMs },
+          ],
+        ],
+      ]),
+    });
+    const others = { ...blind, strikes: down('test4', 'test5') };
+    expect(rulesOf(others)).toEqual(UNEXCUSED);
+    expect(checkChaos({ ...others, ...grown(0) })).toEqual([]);
+    expect(rulesOf({ ...others, ...grown(1_950) })).toEqual(UNEXCUSED);
+    const oneOther = { ...blind, strikes: down('test5') };
+    expect(rulesOf({ ...oneOther, ...grown(0) })).toEqual(UNEXCUSED);
   });
 });
 

@@ -121,6 +121,20 @@ describe('handoff', () => {
     expect(b.replica.get(due.id)).toEqual(due);
   });
 
+  it('waits once for a store that is linked and does not answer, not once for each copy', async () => {
+    const world = await StoreWorld.of('a', 'b', 'c', 'd');
+    const [a, b, c, d] = [world.host('a'), world.host('b'), world.host('c'), world.host('d')];
+    const records = Array.from({ length: 100 }, () => newRecord([b.storeId, c.storeId, d.storeId]));
+    for (const record of records)
+      void a.sharing.accept({ record, blob: undefined, fresh: false, standIn: true });
+    await world.clock.runFor(1_000);
+    world.mesh.frozen.add(c.peerId);
+    const startedMs = world.clock.nowMs();
+    expect(await handoffOf(world, a)(2)).toBe(records.length);
+    expect(world.clock.nowMs() - startedMs).toBeLessThan(6_000);
+    expect(b.replica.get(records.at(-1)?.id ?? '')).toEqual(records.at(-1));
+  });
+
   it('keeps the copy that was counted in place of a sender whose disk is full', async () => {
     const world = await StoreWorld.of('p', 'b', 'c', 'd');
     const [p, b, c, d] = ['p', 'b', 'c', 'd'].map((name) => world.host(name));

@@ -130,6 +130,19 @@ test('an error of LMDB at the start is the fault of the store only if nothing el
   expect(await isDamaged(directory, 'store/ cannot be read: MDB_BAD_TXN')).toBe(true);
 });
 
+test('what keeps another process from trying the store is no fault of the store', async () => {
+  await makeStore();
+  await markOpening(directory);
+  const inUse = await openStore({ directory, clock: new HostClock() });
+  if (!inUse.ok) throw new Error(inUse.error.detail);
+  expect(await fellOver(directory)).toBe(false);
+  await inUse.value.close();
+  // As an error of the disk would: nothing of the store was looked at.
+  await rm(join(directory, 'lock'));
+  await mkdir(join(directory, 'lock'));
+  expect(await fellOver(directory)).toBe(false);
+});
+
 test('a directory that this user may not use is named, with its rights', async () => {
   await chmod(directory, 0o100);
   // Root may do everything.

@@ -49,7 +49,7 @@ test('it is fetched again from a partner, and is no copy before', async () => {
   const record = finalRecord(a, b);
   const { id } = record;
   await take(world, a, record);
-  expect(await world.run(a.sharing.shareWith(id, b.storeId))).toBe(true);
+  expect(await world.run(a.sharing.shareWith(id, b.storeId))).toMatchObject({ ok: true });
   expect(b.replica.get(id)).toEqual(record);
 
   damage(a, `r/${id}`);
@@ -152,7 +152,7 @@ test('a record whose key is damaged is missed, and fetched again', async () => {
   for (const record of [finalRecord(a, b), newRecord([a.storeId, b.storeId].sort())]) {
     const { id } = record;
     await take(world, a, record);
-    expect(await world.run(a.sharing.shareWith(id, b.storeId))).toBe(true);
+    expect(await world.run(a.sharing.shareWith(id, b.storeId))).toMatchObject({ ok: true });
     // Nothing lies under the key any more, and what the trees know of the record is as it was.
     await world.run(a.store.append([{ del: `r/${id}` }]));
     repair.scrub();

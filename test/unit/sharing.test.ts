@@ -101,7 +101,7 @@ describe('sharing', () => {
     await world.run(at(b, three));
     await world.run(b.sharing.shareWith(record.id, c.storeId));
     await world.run(at(b, one, two));
-    expect(await world.run(b.sharing.shareWith(record.id, c.storeId))).toBe(true);
+    expect(await world.run(b.sharing.shareWith(record.id, c.storeId))).toMatchObject({ ok: true });
     expect(c.replica.get(record.id)?.facts).toHaveLength(3);
   });
 

@@ -2,9 +2,10 @@
 import { describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
 import { RecordingLogger } from '../../src/base/telemetry.ts';
+import type { Clock } from '../../src/ports/clock.ts';
 import type { Fact } from '../../src/records/record.ts';
 import { serveHeld } from '../../src/tasks/held.ts';
-import { Takeover } from '../../src/tasks/takeover.ts';
+import { ROUND_IDS_MAX, Takeover } from '../../src/tasks/takeover.ts';
 import { openAttempts, taskOf } from '../../src/tasks/task.ts';
 import { StoreWorld } from '../support/store-world.ts';
 import {
@@ -23,7 +24,7 @@ const held = new Map<string, Fact[]>();
 
 const runnerOf = (name: string) => ({ held: (id: string) => held.get(`${name} ${id}`) ?? [] });
 
-async function takeoverAt(world: StoreWorld, name: string) {
+async function takeoverAt(world: StoreWorld, name: string, clock: Clock = world.clock) {
   const host = world.host(name);
   for (const each of world.hosts)
     serveHeld({ messaging: each.messaging, runner: runnerOf(each.name) });
@@ -31,7 +32,7 @@ async function takeoverAt(world: StoreWorld, name: string) {
   const done = new Map<string, boolean>();
   const batches: { readonly atMs: number; readonly ids: readonly string[] }[] = [];
   const takeover = new Takeover({
-    clock: world.clock,
+    clock,
     random: new SeededRandom(`takeover ${name}`),
     log,
     replica: host.replica,
@@ -55,6 +56,17 @@ async function takeoverAt(world: StoreWorld, name: string) {
   return { host, log, request, takeover, done, batches };
 }
 
+/** Of a process that stands still from one time to the other: what is due then fires at the end of it. */
+const stillClock = ({ clock }: StoreWorld, fromMs: number, toMs: number): Clock => ({
+  nowMs: () => clock.nowMs(),
+  wallMs: () => clock.wallMs(),
+  after: (ms, fire) => {
+    const dueMs = clock.nowMs() + ms;
+    const isStill = dueMs >= fromMs && dueMs < toMs;
+    return clock.after(isStill ? toMs - clock.nowMs() : ms, fire);
+  },
+});
+
 const stored = async (world: StoreWorld, home: readonly string[], more = 0) => {
   const record = newRecord([...home, ...Array.from({ length: more }, (_, i) => storeOf(`x${i}`))]);
   for (const host of world.hosts) {
@@ -77,6 +89,56 @@ describe('takeover', () => {
     takeover.request(record.id);
     await world.clock.runFor(2 * PATIENCE_MS);
     expect([done.size, log.lines]).toEqual([0, []]);
+  });
+
+  it('comes to the youngest task in the next round, however many wait and are asked for anew', async () => {
+    const world = await StoreWorld.of('a', 'b');
+    const [a, b] = [world.host('a'), world.host('b')];
+    const records = Array.from({ length: 4 * ROUND_IDS_MAX }, () =>
+      newRecord([a.storeId, b.storeId]),
+    );
+    const { takeover, done, batches } = await takeoverAt(world, 'a');
+    for (const { id } of records) takeover.request(id);
+    await world.clock.runUntil(() => batches.length > 0, 60_000);
+    const latest = newRecord([a.storeId, b.storeId], { stamp: Date.UTC(2027, 0) }).id;
+    takeover.request(latest);
+    // All that were read are to be read once more.
+    for (const id of [...done.keys()]) takeover.request(id);
+    const again = done.size;
+    await world.clock.runUntil(() => done.has(latest), 60_000);
+    expect(done.size).toBeLessThanOrEqual(2 * ROUND_IDS_MAX);
+    const all = records.length + again + 1;
+    await world.clock.runUntil(() => batches.flatMap(({ ids }) => ids).length === all, 60_000);
+    expect(done.size).toBe(records.length + 1);
+  });
+
+  it('does not lose patience while its own process stands still', async () => {
+    const world = await StoreWorld.of('a', 'b');
+    const [a, b] = [world.host('a'), world.host('b')];
+    const record = await stored(world, [a.storeId, b.storeId]);
+    const stillMs = world.clock.nowMs() + 1_000;
+    const clock = stillClock(world, stillMs, stillMs + PATIENCE_MS);
+    const { request, log } = await takeoverAt(world, 'a', clock);
+    world.mesh.gone.add(b.peerId);
+    world.clock.after(PATIENCE_MS + 2_000, () => void world.mesh.gone.delete(b.peerId));
+    expect(await request(record.id)).toBe(true);
+    expect(log.lines).toEqual([]);
+  });
+
+  it('has patience for three times as long, and no longer, when it stands still again and again', async () => {
+    const world = await StoreWorld.of('a', 'b');
+    const [a, b] = [world.host('a'), world.host('b')];
+    const record = await stored(world, [a.storeId, b.storeId]);
+    world.mesh.gone.add(b.peerId);
+    const startedMs = world.clock.nowMs();
+    const crawling: Clock = {
+      nowMs: () => world.clock.nowMs(),
+      wallMs: () => world.clock.wallMs(),
+      after: (ms, fire) => world.clock.after(Math.max(ms, 1_000), fire),
+    };
+    const { request } = await takeoverAt(world, 'a', crawling);
+    expect(await request(record.id)).toBe(false);
+    expect(world.clock.nowMs() - startedMs).toBeLessThan(3 * PATIENCE_MS + 3_000);
   });
 
   it('owns what was lost first, then what runs, then what waits: not all in one moment', async () => {

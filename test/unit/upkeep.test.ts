@@ -12,6 +12,10 @@ const EQUAL = { equal: true as const };
 function world(partners: readonly string[]) {
   const clock = new SimClock();
   const rounds: string[] = [];
+  /** When stand-in copies were offered. */
+  const handoffs: number[] = [];
+  const scrubs: number[] = [];
+  const held = { isHeld: false, release: (): void => undefined };
   /** Partners whose sync goes on until they are let go. */
   const slow = new Map<string, (() => void)[]>();
   const deps = {
@@ -36,16 +40,25 @@ function world(partners: readonly string[]) {
         return ok(EQUAL);
       },
     },
-    handoff: { round: async () => 0 },
-    repair: { scrub: () => undefined, round: async () => 0, found: () => undefined },
+    handoff: {
+      round: async () => {
+        handoffs.push(clock.nowMs());
+        if (held.isHeld) await new Promise<void>((resolve) => (held.release = resolve));
+        return 0;
+      },
+    },
+    repair: {
+      scrub: () => void scrubs.push(clock.nowMs()),
+      round: async () => 0,
+      found: () => undefined,
+    },
     replica: { room: 'ample', heldCount: 0 },
-
     config: { record_sync_interval: INTERVAL_MS, copies_required: 2, max_connections: 128 },
     // The parts of the peer that it uses, and no more of them.
   } as unknown as UpkeepDeps;
   const upkeep = new Upkeep(deps);
   const count = (storeId: string): number => rounds.filter((id) => id === storeId).length;
-  return { clock, upkeep, slow, count };
+  return { clock, upkeep, slow, count, handoffs, held, scrubs };
 }
 
 describe('rounds of anti-entropy', () => {
@@ -85,6 +98,51 @@ describe('rounds of anti-entropy', () => {
     for (const resolve of slow.get('s0') ?? []) resolve();
     await clock.runFor(INTERVAL_MS);
     expect(begun()).toBe(9);
+    upkeep.stop();
+  });
+});
+
+describe('a return of members', () => {
+  it('brings the next rounds and stand-in copies forward, once for all of them', async () => {
+    const { clock, upkeep, handoffs, count } = world(['a']);
+    upkeep.start();
+    await clock.runFor(20 * INTERVAL_MS);
+    const before = { handoffs: handoffs.length, rounds: count('a') };
+    expect(before.handoffs).toBeLessThanOrEqual(27);
+    for (let i = 0; i < 5; i++) upkeep.memberReturned();
+    await clock.runFor(0.65 * INTERVAL_MS);
+    expect(handoffs).toHaveLength(before.handoffs + 1);
+    expect(count('a')).toBe(before.rounds + 1);
+    // And then as ever.
+    await clock.runFor(0.7 * INTERVAL_MS);
+    expect(handoffs).toHaveLength(before.handoffs + 1);
+    upkeep.stop();
+  });
+
+  it('scrubs no more of the store than ever, however often it comes', async () => {
+    const { clock, upkeep, count, scrubs } = world(['a']);
+    upkeep.start();
+    for (let i = 0; i < 200; i++) {
+      upkeep.memberReturned();
+      await clock.runFor(0.1 * INTERVAL_MS);
+    }
+    expect(count('a')).toBeGreaterThan(30);
+    expect(scrubs.length).toBeGreaterThan(15);
+    expect(scrubs.length).toBeLessThanOrEqual(27);
+    upkeep.stop();
+  });
+
+  it('is not forgotten while a round is under way', async () => {
+    const { clock, upkeep, handoffs, held } = world(['a']);
+    upkeep.start();
+    held.isHeld = true;
+    await clock.runFor(1.3 * INTERVAL_MS);
+    expect(handoffs).toHaveLength(1);
+    upkeep.memberReturned();
+    held.isHeld = false;
+    held.release();
+    await clock.runFor(0.65 * INTERVAL_MS);
+    expect(handoffs).toHaveLength(2);
     upkeep.stop();
   });
 });
