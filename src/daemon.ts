@@ -14,6 +14,7 @@ import { lockDataDirectory } from './host/directory-lock.ts';
 import { loadOrCreateIdentity } from './host/identity.ts';
 import { reachableHosts } from './host/interfaces.ts';
 import { createLibp2pNetwork } from './host/libp2p-network.ts';
+import { LINKS_MAX_DEFAULT } from './host/libp2p-node.ts';
 import { HostListener } from './host/listener.ts';
 import { beginAnew, openRecords } from './host/open-records.ts';
 import { makePrivateDirectory } from './host/private-directory.ts';
@@ -104,6 +105,8 @@ async function openPorts(
   if (!spool.ok) return spool;
   const network = await createLibp2pNetwork({
     privateKey: identity.value.privateKey,
+    // Half as many again in transition: one that is dialled comes before another is closed.
+    maxLinks: Math.max(LINKS_MAX_DEFAULT, Math.ceil(1.5 * config.max_connections)),
     ...(config.dial_from === undefined ? {} : { dialFrom: config.dial_from }),
     log: (message, fields) => log.log('debug', message, fields),
   });

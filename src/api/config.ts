@@ -123,6 +123,9 @@ export const configSchema = z.strictObject({
     description: 'a shorter silence never convicts; alone: twice',
   }),
   observers: z.int().min(2).max(16).default(8).meta({ description: 'peers that watch each peer' }),
+  max_connections: z.int().min(2).max(1_024).default(128).meta({
+    description: 'links to all up to so many other members; above, to those that are needed',
+  }),
   anti_entropy_interval: duration('2s').meta({
     description: 'between comparisons of the view of the members',
   }),

@@ -62,8 +62,11 @@ export class Doctor {
   }
 
   async #ask({ peerId, name }: Member, timeoutMs: number): Promise<Answer | Silent> {
-    const { messenger, membership, ports } = this.#peer;
-    if (!membership.linked(peerId)) return { peerId, name, why: 'no link to it' };
+    const { messenger, membership, ports, sight } = this.#peer;
+    if (!sight.reaches(peerId)) return { peerId, name, why: 'no link to it' };
+    // It would answer, but that the two cannot reach each other is what somebody has to hear.
+    if (membership.mesh.wayTo(peerId) === 'relay')
+      return { peerId, name, why: 'it is reached through others alone' };
     const sentMs = ports.clock.nowMs();
     const answer = await messenger.call(peerId, 'mesh.checkup', {}, { timeoutMs });
     if (!answer.ok) {

@@ -11,58 +11,64 @@ import {
   isStale,
   judge,
   type Observation,
-  type Others,
   opinionOf,
 } from './conviction.ts';
 import type { Core } from './core.ts';
 import type { Dialer } from './dialer.ts';
+import { Expected } from './expected.ts';
 import { type Fact, signFact, type Turn, type Verdict } from './fact.ts';
 import { Health } from './health.ts';
+import { Hearing } from './hearing.ts';
 import { Heartbeats } from './heartbeats.ts';
-import { ACCUSED_NOTICE_MS, OPINION_TTL_MS, PLACES_MAX } from './limits.ts';
+import { type Court, othersOn } from './jury.ts';
+import { ACCUSED_NOTICE_MS } from './limits.ts';
 import type { LinkEnd, Links } from './links.ts';
-import { compareTurns, type MemberFacts, statusOf } from './member.ts';
+import { compareTurns, livingIn, type MemberFacts, statusOf } from './member.ts';
 import type { ControlMessage } from './messages.ts';
-import { ObserverRings, type Places } from './observers.ts';
+import { ObserverRings } from './observers.ts';
+import type { PartialMesh } from './partial-mesh.ts';
+import { QuietLinks } from './quiet-links.ts';
 import { Reach, type Unreached } from './reach.ts';
-import type { Observed } from './stats.ts';
 import type { Sync } from './sync.ts';
 import type { MemberChange } from './view.ts';
-import {
-  expect,
-  FINE,
-  forgetBoot,
-  newWatch,
-  observationOf,
-  silenceOf,
-  type Watch,
-} from './watch.ts';
+import { expect, FINE, forgetBoot, forgiveAll, newWatch, type Watch } from './watch.ts';
 
-type Dialing = Pick<Dialer, 'kick' | 'meet'>;
-type Telling = Pick<Sync, 'announce' | 'tell'>;
+export interface DetectorDeps {
+  readonly dialer: Pick<Dialer, 'kick' | 'meet'>;
+  readonly telling: Pick<Sync, 'announce' | 'tell'>;
+  /** How observers without a link are had. */
+  mesh(): Pick<PartialMesh, 'summon' | 'mayCome' | 'canBeDialled'>;
+}
 
 export class Detector {
   readonly #core: Core;
   readonly #links: Links;
-  readonly #dialer: Dialing;
-  readonly #telling: Telling;
+  readonly #deps: DetectorDeps;
   readonly health: Health;
   readonly heartbeats: Heartbeats;
   readonly #reach: Reach;
+  readonly hearing: Hearing;
+  readonly #expected: Expected;
+  readonly #quiet: QuietLinks;
   readonly #config: DetectionConfig;
   readonly #watches = new Map<PeerId, Watch>();
   #rings: ObserverRings | undefined;
-  readonly #places: Places = new Map();
 
-  constructor(core: Core, links: Links, dialer: Dialing, telling: Telling) {
+  constructor(core: Core, links: Links, deps: DetectorDeps) {
     this.#core = core;
     this.#links = links;
-    this.#dialer = dialer;
-    this.#telling = telling;
+    this.#deps = deps;
     this.#reach = new Reach(core, links);
     this.heartbeats = new Heartbeats(links);
-    const { config, clock } = core.deps;
-    this.health = new Health(config.heartbeat_pause + config.heartbeat_interval, clock.nowMs());
+    this.#expected = new Expected(core.deps.clock.nowMs());
+    const expects = (peerId: PeerId) => this.#expects(peerId);
+    const watch = (peerId: PeerId) => this.#watch(peerId);
+    const canBeDialled = (peerId: PeerId) => deps.mesh().canBeDialled(peerId);
+    this.hearing = new Hearing(core, links, this.#expected, { expects, watch, canBeDialled });
+    this.#quiet = new QuietLinks(core, links, this.hearing, { expects, watch });
+    const { clock, config, trustsItself } = core.deps;
+    const quietMs = config.heartbeat_pause + config.heartbeat_interval;
+    this.health = new Health(quietMs, clock.nowMs(), trustsItself);
     this.#config = detectionConfigOf(config);
   }
 
@@ -78,11 +84,10 @@ export class Detector {
     return watch;
   }
 
-  /**
-   * From now on silence counts: what was learned before the start is no reason to expect anybody.
-   */
+  /** From now on silence counts: what was learned before is no reason to expect anybody. */
   resume(): void {
     this.health.restart(this.#nowMs);
+    this.#expected.gap(this.#nowMs);
     for (const [peerId] of this.#core.view.entries()) expect(this.#watch(peerId), this.#nowMs);
   }
 
@@ -95,14 +100,19 @@ export class Detector {
   /** Members that take part in observing. */
   get rings(): ObserverRings {
     if (!this.#rings) {
-      const living: PeerId[] = [];
-      for (const [peerId, facts] of this.#core.view.entries()) {
-        if (statusOf(facts).status === 'alive') living.push(peerId);
-      }
-      if (this.#places.size > PLACES_MAX) this.#places.clear();
-      this.#rings = new ObserverRings(living, this.#core.deps.config.observers, this.#places);
+      const { view, deps } = this.#core;
+      this.#rings = new ObserverRings(livingIn(view.entries()), deps.config.observers);
+      // Who sent its heartbeats to others until now has not been silent.
+      for (const peerId of this.#expected.renew(this.#rings, this.#core.peerId))
+        this.#watch(peerId).expectSinceMs = this.#nowMs;
     }
     return this.#rings;
+  }
+
+  /** Its heartbeats come here, if it lives. */
+  #expects(peerId: PeerId): boolean {
+    void this.rings;
+    return this.#expected.has(peerId);
   }
 
   // What happens to links
@@ -119,6 +129,10 @@ export class Detector {
     // At once: it may crash in the next moment.
     if (this.rings.observedBy(this.#core.peerId).includes(peerId))
       this.#reach.lookAt(peerId, watch);
+    // It may have been dialled to settle a case.
+    for (const [suspect, { opinion }] of this.#watches)
+      if (opinion.opinion !== 'fine' && this.rings.observersOf(suspect).includes(peerId))
+        this.#sendOpinion(suspect, this.#watch(suspect), [peerId]);
   }
 
   /** This peer itself found it there. */
@@ -150,9 +164,12 @@ export class Detector {
   heard(peerId: PeerId): void {
     const watch = this.#watch(peerId);
     const now = this.#nowMs;
-    const wasSilent = now - (watch.heardMs ?? now) >= this.#core.deps.config.heartbeat_pause;
+    const isLate = now - (watch.heardMs ?? now) >= this.#core.deps.config.heartbeat_pause;
+    const wasSilent = isLate && this.#expects(peerId);
+    if (wasSilent) this.#expected.gap(now);
     if (wasSilent || watch.hearingSinceMs === undefined) watch.hearingSinceMs = now;
     watch.heardMs = now;
+    watch.askedMs = undefined;
     watch.isUnmet = false;
     if (wasSilent) this.#core.roster.emit('heard', peerId);
     if (watch.opinion.opinion !== 'fine') this.#evaluate(peerId, 'heard', now);
@@ -190,34 +207,17 @@ export class Detector {
     const behind = compareTurns(turn, facts.record.statement);
     // An objection counts for its own turn: one that accuses an older turn must learn of the newer
     // one, or it would hear no objection and convict a member that others hear.
-    if (behind < 0 && says !== 'hears') this.#telling.tell(from, facts.record);
+    if (behind < 0 && says !== 'hears') this.#deps.telling.tell(from, facts.record);
     if (behind !== 0 || statusOf(facts).status !== 'alive') return;
     this.#watch(peerId).opinions.set(from, { says, turn, atMs: this.#nowMs });
-    if (says !== 'hears' && this.hears(peerId)) {
+    if (says !== 'hears' && this.hearing.hears(peerId)) {
       this.#links.send(from, { type: 'opinion', peerId, turn, says: 'hears' });
       this.#notice(peerId, turn, 'suspect');
     }
     this.#evaluate(peerId);
   }
 
-  hears(peerId: PeerId, now = this.#nowMs): boolean {
-    const watch = this.#watches.get(peerId);
-    if (!watch || watch.heardMs === undefined || !this.#links.isUp(peerId)) return false;
-    return now - watch.heardMs < this.#core.deps.config.heartbeat_pause;
-  }
-
-  /** For how long its link has been up and never silent beyond `heartbeat_pause`, in ms; −1: it is not heard now. */
-  hearingForMs(peerId: PeerId): number {
-    const since = this.#watches.get(peerId)?.hearingSinceMs;
-    if (since === undefined) return -1;
-    const now = this.#nowMs;
-    return this.hears(peerId, now) ? now - since : -1;
-  }
-
-  /**
-   * A verdict on one that we hear: its author and the condemned learn of it; kept should it fall
-   * silent.
-   */
+  /** A verdict on one that we hear: its author and the condemned learn of it. Kept for its silence. */
   objected(verdict: Fact<Verdict>): void {
     const { peerId, epoch, incarnation } = verdict.statement;
     const turn = { epoch, incarnation };
@@ -245,8 +245,8 @@ export class Detector {
     if (restarted || revived) watch.expectSinceMs = this.#nowMs;
     // Also one that is first heard of as dead: where two meshes merge, nobody else may be left that it knows.
     const isAlive = status === 'alive';
-    if (before === undefined && isAlive) this.#dialer.meet(peerId);
-    else if (restarted || (revived && isAlive)) this.#dialer.kick(peerId, isAlive);
+    if (before === undefined && isAlive) this.#deps.dialer.meet(peerId);
+    else if (restarted || (revived && isAlive)) this.#deps.dialer.kick(peerId, isAlive);
     const refuted = before && compareTurns(before.record.statement, after.record.statement) < 0;
     // One that just spoke through others gets a new patience; objections come if it can be heard at all.
     if (refuted) watch.expectSinceMs = this.#nowMs;
@@ -254,6 +254,9 @@ export class Detector {
       this.#evaluate(peerId, refuted ? 'refuted' : 'heard');
       return;
     }
+    const { heartbeat_pause: pauseMs } = this.#core.deps.config;
+    if (this.#expects(peerId) && this.hearing.silenceOf(watch) >= pauseMs)
+      this.#expected.gap(this.#nowMs);
     watch.opinion = FINE;
     watch.opinions.clear();
     watch.pending = undefined;
@@ -279,39 +282,36 @@ export class Detector {
       if (this.#links.isUp(peerId)) this.#reach.lookAt(peerId, this.#watch(peerId));
     }
     for (const [peerId, watch] of this.#watches) this.#settlePending(peerId, watch);
+    this.#quiet.tick(now);
   }
 
   #checkPause(now: number, isTick: boolean): void {
     if (!this.health.notice(now, isTick)) return;
     this.#core.deps.log.log('warn', 'this process was stopped for a while', {});
-    for (const watch of this.#watches.values()) {
-      watch.expectSinceMs = now;
-      watch.window.reset();
-      watch.opinions.clear();
-      watch.refusedSinceMs = undefined;
-    }
+    this.#expected.gap(now);
+    for (const watch of this.#watches.values()) forgiveAll(watch, now);
   }
 
   #settlePending(peerId: PeerId, watch: Watch): void {
-    if (!watch.pending || this.hears(peerId)) return;
+    if (!watch.pending || this.hearing.hears(peerId)) return;
     const verdict = watch.pending;
     watch.pending = undefined;
     if (!this.health.standing(this.#nowMs).pausedLately) this.#core.accept([verdict], 'news');
   }
 
-  phiOf(peerId: PeerId): number {
-    const watch = this.#watches.get(peerId);
-    const facts = this.#core.view.get(peerId);
-    if (!watch || !facts || peerId === this.#core.peerId) return 0;
-    return statusOf(facts).status === 'alive' ? watch.window.phi(silenceOf(watch, this.#nowMs)) : 0;
-  }
-
-  /** What this peer makes of a member, for people. */
-  impressionOf(peerId: PeerId): Pick<Observed, 'opinion' | 'heardMsAgo'> {
-    const watch = this.#watch(peerId);
-    const heardMs = watch.heardMs;
-    const heardMsAgo = heardMs === undefined ? undefined : this.#nowMs - heardMs;
-    return { opinion: watch.opinion.opinion, heardMsAgo };
+  #observation(peerId: PeerId, watch: Watch, now: number): Observation {
+    // One that we do not observe owes us no heartbeat: its crash we may have seen, its silence says nothing.
+    const silenceMs = this.#expects(peerId) ? this.hearing.silenceOf(watch, now) : 0;
+    const refusedSince = watch.refusedSinceMs;
+    return {
+      silenceMs,
+      isUnmet: watch.isUnmet,
+      phi: watch.window.phi(silenceMs),
+      linked: this.#links.isUp(peerId),
+      endedAbruptly: watch.endedAbruptly,
+      saidGoodbye: watch.saidGoodbye,
+      refusedForMs: refusedSince === undefined ? undefined : now - refusedSince,
+    };
   }
 
   unreached(): Promise<Unreached[]> {
@@ -327,7 +327,7 @@ export class Detector {
     if (!facts || peerId === this.#core.peerId || statusOf(facts).status !== 'alive') return;
     const watch = this.#watch(peerId);
     const config = this.#config;
-    const seen = observationOf(watch, this.#links.isUp(peerId), now);
+    const seen = this.#observation(peerId, watch, now);
     const standing = this.health.standing(now);
     const opinion = opinionOf(seen, config, standing);
     const before = watch.opinion.opinion;
@@ -337,49 +337,48 @@ export class Detector {
     );
     if (opinion.opinion === 'fine') return;
     if (before !== opinion.opinion) this.#tell(peerId, watch);
-    const others = this.#othersOn(peerId, watch);
+    const others = othersOn(this.#court, facts.record.statement, watch, now);
+    // Who does not observe it must not judge it alone, either: its observers may be out of this peer's reach alone.
+    if (others.reachable === 0 && !this.#expects(peerId)) return;
     const judgement = judge(opinion, seen, others, config);
     if (judgement.convict) this.#convict(peerId, facts, judgement.evidence, seen, others.accusers);
     else if (isStale(seen, config, standing)) void this.#links.end(peerId, 'stale');
   }
 
-  /** The other observers of a peer that we can reach, and what they said lately. */
-  #othersOn(peerId: PeerId, watch: Watch): Others & { readonly accusers: PeerId[] } {
-    const accusers: PeerId[] = [];
-    const others = { reachable: 0, accusing: 0, objecting: 0, accusers };
-    for (const observer of this.rings.observersOf(peerId)) {
-      const isReachable = this.#links.isUp(observer) && this.#isFine(observer);
-      if (observer === this.#core.peerId || !isReachable) continue;
-      others.reachable += 1;
-      const said = watch.opinions.get(observer);
-      const facts = this.#core.view.get(peerId);
-      if (!said || !facts || this.#nowMs - said.atMs > OPINION_TTL_MS) continue;
-      if (compareTurns(said.turn, facts.record.statement) !== 0) continue;
-      if (said.says === 'hears') others.objecting += 1;
-      else if (said.says !== 'suspect') accusers.push(observer);
-    }
-    others.accusing = accusers.length;
-    return others;
-  }
-
-  #isFine(peerId: PeerId): boolean {
-    return this.#watches.get(peerId)?.opinion.opinion === 'fine';
+  get #court(): Court {
+    return {
+      self: this.#core.peerId,
+      observersOf: (peerId) => this.rings.observersOf(peerId),
+      isReachable: (observer) =>
+        this.#links.isUp(observer)
+          ? this.#watch(observer).opinion.opinion === 'fine' && !this.#quiet.isDumb(observer)
+          : this.#deps.mesh().mayCome(observer),
+    };
   }
 
   /**
    * Says our opinion to the other observers, and to the peer itself: it may only have been slow.
    */
   #tell(peerId: PeerId, watch: Watch): void {
+    const observers = this.rings.observersOf(peerId);
+    if (this.#expects(peerId)) this.#deps.mesh().summon(observers);
+    const turn = this.#sendOpinion(peerId, watch, observers);
+    if (turn) this.#notice(peerId, turn, 'suspect');
+  }
+
+  #sendOpinion(peerId: PeerId, watch: Watch, observers: readonly PeerId[]): Turn | undefined {
     const record = this.#core.view.get(peerId)?.record.statement;
     const { opinion } = watch;
-    if (!record || opinion.opinion === 'fine') return;
+    if (!record || opinion.opinion === 'fine') return undefined;
     const turn = { epoch: record.epoch, incarnation: record.incarnation };
     const says = opinion.opinion === 'suspect' ? 'suspect' : opinion.evidence;
-    for (const observer of this.rings.observersOf(peerId)) {
+    for (const observer of observers) {
       if (observer === this.#core.peerId) continue;
       this.#links.send(observer, { type: 'opinion', peerId, turn, says });
+      // Who says nothing may agree, or be as far away as the suspect.
+      this.#quiet.ask(observer);
     }
-    this.#notice(peerId, turn, 'suspect');
+    return turn;
   }
 
   #convict(
@@ -395,6 +394,6 @@ export class Detector {
     const statement: Verdict = { kind: 'verdict', peerId, epoch, incarnation, evidence, ...told };
     const verdict = signFact(this.#core.deps.identity, this.#core.view.meshId, statement);
     this.#core.accept([verdict], 'own');
-    this.#telling.announce([verdict]);
+    this.#deps.telling.announce([verdict]);
   }
 }

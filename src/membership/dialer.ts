@@ -1,6 +1,7 @@
 /**
- * Keeps a link to every member that has not left, and looks now and then for those that were removed: one dial at a
- * time for each, for ever, with capped and jittered backoff. What the dials find is the detector's evidence.
+ * Keeps a link to every member that is wanted (all that have not left, unless they are too many), and looks now and then
+ * for those that were removed: one dial at a time for each, for ever, with capped and jittered backoff. What the dials
+ * find is the detector's evidence.
  */
 import { jitter } from '../base/random.ts';
 import type { Timer } from '../ports/clock.ts';
@@ -23,6 +24,8 @@ import { statusOf } from './member.ts';
 
 export interface DialHooks {
   isOpen(peerId: PeerId): boolean;
+  /** Asked before each round: in a partial mesh most members are not dialled. */
+  isWanted(peerId: PeerId): boolean;
   /** A connection stands; greet it. */
   dialled(peerId: PeerId): Promise<void>;
   /** It observes this peer, or is observed by it. */
@@ -152,6 +155,20 @@ export class Dialer {
     this.#schedule(peerId, target, this.#delayMs(peerId, target));
   }
 
+  /** Dials it, if nothing is under way: at once, or when its backoff says. */
+  ensure(peerId: PeerId): void {
+    if (this.#stopped || peerId === this.#core.peerId) return;
+    const target = this.#target(peerId);
+    if (target.dialling || target.timer) return;
+    this.#schedule(peerId, target, target.failures === 0 ? 0 : this.#delayMs(peerId, target));
+  }
+
+  /** A dial is under way, and none has failed so far. */
+  isHopeful(peerId: PeerId): boolean {
+    const target = this.#targets.get(peerId);
+    return target?.failures === 0 && (target.dialling || target.timer !== undefined);
+  }
+
   /** Not soon: it refused us, or asked for quiet. */
   rest(peerId: PeerId): void {
     const target = this.#target(peerId);
@@ -204,6 +221,7 @@ export class Dialer {
 
   async #round(peerId: PeerId, target: Target): Promise<void> {
     if (target.dialling || this.#stopped || this.#hooks.isOpen(peerId)) return;
+    if (!this.#hooks.isWanted(peerId)) return;
     const addresses = this.#addressesOf(peerId);
     if (addresses.length === 0) return;
     target.dialling = true;

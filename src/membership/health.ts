@@ -21,6 +21,7 @@ export interface HealthReport {
 
 export class Health {
   readonly #quietMs: number;
+  readonly #trustsItself: boolean;
   #lastTickMs: number;
   #quietUntilMs = Number.NEGATIVE_INFINITY;
   #steps = 0;
@@ -31,7 +32,8 @@ export class Health {
   #lastPauseMs: number | undefined;
 
   /** `quietMs`: how long nobody is accused after a pause. */
-  constructor(quietMs: number, nowMs: number) {
+  constructor(quietMs: number, nowMs: number, trustsItself = false) {
+    this.#trustsItself = trustsItself;
     this.#quietMs = quietMs;
     this.#lastTickMs = nowMs;
   }
@@ -46,7 +48,7 @@ export class Health {
    * before the tick runs. True once for each pause found.
    */
   notice(nowMs: number, isTick: boolean): boolean {
-    const lateMs = nowMs - this.#lastTickMs - TICK_MS;
+    const lateMs = this.#trustsItself ? 0 : nowMs - this.#lastTickMs - TICK_MS;
     if (isTick) {
       this.#steps = lateMs > LAG_MS ? this.#steps + 1 : this.#steps - 0.25;
       this.#steps = Math.min(HEALTH_STEPS, Math.max(0, this.#steps));

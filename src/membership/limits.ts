@@ -100,9 +100,6 @@ export const WELCOME_BYTES_MAX = 48 * 1_024;
 /** Signatures that need not be verified again when they come again: of a thousand members, some 2 MiB. */
 export const SIGNATURES_MAX = 4_096;
 
-/** Places of members on the rings of observers that are remembered: of a few thousand members, some 4 MiB. */
-export const PLACES_MAX = 32_768;
-
 export const MEMBERS_MAX = 10_000;
 /** Admissions, remembered for good: some 300 bytes each, and a digest of the view names them all. */
 export const ENTRIES_MAX = 20_000;
@@ -158,3 +155,14 @@ export const SEEN_BY_MAX = 64;
 export const GOODBYE_MS = 1_000;
 /** What was seen of members' stores is written at most so late. */
 export const BOOK_FLUSH_MS = 200;
+
+/** Members that somebody waits for a link to, in a partial mesh; others are out of reach for now. A dial costs 4 ms of CPU. */
+export const CONNECTING_MAX = 256;
+/** What was dialled in vain is not dialled again for a request within this: the relay is tried at once. */
+export const CONNECT_RETRY_MS = 5_000;
+/** Links among the observers of a suspect are kept this long: until it is dead, or heard again. */
+export const SUMMON_MS = 15_000;
+/** A link on which nobody has to send heartbeats, and nothing came for so long, is asked for a sign of life. */
+export const LINK_QUIET_MS = 30_000;
+/** Between two looks for members that are lost, in a partial mesh. */
+export const SEEK_MS = 1_000;

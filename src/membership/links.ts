@@ -36,7 +36,7 @@ interface Link {
   twin: Suspicion | undefined;
   farewell: GoodbyeReason | undefined;
   byUs: boolean;
-  /** It was revoked: nothing that still comes is read. */
+  /** It was revoked, or is closed for want of use: nothing that still comes is read. */
   isCut: boolean;
 }
 
@@ -70,9 +70,7 @@ export class Links {
     this.#hooks = hooks;
   }
 
-  isOpen(peerId: PeerId): boolean {
-    return this.#links.has(peerId);
-  }
+  isOpen = (peerId: PeerId): boolean => this.#links.has(peerId);
 
   isUp(peerId: PeerId): boolean {
     const link = this.#links.get(peerId);
@@ -144,6 +142,8 @@ export class Links {
       this.#core.deps.network.send(peerId, 'control', encodeMessage({ type: 'goodbye', reason }));
     }
     link.byUs = true;
+    // Whoever wants to send from now on has to have it dialled again.
+    if (reason === 'idle') link.isCut = true;
     await this.#core.deps.network.disconnect(peerId);
   }
 

@@ -82,3 +82,11 @@ export const isGone = (facts: MemberFacts): boolean => {
   const { status } = statusOf(facts);
   return status === 'left' || status === 'removed';
 };
+
+/** Those that take part in observing. */
+export function livingIn(members: Iterable<readonly [PeerId, MemberFacts]>): PeerId[] {
+  const living: PeerId[] = [];
+  for (const [peerId, facts] of members)
+    if (statusOf(facts).status === 'alive') living.push(peerId);
+  return living;
+}

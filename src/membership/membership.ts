@@ -1,11 +1,7 @@
-/**
- * Membership: who is in the mesh, who of them lives, and the links to them. This file only wires
- * the services of the room to one another and to the ports; each of them is a file of its own.
- */
+/** Membership: who is in the mesh, who lives, and the links to them. This file only wires the services of the room. */
 import type { CoveyError } from '../base/errors.ts';
 import { jitter } from '../base/random.ts';
 import { err, ok, type Result } from '../base/result.ts';
-import type { Timer } from '../ports/clock.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Address, FrameClass, ListenResult } from '../ports/network.ts';
 import type { Shortage } from '../ports/room.ts';
@@ -24,9 +20,11 @@ import { type LinkEnd, Links } from './links.ts';
 import { statusOf } from './member.ts';
 import { decodeMessage } from './messages.ts';
 import { OwnRecord } from './own-record.ts';
+import { PartialMesh } from './partial-mesh.ts';
 import { type Removed, removeMember } from './removal.ts';
 import { allowPeer, type Revoked, revokePeer } from './revocation.ts';
 import { Roster } from './roster.ts';
+import { Rounds } from './rounds.ts';
 import { Stats } from './stats.ts';
 import { Sync } from './sync.ts';
 import type {
@@ -55,9 +53,10 @@ export class Membership {
   readonly #former: FormerStores;
   readonly #door: Door;
   readonly #finder: Finder;
-  /** For people. */
   readonly stats: Stats;
-  readonly #timers = new Set<Timer>();
+  /** Whom this peer keeps links to, and how one is had to another. */
+  readonly mesh: PartialMesh;
+  readonly #rounds: Rounds;
   #phase: Phase = 'loaded';
   #load: Load | undefined;
   #expelled: Expelled | undefined;
@@ -89,7 +88,8 @@ export class Membership {
     epoch: number,
   ) {
     const own = new OwnRecord(deps.identity, meshId, firstRecord(deps, epoch));
-    const roster = new Roster(deps.clock, deps.log, (peerId) => this.#detector.phiOf(peerId));
+    const phiOf = (peerId: PeerId) => this.#detector.hearing.phiOf(peerId);
+    const roster = new Roster(deps.clock, deps.log, phiOf);
     const core = new Core(deps, book, own, roster, new View(meshId, root));
     this.#core = core;
     this.#links = new Links(core, {
@@ -100,14 +100,24 @@ export class Membership {
     });
     this.#dialer = new Dialer(core, {
       isOpen: (peerId) => this.#links.isOpen(peerId),
+      isWanted: (peerId) => this.mesh.isWanted(peerId),
       dialled: (peerId) => this.#links.greet(peerId),
       isNear: (peerId) => this.#detector.rings.areNear(core.peerId, peerId),
       reached: (peerId, address) => this.#detector.reached(peerId, address),
-      failed: (peerId, refused) => this.#detector.dialFailed(peerId, refused),
+      failed: (peerId, refused) => this.#dialFailed(peerId, refused),
+    });
+    this.mesh = new PartialMesh(core, this.#links, {
+      rings: () => this.#detector.rings,
+      hearing: () => this.#detector.hearing,
+      dialer: () => this.#dialer,
     });
     this.#sync = new Sync(core, this.#links, (peerId) => this.#detector.rings.observersOf(peerId));
     const announce = this.#sync.announce.bind(this.#sync);
-    this.#detector = new Detector(core, this.#links, this.#dialer, this.#sync);
+    this.#detector = new Detector(core, this.#links, {
+      dialer: this.#dialer,
+      telling: this.#sync,
+      mesh: () => this.mesh,
+    });
     this.stats = new Stats(core, this.#links, this.#detector);
     this.#gate = new Gate(core, {
       announce,
@@ -120,15 +130,16 @@ export class Membership {
       },
     });
     this.#former = new FormerStores(core, {
-      isUp: (peerId) => this.#links.isUp(peerId),
+      isUp: (peerId) => this.mesh.isInTouch(peerId),
       announce: (fact) => announce([fact]),
     });
     this.#door = new Door(core, this.#gate, this.#links);
     this.#finder = new Finder(core, this.#links);
+    this.#rounds = new Rounds(deps.clock);
     const known = book.facts(meshId, (...args) => deps.identity.verify(...args));
     core.accept([...known, own.fact], 'book');
     core.connect({
-      hears: (peerId) => this.#detector.hears(peerId),
+      hears: (peerId) => this.#detector.hearing.hears(peerId),
       objected: (verdict) => this.#detector.objected(verdict),
       changed: (change) => this.#detector.changed(change),
       announce: (facts) => {
@@ -170,31 +181,18 @@ export class Membership {
     // Heard before the last stop, and not acted on.
     this.#core.meetRemoval();
     const beat = () => this.#detector.beat();
-    this.#every(() => config.heartbeat_interval, beat);
+    this.#rounds.every(() => config.heartbeat_interval, beat);
     const tick = () => {
-      for (const part of [this.stats, this.#detector, this.#links, this.#former]) part.tick();
+      const parts = [this.stats, this.#detector, this.#links, this.mesh, this.#former];
+      for (const part of parts) part.tick();
     };
-    this.#every(() => TICK_MS, tick);
+    this.#rounds.every(() => TICK_MS, tick);
     const sync = () => jitter(random, config.anti_entropy_interval, 0.2);
-    this.#every(sync, () => this.#sync.compareWithOne());
+    this.#rounds.every(sync, () => this.#sync.compareWithOne());
     const look = () => jitter(random, LOOK_INTERVAL_MS, 0.2);
-    if (config.peers?.length) this.#every(look, () => void this.#finder.look());
+    if (config.peers?.length) this.#rounds.every(look, () => void this.#finder.look());
     for (const [peerId] of this.#core.view.entries()) this.#dialer.kick(peerId, true);
     return result;
-  }
-
-  #every(intervalMs: () => number, run: () => void): void {
-    const { clock } = this.#core.deps;
-    const next = (): void => {
-      const timer = clock.after(intervalMs(), () => {
-        this.#timers.delete(timer);
-        if (this.#phase === 'stopped') return;
-        next();
-        run();
-      });
-      this.#timers.add(timer);
-    };
-    next();
   }
 
   // What others ask
@@ -231,7 +229,7 @@ export class Membership {
 
   /** For how long its link has been up and never silent for long, in ms; −1: it is not heard now. */
   hearingForMs(peerId: PeerId): number {
-    return this.#detector.hearingForMs(peerId);
+    return this.#detector.hearing.forMs(peerId);
   }
 
   onEvent(listener: MemberListener): void {
@@ -243,9 +241,7 @@ export class Membership {
     this.#core.book.sawSeq(storeId, seq);
   }
 
-  viewHash(): string {
-    return this.#core.view.hash();
-  }
+  viewHash = (): string => this.#core.view.hash();
 
   updateSelf({ load, ...change }: SelfChange): void {
     if (load) {
@@ -262,8 +258,8 @@ export class Membership {
   }
 
   async invite(...how: Parameters<Gate['invite']>): ReturnType<Gate['invite']> {
-    if (this.#expelled) return err(this.#core.refusalOf(this.#core.peerId));
-    return this.#gate.invite(...how);
+    const expelled = this.expelledError();
+    return expelled ? err(expelled) : this.#gate.invite(...how);
   }
 
   /** Another mesh and this one become one. `withCuts`: also if that cuts off members of either. */
@@ -282,8 +278,9 @@ export class Membership {
 
   /** For good: this PeerId is cut off everywhere. */
   async revoke(peerId: PeerId): Promise<Result<Revoked, CoveyError>> {
-    if (this.#expelled) return err(this.#core.refusalOf(this.#core.peerId));
-    return revokePeer(this.#core, peerId, (facts) => this.#sync.announce(facts));
+    const expelled = this.expelledError();
+    const announce = (facts: readonly Fact[]) => this.#sync.announce(facts);
+    return expelled ? err(expelled) : revokePeer(this.#core, peerId, announce);
   }
 
   /** An entry for this PeerId, and a token that leads it here. It is no secret: it lets nobody else in. */
@@ -326,10 +323,7 @@ export class Membership {
     return this.#core.view.access.list();
   }
 
-  /**
-   * Says goodbye to everybody and closes. `leave`: this peer's part in the mesh ends with a record
-   * that says so.
-   */
+  /** Says goodbye to everybody and closes. `leave`: this peer's part in the mesh ends with a record that says so. */
   async stop(reason: 'stop' | 'leave'): Promise<void> {
     if (this.#phase === 'stopped') return;
     if (reason === 'leave') {
@@ -339,7 +333,7 @@ export class Membership {
     this.#phase = 'stopped';
     this.#door.close();
     this.#dialer.stop();
-    for (const timer of this.#timers) timer.cancel();
+    this.#rounds.stop();
     await Promise.all(this.#links.openPeers().map((peerId) => this.#links.end(peerId, reason)));
     await this.#core.deps.network.stop();
     await this.#core.book.close();
@@ -347,7 +341,13 @@ export class Membership {
 
   // Events of the network
 
+  #dialFailed(peerId: PeerId, refused: readonly Address[]): void {
+    this.mesh.dialFailed(peerId);
+    this.#detector.dialFailed(peerId, refused);
+  }
+
   #linkUp(peerId: PeerId, hasGreeted: boolean): void {
+    this.mesh.linkUp(peerId);
     this.#detector.linkUp(peerId);
     this.#core.roster.emit('linked', peerId);
     // One comparison serves both.
@@ -355,6 +355,7 @@ export class Membership {
   }
 
   #linkDown(peerId: PeerId, end: LinkEnd): void {
+    this.mesh.linkDown(peerId);
     this.#detector.linkDown(peerId, end);
     if (end.wasUp) this.#core.roster.emit('unlinked', peerId);
     const facts = this.#core.view.get(peerId);
@@ -371,6 +372,7 @@ export class Membership {
     if (this.#phase !== 'running' || !this.#links.mayRead(from)) return;
     this.#detector.heard(from);
     if (frameClass !== 'control') {
+      if (frameClass === 'data') this.mesh.used(from);
       this.#core.deps.frame(from, frameClass, bytes);
       return;
     }

@@ -9,7 +9,8 @@ import { DELTA_FACTS_MAX, MEMBERS_MAX } from './limits.ts';
 import { readInt, readList, readText, readTexts } from './read.ts';
 import type { Evidence, Load } from './types.ts';
 
-export type GoodbyeReason = 'stop' | 'leave' | 'stale' | 'refused';
+/** idle: there are too many links, and this one was not used for longest. */
+export type GoodbyeReason = 'stop' | 'leave' | 'stale' | 'refused' | 'idle';
 /** suspect: who hears it, speak up. accused: I have evidence. hears: I heard it just now. */
 export type Says = 'suspect' | 'hears' | Evidence;
 
@@ -139,7 +140,7 @@ function readMessage(type: string, body: WireMap): ControlMessage | undefined {
 }
 
 const SAYS: readonly Says[] = ['suspect', 'hears', 'crash', 'silence'];
-const GOODBYES: readonly GoodbyeReason[] = ['stop', 'leave', 'stale', 'refused'];
+const GOODBYES: readonly GoodbyeReason[] = ['stop', 'leave', 'stale', 'refused', 'idle'];
 
 function readNonce(body: WireMap): { nonce?: number } {
   const nonce = readInt(body.nonce);

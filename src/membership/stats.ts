@@ -88,9 +88,9 @@ export class Stats {
     return this.#detector.rings.observedBy(this.#core.peerId).map((peerId) => ({
       peerId,
       linked: this.#links.isUp(peerId),
-      hears: this.#detector.hears(peerId),
-      phi: this.#detector.phiOf(peerId),
-      ...this.#detector.impressionOf(peerId),
+      hears: this.#detector.hearing.hears(peerId),
+      phi: this.#detector.hearing.phiOf(peerId),
+      ...this.#detector.hearing.impressionOf(peerId),
     }));
   }
 

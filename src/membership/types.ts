@@ -125,6 +125,7 @@ export type MembershipConfig = Pick<
   | 'heartbeat_pause'
   | 'silence_patience'
   | 'observers'
+  | 'max_connections'
   | 'anti_entropy_interval'
   | 'redial_max'
   | 'labels'
@@ -143,6 +144,8 @@ export interface MembershipDeps {
   readonly log: Logger;
   /** What `network` counts, if it does. */
   readonly traffic?: Traffic;
+  /** Own pauses and lag change nothing: for measuring what local health is good for, and nothing else. */
+  readonly trustsItself?: boolean;
   /** Of the software, for display. */
   readonly version?: string;
   readonly features?: readonly string[];

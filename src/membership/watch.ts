@@ -1,7 +1,7 @@
 /** What an observer keeps about one observed peer. */
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
-import type { Observation, Opinion } from './conviction.ts';
+import type { Opinion } from './conviction.ts';
 import type { Fact, Turn, Verdict } from './fact.ts';
 import type { Says } from './messages.ts';
 import { PhiWindow } from './phi.ts';
@@ -27,6 +27,8 @@ export interface Watch {
   /** What a probe of the others said. */
   readonly unreached: Map<Address, 'refused' | 'timeout' | 'unreachable'>;
   refusedSinceMs: number | undefined;
+  /** It sends us no heartbeats, and was asked for a sign of life then; undefined: it was heard since. */
+  askedMs: number | undefined;
   endedAbruptly: boolean;
   saidGoodbye: boolean;
   opinion: Opinion;
@@ -47,6 +49,7 @@ export const newWatch = (config: MembershipConfig, nowMs: number): Watch => ({
   lookedAt: undefined,
   unreached: new Map(),
   refusedSinceMs: undefined,
+  askedMs: undefined,
   endedAbruptly: false,
   saidGoodbye: false,
   opinion: FINE,
@@ -78,16 +81,11 @@ export function forgetBoot(watch: Watch, isUnmet: boolean): void {
 export const silenceOf = (watch: Watch, nowMs: number): number =>
   nowMs - Math.max(watch.heardMs ?? Number.NEGATIVE_INFINITY, watch.expectSinceMs);
 
-export function observationOf(watch: Watch, linked: boolean, nowMs: number): Observation {
-  const silenceMs = silenceOf(watch, nowMs);
-  const refusedSince = watch.refusedSinceMs;
-  return {
-    silenceMs,
-    isUnmet: watch.isUnmet,
-    phi: watch.window.phi(silenceMs),
-    linked,
-    endedAbruptly: watch.endedAbruptly,
-    saidGoodbye: watch.saidGoodbye,
-    refusedForMs: refusedSince === undefined ? undefined : nowMs - refusedSince,
-  };
+/** This peer stood still: what it did not hear meanwhile says nothing. */
+export function forgiveAll(watch: Watch, nowMs: number): void {
+  watch.expectSinceMs = nowMs;
+  watch.window.reset();
+  watch.opinions.clear();
+  watch.refusedSinceMs = undefined;
+  watch.askedMs = undefined;
 }

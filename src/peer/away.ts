@@ -56,7 +56,7 @@ export interface AwayDeps {
   readonly sharing: Sharing;
   readonly messaging: Messaging;
   readonly absences: Absences;
-  readonly membership: Pick<Membership, 'member' | 'members' | 'memberOfStore' | 'linked'>;
+  readonly membership: Pick<Membership, 'member' | 'members' | 'memberOfStore' | 'linked' | 'mesh'>;
   /** Tasks with an attempt that runs here now. */
   readonly runsHere: () => ReadonlySet<string>;
   /** A member may be worked with from now on, or records were set aside. */
@@ -113,8 +113,8 @@ export class Away {
         .filter(which)
         .map(({ storeId }) => storeId);
     absences.start(
-      stores(({ peerId }) => membership.linked(peerId)),
-      stores(({ peerId }) => !membership.linked(peerId)),
+      stores(({ peerId }) => membership.mesh.isInTouch(peerId)),
+      stores(({ peerId }) => !membership.mesh.isInTouch(peerId)),
     );
     this.#lookLater(ASIDE_HOLD_MS);
   }
@@ -135,7 +135,7 @@ export class Away {
     const ids = all.slice(this.#looked, this.#looked + LOOK_IDS_MAX);
     if (ids.length === 0 || ids.some((id) => replica.aside.isHeld(id))) return;
     for (const { peerId } of membership.members()) {
-      if (!membership.linked(peerId) || !this.isSettled(peerId) || this.#closed) continue;
+      if (!membership.mesh.isInTouch(peerId) || !this.isSettled(peerId) || this.#closed) continue;
       const copies = await sharing.ask(peerId, ids, false);
       if (!copies.ok) continue;
       for (const { record } of copies.value) await releaseAside(replica, record);
@@ -262,7 +262,7 @@ export class Away {
   #isLinkedStore(store: StoreId): boolean {
     const { membership } = this.#deps;
     const member = membership.memberOfStore(store);
-    return member !== undefined && membership.linked(member.peerId);
+    return member !== undefined && membership.mesh.isInTouch(member.peerId);
   }
 
   /** Asks the member for everything that is in doubt. False: to be tried again. */

@@ -25,6 +25,7 @@ import type {
   Messaging,
   RequestHandler,
 } from '../wire/messaging.ts';
+import type { Detour } from './detour.ts';
 
 /** Requests of this peer that wait for an answer, all peers together: each holds a closure and a timer. */
 export const PENDING_CALLS_MAX = 65_536;
@@ -92,6 +93,12 @@ export class Messenger implements Messaging {
     this.#messages.set(type, handler);
   }
 
+  /** Where a link is missing, or silent; undefined: there is no way but links. */
+  detour: Pick<Detour, 'isNeeded' | 'call' | 'cast'> | undefined;
+
+  /** A request or a message was sent to this peer. */
+  onUse: (to: PeerId) => void = () => undefined;
+
   /** Requests of whom are not served for now. */
   refusalOf: (from: PeerId, type: string) => CoveyError | undefined = () => undefined;
 
@@ -102,6 +109,18 @@ export class Messenger implements Messaging {
     options: CallOptions = {},
   ): Promise<CallResult> {
     if (to === this.#self) return this.#serve(to, type, body);
+    const isAstray = !this.#stopped && this.detour?.isNeeded(to) === true;
+    if (isAstray && this.detour) return this.detour.call(to, type, body, options);
+    return this.callLinked(to, type, body, options);
+  }
+
+  /** Over a link, or not at all. */
+  async callLinked(
+    to: PeerId,
+    type: string,
+    body: WireMap,
+    options: CallOptions = {},
+  ): Promise<CallResult> {
     if (this.#stopped) return err(coveyError('STOPPING'));
     if (this.#pending.size >= PENDING_CALLS_MAX) {
       return err(
@@ -120,6 +139,8 @@ export class Messenger implements Messaging {
       this.#pending.set(id, { to, resolve, timer });
       const frame = encodeEnvelope({ kind: 'request', id, type, body });
       const sent = this.#network.send(to, options.frameClass ?? 'data', frame);
+      // Rounds of anti-entropy go over every link there is: they would keep all of them.
+      if (sent === 'sent' && options.frameClass !== 'bulk') this.onUse(to);
       if (sent === 'gone') this.#settle(id, err(coveyError('UNREACHABLE', { what: to })));
       if (sent === 'full') {
         this.#settle(
@@ -136,8 +157,22 @@ export class Messenger implements Messaging {
       this.#clock.after(0, () => this.#messages.get(type)?.(to, body));
       return true;
     }
+    if (this.#stopped) return false;
+    if (this.detour?.isNeeded(to)) return this.detour.cast(to, type, body);
+    return this.castLinked(to, type, body);
+  }
+
+  castLinked(to: PeerId, type: string, body: WireMap): boolean {
     const frame = encodeEnvelope({ kind: 'message', type, body });
-    return !this.#stopped && this.#network.send(to, 'data', frame) === 'sent';
+    const isSent = !this.#stopped && this.#network.send(to, 'data', frame) === 'sent';
+    if (isSent) this.onUse(to);
+    return isSent;
+  }
+
+  /** Requests of this peer wait for answers there. */
+  isWaitingFor(peer: PeerId): boolean {
+    for (const { to } of this.#pending.values()) if (to === peer) return true;
+    return false;
   }
 
   /** A frame of the data or bulk class arrived. */
@@ -150,24 +185,9 @@ export class Messenger implements Messaging {
     }
     const envelope = decoded.value;
     switch (envelope.kind) {
-      case 'message': {
-        const handler = this.#messages.get(envelope.type);
-        if (handler === undefined) {
-          this.#refused.count('frame: unknown type');
-          this.#log.log('debug', 'a message of an unknown type was ignored', {
-            from,
-            type: envelope.type,
-          });
-          return;
-        }
-        try {
-          handler(from, envelope.body);
-        } catch (thrown) {
-          // As with a request: thrown from here it would end the daemon, for a frame that anybody may send.
-          this.#failed(from, envelope.type, thrown);
-        }
+      case 'message':
+        this.#heed(from, envelope.type, envelope.body);
         return;
-      }
       case 'request':
         void this.#answer(from, frameClass, envelope, bytes.length);
         return;
@@ -175,16 +195,48 @@ export class Messenger implements Messaging {
         if (this.#pending.get(envelope.id)?.to === from)
           this.#settle(envelope.id, ok(envelope.body));
         return;
-      case 'refusal': {
-        if (this.#pending.get(envelope.id)?.to !== from) return;
-        const code = isErrorCode(envelope.code) ? envelope.code : 'INTERNAL';
-        const details = scalarDetails(envelope.body);
-        const built = coveyError(code, details);
-        const message =
-          typeof envelope.body.message === 'string' ? envelope.body.message : built.message;
-        this.#settle(envelope.id, err({ code, message, details }));
-      }
+      case 'refusal':
+        if (this.#pending.get(envelope.id)?.to === from)
+          this.#settle(envelope.id, err(refusalOf(envelope.code, envelope.body)));
     }
+  }
+
+  #heed(from: PeerId, type: string, body: WireMap): void {
+    const handler = this.#messages.get(type);
+    if (handler === undefined) {
+      this.#refused.count('frame: unknown type');
+      this.#log.log('debug', 'a message of an unknown type was ignored', { from, type });
+      return;
+    }
+    try {
+      handler(from, body);
+    } catch (thrown) {
+      // As with a request: thrown from here it would end the daemon, for a frame that anybody may send.
+      this.#failed(from, type, thrown);
+    }
+  }
+
+  /** What a third member brought of `from`, and proved. */
+  async serveRelayed(
+    from: PeerId,
+    carried: {
+      readonly kind: 'request' | 'message';
+      readonly type: string;
+      readonly body: WireMap;
+    },
+  ): Promise<CallResult> {
+    if (carried.kind === 'request') return this.#serve(from, carried.type, carried.body);
+    this.#heed(from, carried.type, carried.body);
+    return ok({});
+  }
+
+  /** The answer that a third member brought. */
+  readAnswer(bytes: Uint8Array): CallResult {
+    const decoded = decodeEnvelope(bytes);
+    if (decoded.ok && decoded.value.kind === 'reply') return ok(decoded.value.body);
+    if (decoded.ok && decoded.value.kind === 'refusal')
+      return err(refusalOf(decoded.value.code, decoded.value.body));
+    return err(coveyError('INTERNAL', { why: 'a relayed answer was not readable' }));
   }
 
   /** The link to this peer ended: its answers will not come, and nobody waits for ours. */
@@ -286,6 +338,17 @@ const frameOf = (id: number, result: CallResult): Uint8Array =>
         code: result.error.code,
         body: { ...result.error.details, message: result.error.message } as WireMap,
       });
+
+function refusalOf(text: string, body: WireMap): CoveyError {
+  const code = isErrorCode(text) ? text : 'INTERNAL';
+  const details = scalarDetails(body);
+  const { message } = body;
+  return {
+    code,
+    message: typeof message === 'string' ? message : coveyError(code, details).message,
+    details,
+  };
+}
 
 function scalarDetails(body: WireMap): Record<string, string | number | boolean> {
   const details: Record<string, string | number | boolean> = {};

@@ -36,6 +36,7 @@ import { requestDigestOf } from './request-digest.ts';
 import { type ShortageWatch, shortageWatchOf } from './shortage.ts';
 import { Sight } from './sight.ts';
 import { Upkeep } from './upkeep.ts';
+import { openWays } from './ways.ts';
 import { windDown } from './wind-down.ts';
 import { Witness } from './witness.ts';
 
@@ -182,8 +183,7 @@ export class Peer {
       sync: this.#sync,
       handoff: new Handoff(keeping),
       repair: this.#repair,
-      intervalMs: config.record_sync_interval,
-      copiesRequired: config.copies_required,
+      config,
     });
   }
 
@@ -217,6 +217,7 @@ export class Peer {
     if (!membership.ok) return err({ code: 'failed', detail: membership.error });
     const loaded = { membership: membership.value, identity: identity.value };
     peer = new Peer({ ports, options, messenger, ...loaded });
+    openWays(peer, traffic.refused);
     for (const part of [peer.replica, peer.tasks]) part.load();
     await peer.#sync.load();
     return ok(peer);
@@ -394,7 +395,5 @@ export class Peer {
     };
   }
 
-  requiredNow(): number {
-    return requiredNow(this.sight, this.options.config.copies_required);
-  }
+  requiredNow = (): number => requiredNow(this.sight, this.options.config.copies_required);
 }

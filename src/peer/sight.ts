@@ -30,6 +30,10 @@ export class Sight implements MeshView {
   #ringSeen: readonly Member[] | undefined;
 
   readonly #clock: Clock;
+  /** A request gets there: over its link, over one that is made for it, or through a third member. */
+  reaches: (peerId: string) => boolean;
+  /** Its heartbeats, with its load, come here. */
+  isObserved: (peerId: string) => boolean = () => true;
   /** Nothing is exchanged with a member before what it told of a long absence is settled (away.ts). */
   isSettled: (peerId: string) => boolean = () => true;
   /** There is room on this disk again, and others may still own what this store did (shortage.ts). */
@@ -41,6 +45,7 @@ export class Sight implements MeshView {
 
   constructor(membership: MembershipSight, clock: Clock) {
     this.#membership = membership;
+    this.reaches = (peerId) => membership.linked(peerId);
     this.#clock = clock;
   }
 
@@ -93,10 +98,12 @@ export class Sight implements MeshView {
       crashed: member.deadBy === 'crash',
       stopping: member.stopping,
       ...(member.shortage === undefined ? {} : { shortage: member.shortage }),
-      linked: self || (this.#membership.linked(member.peerId) && this.isSettled(member.peerId)),
+      reachable: self || (this.reaches(member.peerId) && this.isSettled(member.peerId)),
+      linked: self || this.#membership.linked(member.peerId),
       self,
       execEnabled: member.execEnabled,
       load: member.load,
+      isLoadUnknown: !self && !this.isObserved(member.peerId),
     };
   }
 
@@ -131,8 +138,8 @@ export class Sight implements MeshView {
   readonly directory: StoreDirectory = {
     peerOf: (store) => {
       const member = this.#membership.memberOfStore(store);
-      const isLinked = member !== undefined && this.#membership.linked(member.peerId);
-      return isLinked && this.isSettled(member.peerId) ? member.peerId : undefined;
+      const isThere = member !== undefined && this.reaches(member.peerId);
+      return isThere && this.isSettled(member.peerId) ? member.peerId : undefined;
     },
     storeOfPeer: (peer) => this.#membership.member(peer)?.storeId,
     statusOf: (store): StoreStatus =>

@@ -1,4 +1,5 @@
 /** What keeps copies where they belong: rounds of anti-entropy, stand-ins delivered, damaged values fetched again. */
+import type { Config } from '../api/config.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Random } from '../ports/random.ts';
@@ -7,6 +8,7 @@ import type { Handoff } from '../records/handoff.ts';
 import type { PartnerSync } from '../records/partner-sync.ts';
 import type { Repair } from '../records/repair.ts';
 import type { Replica } from '../records/replica.ts';
+import type { PeerSight } from '../tasks/mesh-view.ts';
 import type { Sight } from './sight.ts';
 
 /** What one read finds damaged its neighbours are likely to be too: a moment later they are repaired together. */
@@ -19,6 +21,8 @@ const INTERVAL_MIN = 0.75;
 const RETURNED_MS = 500;
 /** Partners at once: one that is rebuilt from nothing takes minutes, and the others must not wait for it. */
 const SYNCS_AT_ONCE = 8;
+/** One in so many of the links may be made anew in each round, for partners that have none; they come in turn. */
+const FAR_SHARE = 16;
 
 const JOBS = ['sync', 'handoff'] as const;
 type Job = (typeof JOBS)[number];
@@ -38,9 +42,8 @@ export interface UpkeepDeps {
   readonly sync: PartnerSync;
   readonly handoff: Handoff;
   readonly repair: Repair;
-  readonly replica: Pick<Replica, 'room'>;
-  readonly intervalMs: number;
-  readonly copiesRequired: number;
+  readonly replica: Pick<Replica, 'room' | 'heldCount'>;
+  readonly config: Pick<Config, 'record_sync_interval' | 'copies_required' | 'max_connections'>;
 }
 
 export class Upkeep {
@@ -50,6 +53,8 @@ export class Upkeep {
   readonly #syncs = new Map<string, Promise<void>>();
   #repairTimer: Timer | undefined;
   #running = false;
+  /** The last of the partners without a link that was synchronised. */
+  #farthest = '';
   #scrubbedMs = Number.NEGATIVE_INFINITY;
   /** A member came into reach since these last began. */
   readonly #awaited = new Set<Job>();
@@ -71,7 +76,8 @@ export class Upkeep {
   }
 
   #schedule(what: Job): void {
-    const { clock, random, intervalMs } = this.#deps;
+    const { clock, random, config } = this.#deps;
+    const intervalMs = config.record_sync_interval;
     const meanMs = this.#awaited.has(what) ? Math.min(RETURNED_MS, intervalMs) : intervalMs;
     const spread = 2 * (1 - INTERVAL_MIN);
     const delay = meanMs * (INTERVAL_MIN + (random.uint32() / 0x1_0000_0000) * spread);
@@ -105,21 +111,35 @@ export class Upkeep {
 
   /** A sync is begun with every partner in reach whose last one is over. */
   async round(): Promise<void> {
-    const { sight, repair, clock, intervalMs } = this.#deps;
+    const { sight, repair, clock, config } = this.#deps;
     this.#tellRoom();
     // Not in each round that a return brings forward: members may come and go all the time.
-    if (clock.nowMs() - this.#scrubbedMs >= intervalMs * INTERVAL_MIN) {
+    if (clock.nowMs() - this.#scrubbedMs >= config.record_sync_interval * INTERVAL_MIN) {
       this.#scrubbedMs = clock.nowMs();
       repair.scrub();
     }
     await repair.round();
-    for (const { self, linked, storeId, name } of sight.peers()) {
-      if (self || !linked || this.#syncs.has(storeId)) continue;
+    const partners = sight.peers().filter(({ self, reachable }) => !self && reachable);
+    const near = partners.filter(({ linked }) => linked);
+    for (const { storeId, name } of [...near, ...this.#someFar(partners)]) {
+      if (this.#syncs.has(storeId)) continue;
       while (this.#syncs.size >= SYNCS_AT_ONCE) await Promise.race(this.#syncs.values());
       if (!this.#running) return;
       const done = this.#syncWith(storeId, name).then(() => void this.#syncs.delete(storeId));
       this.#syncs.set(storeId, done);
     }
+  }
+
+  /** A store that holds nothing has nothing to compare: whoever holds something asks it. */
+  #someFar(partners: readonly PeerSight[]): readonly PeerSight[] {
+    const { replica, config } = this.#deps;
+    const atOnce = Math.max(1, Math.floor(config.max_connections / FAR_SHARE));
+    const far = partners.filter(({ linked }) => !linked);
+    if (far.length === 0 || replica.heldCount === 0) return [];
+    const next = far.filter(({ peerId }) => peerId > this.#farthest);
+    const some = [...next, ...far.filter((peer) => !next.includes(peer))].slice(0, atOnce);
+    this.#farthest = some.at(-1)?.peerId ?? '';
+    return some;
   }
 
   async #syncWith(storeId: string, name: string): Promise<void> {
@@ -133,9 +153,9 @@ export class Upkeep {
 
   /** The stand-in copies are offered to their homes. */
   async #handOff(): Promise<void> {
-    const { handoff, copiesRequired } = this.#deps;
+    const { handoff, config } = this.#deps;
     for (let pages = 0; pages < HANDOFF_PAGES_MAX && this.#running; pages++) {
-      const released = await handoff.round(copiesRequired);
+      const released = await handoff.round(config.copies_required);
       if (released === 0 || !handoff.isUnderWay) return;
     }
   }

@@ -1,5 +1,6 @@
 /** What a world has noted from outside, gathered at the end for the checkers. */
 import type { Evidence, MemberSeen } from './evidence.ts';
+import { isTied } from './gathering.ts';
 import type { World } from './world.ts';
 
 export function evidenceOf(world: World): Evidence {
@@ -8,7 +9,7 @@ export function evidenceOf(world: World): Evidence {
       by: name,
       name: member.name,
       status: member.status,
-      linked: member.name === name || peer?.membership.linked(member.peerId) === true,
+      linked: member.name === name || (peer !== undefined && isTied(peer, member.peerId)),
     })),
   );
   return {

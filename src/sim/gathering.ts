@@ -1,4 +1,5 @@
 /** How the hosts of a world become one mesh, and whether they are one now. */
+import type { Peer } from '../peer/peer.ts';
 import type { SimHost } from './host.ts';
 import type { World } from './world.ts';
 
@@ -30,6 +31,12 @@ async function joinBy(world: World, inviter: number, newcomer: number): Promise<
   if (!joined.ok) throw new Error(joined.error.message);
 }
 
+/** Linked, where a link is to be: in a partial mesh most have none. */
+export const isTied = ({ membership }: Peer, peerId: string): boolean =>
+  peerId === membership.self().peerId ||
+  membership.linked(peerId) ||
+  !membership.mesh.expects(peerId);
+
 /** Its daemon runs and sees so many members, itself among them, all alive and linked. */
 function seesAll({ peer }: SimHost, count: number): boolean {
   const members = peer?.membership.members() ?? [];
@@ -37,9 +44,7 @@ function seesAll({ peer }: SimHost, count: number): boolean {
     members.length === count &&
     members.every(
       ({ status, stopping, peerId }) =>
-        status === 'alive' &&
-        !stopping &&
-        (peerId === peer?.membership.self().peerId || peer?.membership.linked(peerId) === true),
+        status === 'alive' && !stopping && peer !== undefined && isTied(peer, peerId),
     )
   );
 }

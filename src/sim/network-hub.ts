@@ -1,5 +1,5 @@
 /** What all simulated networks of a world share: addresses, delays, partitions, crashes. */
-import { type Random, randomBelow, randomFloat } from '../base/random.ts';
+import { pickDistinct, type Random, randomBelow, randomFloat } from '../base/random.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Identity, PeerId } from '../ports/identity.ts';
 import type { Address, DialResult, FrameClass, ListenResult, Place } from '../ports/network.ts';
@@ -20,12 +20,18 @@ export interface SimNetworkHubOptions {
   readonly random: Random;
   /** One way, drawn evenly for each frame. */
   readonly delayMs?: { readonly min: number; readonly max: number };
+  /** Share of packets that are lost; TCP sends them again, and what comes behind waits. */
+  readonly loss?: number;
   readonly trace?: Trace;
+  /** Gossip is handed on, as gossipsub does; else it goes as far as the links of its author, which are all there are in a full mesh. */
+  readonly isGossipPassedOn?: boolean;
   /** Whether a host exists here, for `start`. */
   readonly isLocalHost?: (host: string) => boolean;
 }
 
 const DELAY_MS = { min: 0.2, max: 2 };
+/** The least that Linux waits before it sends a packet again. */
+const RTO_MS = 200;
 const FIRST_PORT = 20_000;
 
 type Listening =
@@ -46,7 +52,11 @@ export class SimNetworkHub {
   readonly #random: Random;
   readonly #delayMs: { readonly min: number; readonly max: number };
   readonly #trace: Trace | undefined;
+  readonly #loss: number;
   readonly #isLocalHost: (host: string) => boolean;
+  readonly isGossipPassedOn: boolean;
+  /** Every copy of every piece of news, as it leaves a host. */
+  readonly gossiped = { frames: 0, bytes: 0 };
   readonly #listeners = new Map<Address, SimNetwork>();
   /** Whose an address was last: a partition hides the dead as well. */
   readonly #owners = new Map<Address, PeerId>();
@@ -75,7 +85,9 @@ export class SimNetworkHub {
     this.#random = options.random;
     this.#delayMs = options.delayMs ?? DELAY_MS;
     this.#trace = options.trace;
+    this.#loss = options.loss ?? 0;
     this.#isLocalHost = options.isLocalHost ?? (() => true);
+    this.isGossipPassedOn = options.isGossipPassedOn ?? false;
   }
 
   /** A network for one run of one peer; `clock` is that peer's own, the hub's when not given. */
@@ -93,7 +105,15 @@ export class SimNetworkHub {
   drawDelayMs(from?: PeerId, to?: PeerId): number {
     const { min, max } = this.#delayMs;
     const slowMs = this.#slowMs.size === 0 ? 0 : (this.#slowMs.get(`${from}>${to}`) ?? 0);
-    return min + slowMs + (max - min) * randomFloat(this.#random);
+    const lostMs = this.#loss > 0 ? this.#drawRetriesMs() : 0;
+    return min + slowMs + lostMs + (max - min) * randomFloat(this.#random);
+  }
+
+  /** As Linux does: the first time after RTO_MS, then twice as long each time. */
+  #drawRetriesMs(): number {
+    let waitMs = 0;
+    for (let rtoMs = RTO_MS; randomFloat(this.#random) < this.#loss; rtoMs *= 2) waitMs += rtoMs;
+    return waitMs;
   }
 
   // Faults
@@ -335,8 +355,15 @@ export class SimNetworkHub {
     };
   }
 
+  /** To whom one hands news on: some at random, in place of gossipsub's mesh, whose choice is as good as that. */
+  someOf(peers: readonly PeerId[], count: number): readonly PeerId[] {
+    return peers.length <= count ? peers : pickDistinct(this.#random, peers, count);
+  }
+
   /** Gossip: no order, and lost in a partition. */
-  sendLossy(end: End, deliver: () => void): void {
+  sendLossy(end: End, bytes: number, deliver: () => void): void {
+    this.gossiped.frames += 1;
+    this.gossiped.bytes += bytes;
     const from = end.node.peerId;
     const to = end.other.node.peerId;
     const { lost, doubled } = this.lossy;

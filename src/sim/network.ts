@@ -3,6 +3,8 @@
  * connection does with bytes is in network-wire.ts. Handlers are called from clock timers alone, and each
  * call of the port and each event that reaches a handler is told to `trace`, with its bytes.
  */
+
+import { digestOf } from '../base/hash.ts';
 import { type Clock, sleep, type Timer } from '../ports/clock.ts';
 import type { Identity, PeerId } from '../ports/identity.ts';
 import {
@@ -29,6 +31,10 @@ const STRANGER_MS_MAX = 10_000;
 const GOODBYE_MS_MAX = 1_000;
 const ADMIT_SERVE_MS_MAX = 5_000;
 
+/** Of gossipsub: to so many a piece of news is handed on. */
+const GOSSIP_DEGREE = 6;
+const NEWS_SEEN_MAX = 4_096;
+
 /** `running`: handlers are called. `stopped`, `crashed`: never again. */
 type Phase = 'new' | 'running' | 'stopped' | 'crashed';
 
@@ -47,6 +53,7 @@ export class SimNetwork implements Network {
   readonly #clock: Clock;
   readonly #links = new Map<PeerId, SimLink>();
   readonly #members = new Set<PeerId>();
+  readonly #seenNews = new Set<string>();
   readonly #pendingDials = new Set<(result: DialResult) => void>();
   #handlers: NetworkHandlers | undefined;
   #phase: Phase = 'new';
@@ -219,16 +226,38 @@ export class SimNetwork implements Network {
   publish(bytes: Uint8Array): void {
     if (bytes.length > NEWS_BYTES_MAX) throw new RangeError(`news of ${bytes.length} bytes`);
     this.#hub.trace('network.publish', this.peerId, bytes);
-    for (const peerId of this.#links.keys()) {
+    if (this.#hub.isGossipPassedOn) this.#isSeen(bytes);
+    this.#spread(bytes, [...this.#links.keys()]);
+  }
+
+  #spread(bytes: Uint8Array, peers: readonly PeerId[]): void {
+    for (const peerId of peers) {
       const end = this.#members.has(peerId) ? this.#openEnd(peerId) : undefined;
       if (!end) continue;
       const copy = copyOf(bytes);
-      this.#hub.sendLossy(end, () => end.other.node.onNews(this.peerId, copy));
+      this.#hub.sendLossy(end, copy.length, () => end.other.node.onNews(this.peerId, copy));
     }
   }
 
+  /** By content, as gossipsub's message id here; what was seen long ago would be passed on again. */
+  #isSeen(bytes: Uint8Array): boolean {
+    const id = digestOf(bytes);
+    if (this.#seenNews.has(id)) return true;
+    this.#seenNews.add(id);
+    for (const oldest of this.#seenNews) {
+      if (this.#seenNews.size <= NEWS_SEEN_MAX) break;
+      this.#seenNews.delete(oldest);
+    }
+    return false;
+  }
+
   onNews(from: PeerId, bytes: Uint8Array): void {
-    if (!this.#members.has(from)) return;
+    if (!this.#members.has(from) || this.#phase !== 'running') return;
+    if (this.#hub.isGossipPassedOn) {
+      if (this.#isSeen(bytes)) return;
+      const others = [...this.#links.keys()].filter((peerId) => peerId !== from);
+      this.#spread(bytes, this.#hub.someOf(others, GOSSIP_DEGREE));
+    }
     this.#call('network.news', [bytes], (to) => to.news(bytes));
   }
 

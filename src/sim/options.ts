@@ -32,6 +32,8 @@ export interface ScenarioOptions {
   readonly repeats: number;
   /** Tombstones are kept so long, and a store may be away so long; final tasks a third of it. 0: 30 days, and one. */
   readonly ttlMs: number;
+  /** `max_connections`, with few observers: a partial mesh where there are more peers than that. 0: as configured by default. */
+  readonly links: number;
   /** Faults of the table that may strike; only in a storm. */
   readonly chosen: readonly string[];
 }
@@ -64,10 +66,14 @@ export function drawOptions(seed: string, fixed: Partial<ScenarioOptions> = {}):
     hasty: 0,
     repeats: 0,
     ttlMs: 0,
+    links: 0,
     chosen: [],
     ...fixed,
   };
 }
+
+/** As few observers as may be: with eight of them a mesh of nine is a full one, whatever its limit. */
+const sparse = (links: number) => ({ max_connections: links, observers: 2 });
 
 const forgetting = (ttlMs: number) => ({
   tombstone_ttl: `${ttlMs}ms`,
@@ -98,6 +104,7 @@ export function createWorld(
       shutdown_timeout: `${options.shutdownMs}ms`,
       kill_grace: `${options.killGraceMs}ms`,
       ...(options.ttlMs === 0 ? {} : forgetting(options.ttlMs)),
+      ...(options.links === 0 ? {} : sparse(options.links)),
     },
     ...(listen === undefined ? {} : { listen }),
   });

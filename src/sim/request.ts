@@ -33,6 +33,9 @@ const FORGETFUL_ONE_IN = 15;
 /** Longer than any pause, stall and partition of the other faults together: as a month is in earnest. */
 const FORGETFUL_TTL_MS = 100_000;
 const FORGETFUL_MS = 4 * MINUTE_MS;
+/** One of so many stories is that of a mesh with more members than links. */
+const SPARSE_ONE_IN = 6;
+
 /** Of local programs, besides. */
 const REQUESTS_MIN = 10;
 const REQUESTS_MAX = 40;
@@ -80,10 +83,16 @@ export function optionsOf(request: SimRequest, seed: string): ScenarioOptions {
         chosen: [...new Set([...(storm.chosen ?? []), 'away_too_long'])],
       }
     : {};
+  // A stream of its own: what else is drawn stays as it was.
+  const sparse = new SeededRandom(`links ${seed}`);
+  const isSparse = !isLong && !isForgetful && randomBelow(sparse, SPARSE_ONE_IN) === 0;
+  const few = isSparse
+    ? { links: between(sparse, 2, 4), peers: between(sparse, 5, PEERS_MAX) }
+    : {};
   const long = isLong ? { peers: between(random, 1, 2), storyMs: LONG_MS } : {};
   return drawOptions(seed, {
     ...(mode === undefined
-      ? { ...storm, ...long, ...forgetful }
+      ? { ...storm, ...long, ...forgetful, ...few }
       : { mode, ...(mode === 'storm' ? { chosen: faults } : {}) }),
     ...(peers === undefined ? {} : { peers }),
     ...overrides,

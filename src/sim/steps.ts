@@ -28,6 +28,8 @@ const WITNESS_MS = 15_000;
 /** What the steps of a world are compared with. */
 export interface Ground {
   readonly disks: () => readonly Disk[];
+  /** Of each peer, as configured. */
+  readonly observers: () => number;
   readonly nowMs: () => number;
   /** No fault has destroyed a copy of this record, or of any: what was counted is still there. */
   readonly isIntact: (id?: string) => boolean;
@@ -59,9 +61,6 @@ export interface Actor {
 
 const dotOf = (fact: Fact): string => `${fact.store}/${fact.seq}`;
 const short = (id: string): string => id.slice(8, 20);
-
-/** Of each peer, by the default configuration. */
-const OBSERVERS = 8;
 
 export class Steps {
   readonly violations: StepViolation[] = [];
@@ -122,8 +121,8 @@ export class Steps {
     const detail = `${host} stood still itself until a moment ago, and takes ${member} for dead`;
     if (sinceMs < QUIET_MS) this.violate('accused_after_pause', detail);
     // Where all watch all, whoever is in touch with both hears the one and answers the other.
-    const { disks, inTouchForMs } = this.#ground;
-    if (disks().length > OBSERVERS + 1) return;
+    const { disks, inTouchForMs, observers } = this.#ground;
+    if (disks().length > observers() + 1) return;
     const witness = disks().find(
       ({ name }) =>
         inTouchForMs(name, host) > WITNESS_MS && inTouchForMs(name, member) > WITNESS_MS,

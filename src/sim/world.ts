@@ -47,7 +47,7 @@ export interface WorldOptions {
   readonly listen?: (count: number, event: string, args: readonly unknown[]) => void;
 }
 
-/** A wait of a client at one peer. */
+/** Of a client, at one peer. */
 export interface Waiting {
   readonly host: string;
   readonly boot: number;
@@ -58,7 +58,6 @@ export interface Waiting {
 
 const STEP_MS = 250;
 const DISK_MS_MAX = 3;
-
 export class World {
   readonly seed: string;
   readonly clock: SimClock;
@@ -73,6 +72,7 @@ export class World {
   /** Judged when they are made. */
   readonly steps = new Steps({
     disks: () => this.hosts,
+    observers: () => this.#config.observers,
     nowMs: () => this.clock.nowMs(),
     isIntact: (id) => (id === undefined ? this.losses.areNone : !this.losses.destroyed.has(id)),
     inTouchForMs: (a, b) => inTouchForMs(this, a, b),
@@ -107,6 +107,7 @@ export class World {
       clock: this.clock,
       random: new SimRandom(`hub ${seed}`, this.trace.for('hub')),
       trace: this.trace.for('net'),
+      isGossipPassedOn: options.config?.max_connections !== undefined,
       ...(options.delayMs === undefined ? {} : { delayMs: options.delayMs }),
     });
     this.sightings = new Sightings(this.clock, (detail) =>

@@ -7,7 +7,7 @@ import type { Clock, Timer } from '../ports/clock.ts';
 import type { WireValue } from '../wire/codec.ts';
 import type { Messaging } from '../wire/messaging.ts';
 import type { Demand } from './demand.ts';
-import type { MeshView } from './mesh-view.ts';
+import type { MeshView, PeerSight } from './mesh-view.ts';
 import { type Placement, place } from './place.ts';
 import { type Slots, WANT_TTL_MS } from './slots.ts';
 
@@ -17,6 +17,8 @@ export const REFUSAL_TTL_MS = 5_000;
 const WANT_REPEAT_MS = WANT_TTL_MS / 3;
 /** Asked of one peer at once: more would only be returned. */
 const WANT_MAX = 256;
+/** Peers without a link that are asked at once; they keep the link for a while, and others follow a second later. */
+const FAR_ASKED_MAX = 8;
 
 export interface ReadyTask {
   readonly id: string;
@@ -38,6 +40,8 @@ interface DemandState {
   localUsableUntilMs: number;
   checking: boolean;
   askedAtMs: number;
+  /** The last that was asked of those without a link. */
+  farthest: string;
 }
 
 export interface Credit {
@@ -61,6 +65,13 @@ const before = (a: ReadyTask, b: ReadyTask): boolean => {
   if (a.priority !== b.priority) return a.priority < b.priority;
   return a.submittedAt !== b.submittedAt ? a.submittedAt < b.submittedAt : a.id < b.id;
 };
+
+function mayServe(peer: PeerSight, demand: Demand): boolean {
+  if (peer.self || !peer.reachable || peer.status !== 'alive' || peer.stopping) return false;
+  if (peer.shortage === 'full') return false;
+  if (!demand.startsWith('worker:')) return peer.execEnabled;
+  return peer.isLoadUnknown === true || (peer.load.workers[demand.slice(7)]?.total ?? 0) > 0;
+}
 
 export class Dispatcher {
   readonly #deps: DispatcherDeps;
@@ -147,6 +158,7 @@ export class Dispatcher {
         localUsableUntilMs: 0,
         checking: false,
         askedAtMs: Number.NEGATIVE_INFINITY,
+        farthest: '',
       };
       this.#demands.set(demand, state);
     }
@@ -207,16 +219,23 @@ export class Dispatcher {
     const repeat = now - state.askedAtMs >= WANT_REPEAT_MS;
     if (repeat) state.askedAtMs = now;
     const n = Math.min(state.ready.size, WANT_MAX);
-    for (const peer of this.#deps.view.peers()) {
-      if (peer.self || !peer.linked || peer.status !== 'alive' || peer.stopping) continue;
-      if (peer.shortage === 'full') continue;
-      if (refused.has(peer.peerId) || (!repeat && state.asked.has(peer.peerId))) continue;
-      const isWorker = demand.startsWith('worker:');
-      if (isWorker && (peer.load.workers[demand.slice(7)]?.total ?? 0) === 0) continue;
-      if (!isWorker && !peer.execEnabled) continue;
+    const able = this.#deps.view
+      .peers()
+      .filter((peer) => mayServe(peer, demand) && !refused.has(peer.peerId));
+    for (const peer of [...able.filter(({ linked }) => linked), ...this.#someFar(state, able)]) {
+      if (!repeat && state.asked.has(peer.peerId)) continue;
       state.asked.set(peer.peerId, n);
       this.#deps.messaging.cast(peer.peerId, 'slot.want', { demand, n });
     }
+  }
+
+  /** In turn: each costs a dial or a third member, and a mesh may have a thousand of them. */
+  #someFar(state: DemandState, able: readonly PeerSight[]): PeerSight[] {
+    const far = able.filter(({ linked }) => !linked);
+    const next = far.filter(({ peerId }) => peerId > state.farthest);
+    const some = [...next, ...far.filter((peer) => !next.includes(peer))].slice(0, FAR_ASKED_MAX);
+    state.farthest = some.at(-1)?.peerId ?? '';
+    return some;
   }
 
   #withdraw(demand: Demand, state: DemandState): void {

@@ -154,7 +154,7 @@ export class KeyReader {
 
   async #askOne(peer: PeerSight, ids: readonly string[]): Promise<boolean> {
     const { sharing } = this.#deps;
-    if (!peer.linked) return false;
+    if (!peer.reachable) return false;
     const copies = await sharing.ask(peer.peerId, ids, false, READ_PATIENCE_MS);
     if (!copies.ok) return false;
     for (const copy of copies.value) {

@@ -140,7 +140,7 @@ async function replicatedTail(
   const own = tails.get(record.id);
   if (own?.run_id === attempt.start.run_id) return { ...own, truncated: true, source: 'tail' };
   for (const peer of view.peers()) {
-    if (!peer.linked || peer.self) continue;
+    if (!peer.reachable || peer.self) continue;
     const answer = await messaging.call(peer.peerId, 'log.tail', { id: record.id });
     if (!answer.ok || answer.value.run_id !== attempt.start.run_id) continue;
     const { stdout, stderr } = answer.value;

@@ -15,10 +15,15 @@ export interface PeerSight {
   readonly stopping: boolean;
   /** Of room on its disk, as it told; absent: there is enough. */
   readonly shortage?: Shortage;
+  /** A request gets there: over its link, over one that is made for it, or through a third member. */
+  readonly reachable: boolean;
+  /** There is a link: asking it costs no dial. */
   readonly linked: boolean;
   readonly self: boolean;
   readonly execEnabled: boolean;
   readonly load: Load;
+  /** Its heartbeats go to others: whether it has room, or a worker, is learned by asking. */
+  readonly isLoadUnknown?: boolean;
 }
 
 export interface MeshView extends OwnerView {

@@ -24,12 +24,14 @@ function verdict(
   if (peer.stopping) return { ok: false, code: 'stopping', detail: 'the peer is stopping' };
   if (peer.status === 'suspect')
     return { ok: false, code: 'suspect', detail: 'the peer is not heard of' };
-  if (!peer.self && !peer.linked)
+  if (!peer.self && !peer.reachable)
     return { ok: false, code: 'unreachable', detail: 'no connection to the peer' };
   const refusal = refused.get(peer.peerId);
   if (refusal !== undefined) return { ok: false, ...refusal };
   const parts = demandParts(demand);
   if (parts === undefined) return { ok: false, code: 'unknown_demand', detail: demand };
+  if (peer.isLoadUnknown === true && (peer.execEnabled || parts.kind === 'worker'))
+    return { ok: true, code: 'unheard', detail: 'how busy it is is not known here: it is asked' };
   if (parts.kind === 'exec') {
     if (!peer.execEnabled || peer.load.slots === 0) {
       return { ok: false, code: 'exec_disabled', detail: 'the peer runs no commands' };

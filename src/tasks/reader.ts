@@ -172,7 +172,7 @@ export class Reader {
     const { view, messaging, replica } = this.#deps;
     const peers = view
       .peers()
-      .filter((peer) => stores.includes(peer.storeId) && peer.linked && !peer.self);
+      .filter((peer) => stores.includes(peer.storeId) && peer.reachable && !peer.self);
     const answers = await Promise.all(
       peers.map((peer) =>
         messaging.call(peer.peerId, 'task.read', { ids: [id], blobs }, { timeoutMs: 2_000 }),
@@ -283,7 +283,7 @@ export class Reader {
   #askFor(ids: readonly string[]): void {
     const { view, messaging, visibility, replica, homeOfId } = this.#deps;
     const byPeer = new Map<string, string[]>();
-    const peers = view.peers().filter((peer) => peer.linked && !peer.self);
+    const peers = view.peers().filter((peer) => peer.reachable && !peer.self);
     for (const id of ids) {
       const local = visibility.get(id);
       const stone = local === undefined ? replica.tombstone(id) : undefined;

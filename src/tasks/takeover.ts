@@ -188,7 +188,7 @@ export class Takeover {
         return answered;
       }
       for (const peer of missing) {
-        if (!peer.linked || asking.has(peer.storeId)) continue;
+        if (!peer.reachable || asking.has(peer.storeId)) continue;
         asking.add(peer.storeId);
         void this.#askOne(peer.peerId, ids, unread, patienceMs / ASKS_MAX).then((heard) => {
           asking.delete(peer.storeId);

@@ -84,7 +84,7 @@ export class Watcher {
       entry.askedMs = now;
       this.#cancelRun(task, attempt, reason);
     }
-    if (now - entry.heardMs < QUERY_AFTER_MS || (!runner.linked && !runner.self)) return;
+    if (now - entry.heardMs < QUERY_AFTER_MS || (!runner.reachable && !runner.self)) return;
     entry.askedMs = now;
     void this.#query(entry, task, attempt);
   }

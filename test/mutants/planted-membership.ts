@@ -57,9 +57,9 @@ export const MEMBERSHIP_MUTANTS: readonly Mutant[] = [
         replace: '',
       },
       {
-        file: 'membership/detector.ts',
-        find: '      watch.expectSinceMs = now;\n      watch.window.reset();\n      watch.opinions.clear();',
-        replace: '      watch.opinions.clear();',
+        file: 'membership/watch.ts',
+        find: '  watch.expectSinceMs = nowMs;\n  watch.window.reset();\n  watch.opinions.clear();',
+        replace: '  watch.opinions.clear();',
       },
     ],
   },

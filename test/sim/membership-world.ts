@@ -1,6 +1,6 @@
 /** Peers that consist of membership alone, on simulated ports: what the membership tests run on. */
 import { expect } from 'vitest';
-import { configSchema } from '../../src/api/config.ts';
+import { type ConfigInput, configSchema } from '../../src/api/config.ts';
 import { SeededRandom } from '../../src/base/random.ts';
 import { RecordingLogger } from '../../src/base/telemetry.ts';
 import { Membership } from '../../src/membership/membership.ts';
@@ -27,10 +27,15 @@ export class World {
   readonly hub: SimNetworkHub;
   readonly hosts: Host[] = [];
   readonly seed: string;
+  /** Of all hosts. */
+  readonly config: ConfigInput;
 
-  constructor(seed: string) {
+  constructor(seed: string, config: ConfigInput = {}) {
     this.seed = seed;
-    this.hub = new SimNetworkHub({ clock: this.clock, random: new SeededRandom(`hub ${seed}`) });
+    this.config = config;
+    const random = new SeededRandom(`hub ${seed}`);
+    const isGossipPassedOn = config.max_connections !== undefined;
+    this.hub = new SimNetworkHub({ clock: this.clock, random, isGossipPassedOn });
   }
 
   addHost(options: HostOptions = {}): Host {
@@ -130,7 +135,8 @@ export class Host {
     this.freezer = new Freezer(this.world.clock.forOwner(this.name));
     this.clock = this.freezer.clock();
     const { dialFrom, peers = [], advertise = [] } = this.options;
-    const config = configSchema.parse({ name: this.name, dial_from: dialFrom, peers });
+    const own = { name: this.name, dial_from: dialFrom, peers };
+    const config = configSchema.parse({ ...this.world.config, ...own });
     const network = this.world.hub.createNetwork(this.identity, this.clock);
     this.#network = this.freezer.network(network);
     const loaded = await this.world.until(
@@ -207,13 +213,17 @@ export class Host {
     return this.membership.member(other.peerId)?.status;
   }
 
-  /** n members, all of them alive, all others linked. */
+  /** n members, all of them alive, and linked where this peer is to have a link. */
   sees(n: number): boolean {
-    const members = this.membership.members();
+    const { membership } = this;
+    const members = membership.members();
     return (
       members.length === n &&
       members.every(({ status }) => status === 'alive') &&
-      members.every(({ peerId }) => peerId === this.peerId || this.membership.linked(peerId))
+      members.every(
+        ({ peerId }) =>
+          peerId === this.peerId || membership.linked(peerId) || !membership.mesh.expects(peerId),
+      )
     );
   }
 

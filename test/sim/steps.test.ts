@@ -37,6 +37,7 @@ const only = (...types: string[]): RecordState => ({
 /** Steps of a world of so many disks that all hold this version. */
 function watch(durable: RecordState | undefined, disks = 3, ground: Partial<Ground> = {}) {
   const steps = new Steps({
+    observers: () => 8,
     disks: () =>
       Array.from({ length: disks }, (_, i) => ({
         name: `h${i + 1}`,

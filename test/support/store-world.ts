@@ -190,6 +190,7 @@ export class StoreWorld {
       crashed: false,
       stopping: false,
       linked: host.peerId === self || !this.mesh.gone.has(host.peerId),
+      reachable: host.peerId === self || !this.mesh.gone.has(host.peerId),
       self: host.peerId === self,
       execEnabled: true,
       load: BUSY_LOAD,

@@ -52,7 +52,11 @@ it('looks for all of what is set aside, a part each time', async () => {
       replica: { aside: { ids: () => ids, has: () => true } },
       messaging: { onRequest: () => undefined },
       absences: { start: () => undefined, close: async () => undefined },
-      membership: { members: () => [{ peerId: 'b' }], linked: () => true },
+      membership: {
+        members: () => [{ peerId: 'b' }],
+        linked: () => true,
+        mesh: { isInTouch: () => true },
+      },
       sharing: {
         ask: async (_peer: string, some: readonly string[]) => {
           asked.push(some);
@@ -93,7 +97,11 @@ it.each([
         },
       },
       absences: { isLong: () => false, touch: () => undefined, close: async () => undefined },
-      membership: { member: () => ({ storeId: 'store of b' }), linked: () => true },
+      membership: {
+        member: () => ({ storeId: 'store of b' }),
+        linked: () => true,
+        mesh: { isInTouch: () => true },
+      },
       sharing: {
         ask: async (_peer: string, ids: readonly string[]) =>
           ok(ids.length === 0 ? [] : [{ record, blob: undefined }]),

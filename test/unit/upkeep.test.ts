@@ -27,6 +27,7 @@ function world(partners: readonly string[]) {
         ['me', ...partners].map((storeId) => ({
           self: storeId === 'me',
           linked: storeId !== 'away',
+          reachable: storeId !== 'away',
           storeId,
           name: storeId,
         })),
@@ -51,9 +52,8 @@ function world(partners: readonly string[]) {
       round: async () => 0,
       found: () => undefined,
     },
-    replica: { room: 'ample' },
-    intervalMs: INTERVAL_MS,
-    copiesRequired: 2,
+    replica: { room: 'ample', heldCount: 0 },
+    config: { record_sync_interval: INTERVAL_MS, copies_required: 2, max_connections: 128 },
     // The parts of the peer that it uses, and no more of them.
   } as unknown as UpkeepDeps;
   const upkeep = new Upkeep(deps);
