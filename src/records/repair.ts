@@ -8,12 +8,12 @@
  */
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { StoreOp } from '../ports/store.ts';
 import { type CheckedStore, DAMAGED_MAX } from './checked-store.ts';
 import type { StoreDirectory } from './directory.ts';
 import { joinRecords } from './record.ts';
 import type { Replica } from './replica.ts';
 import { ASK_IDS_MAX, type Copy, type Sharing } from './sharing.ts';
+import { SEQ_KEY } from './store-identity.ts';
 
 /** Records fetched again in one round; the next goes on. */
 const ROUND_IDS_MAX = 1_024;
@@ -187,9 +187,11 @@ export class Repair {
     }
   }
 
-  /** Tombstones, tails: others have them, or nobody needs them. */
+  /** Tombstones, tails: others have them, or nobody needs them. Without its counter the store would seem to have gone back. */
   async #removeOthers(keys: readonly string[]): Promise<void> {
-    if (keys.length > 0) await this.#deps.store.append(keys.map((del): StoreOp => ({ del })));
+    const { store, replica } = this.#deps;
+    if (keys.length > 0)
+      await store.append(keys.map((del) => (del === SEQ_KEY ? replica.counterOp() : { del })));
   }
 
   /** Of unfinished records the whole version is in memory. */

@@ -347,6 +347,11 @@ export class Replica {
     return stoneOp(id, tombstone, this.#runningMs());
   }
 
+  /** The counter behind the dots as this boot knows it. */
+  counterOp(): StoreOp {
+    return this.#identity.seqOp().op;
+  }
+
   /** Ids of stand-in copies held here, in order, from behind `after`. */
   standIns(after: string, limit: number): string[] {
     return this.#store

@@ -22,7 +22,7 @@ export const BOOT_IDS_KEPT = 64;
 /** Draws of a new storeId until one has a fingerprint that nobody has; four thousand million are free. */
 const MINTS_MAX = 100;
 
-const SEQ_KEY = 'm/seq';
+export const SEQ_KEY = 'm/seq';
 /** From here on a boot begins at a distance, and values carry checksums. */
 const CHECKED_LAYOUT = 2;
 

@@ -42,6 +42,18 @@ function damage(host: StoreHost, key: string): void {
   while (host.store.get(key) !== undefined) host.disk.flipBit(random);
 }
 
+test('the counter of its dots is written anew, not removed: the next start would find a store that went back', async () => {
+  const world = await StoreWorld.of('a', 'b');
+  const a = world.host('a');
+  const { store, repair } = repairOf(world, a);
+  await take(world, a, finalRecord(a));
+  const counter = store.get('m/seq');
+  expect(counter).toBeDefined();
+  damage(a, 'm/seq');
+  await world.run(repair.round());
+  expect(store.get('m/seq')).toEqual(counter);
+});
+
 test('it is fetched again from a partner, and is no copy before', async () => {
   const world = await StoreWorld.of('a', 'b');
   const [a, b] = [world.host('a'), world.host('b')];
