@@ -173,8 +173,8 @@ export class AllowList {
 
   #admissionStands({ signed, statement }: Fact<Entry> | Fact<Merge>): boolean {
     const revocations = this.#revocationsOf(signed.by);
-    if (revocations.length === 0) return true;
-    return revocations.some(({ statement: { keeps, keepsMeshes } }) =>
+    // Each of them: a void peer that revoked its admitter once more would else vouch for itself.
+    return revocations.every(({ statement: { keeps, keepsMeshes } }) =>
       statement.kind === 'merge'
         ? keepsMeshes?.includes(statement.mesh)
         : keeps.includes(statement.peerId),

@@ -188,14 +188,14 @@ describe('nobody else is let in by it', () => {
       expect(view.access.isAllowed(s0.peerId)).toBe(false);
       expect(view.access.hasMesh('x')).toBe(false);
       expect(view.access.barOf(s0.peerId)?.kind).toBe('void');
-      // Kept by another that had heard of it: both orders agree.
+      // Another revoker had heard of it: that helps nobody, or the void would vouch for themselves.
       hear(view, [
         signFact(peers.a[2], 'a', {
           ...{ kind: 'revocation', peerId: a1.peerId, revokedAtMs: 3 },
           ...{ keeps: [peers.a[2].peerId], keepsMeshes: ['x'] },
         }),
       ]);
-      expect(view.access.isAllowed(s0.peerId)).toBe(true);
+      expect(view.access.isAllowed(s0.peerId)).toBe(false);
     }
   });
 

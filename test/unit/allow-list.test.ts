@@ -57,6 +57,26 @@ describe('the allow-list', () => {
     expect(list.list().find(({ peerId }) => peerId === b.peerId)?.revoked).toBe(true);
   });
 
+  it('lets nobody that a revocation made void come back by a revocation of his own', () => {
+    const facts = [entry(root, b), entry(b, c), revocation(root, b), revocation(c, b, [c])];
+    for (const order of [facts, facts.toReversed()]) {
+      const list = listOf(...order);
+      expect(list.isAllowed(c.peerId)).toBe(false);
+      // A member lets it in again.
+      list.addAll([entry(root, c)]);
+      expect(list.isAllowed(c.peerId)).toBe(true);
+    }
+  });
+
+  it('keeps whom all who revoked his admitter had seen', () => {
+    const seen = [entry(root, b), entry(root, d), entry(b, c)];
+    const list = listOf(...seen, revocation(root, b, [c]), revocation(d, b, [c]));
+    expect(list.isAllowed(c.peerId)).toBe(true);
+    expect(listOf(...seen, revocation(root, b, [c]), revocation(d, b)).isAllowed(c.peerId)).toBe(
+      false,
+    );
+  });
+
   it('voids admissions by a revoked peer that the revoker had not seen', () => {
     const list = listOf(entry(root, b), entry(b, c), entry(b, d), revocation(root, b, [c]));
     expect(list.isAllowed(c.peerId)).toBe(true);
