@@ -8,22 +8,26 @@ import { tls } from '@libp2p/tls';
 import { yamux } from '@libp2p/yamux';
 import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { loadOrCreateIdentity } from '../../src/host/identity.ts';
 import { createLibp2pNetwork } from '../../src/host/libp2p-network.ts';
 import { STRANGERS_MAX } from '../../src/host/libp2p-node.ts';
 import { TestPeer } from './network-bench.ts';
 import { type RealWorld, realWorld } from './network-worlds.ts';
 
-let world: RealWorld = realWorld();
+let world: RealWorld;
 const children: ChildProcess[] = [];
 const cleanUps: (() => unknown)[] = [];
+
+// Before each, not after the last one: it has a directory.
+beforeEach(() => {
+  world = realWorld();
+});
 
 afterEach(async () => {
   for (const child of children.splice(0)) child.kill('SIGKILL');
   for (const cleanUp of cleanUps.splice(0)) await cleanUp();
   await world.dispose();
-  world = realWorld();
 });
 
 async function startPeer(name: string): Promise<TestPeer> {
