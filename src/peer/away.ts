@@ -210,9 +210,11 @@ export class Away {
    */
   isSettled(peer: string): boolean {
     if (this.#doubts.has(peer)) return false;
-    if (!this.#tellers.has(peer)) return true;
-    for (const other of this.#doubts.keys()) if (this.#deps.membership.linked(other)) return false;
-    this.#tellers.clear();
+    const isTeller = this.#tellers.has(peer);
+    // Who was away himself gives old copies to nobody: one that has just come back may not tell, and take them.
+    for (const [other, { isOfFewer }] of this.#doubts)
+      if ((isTeller || !isOfFewer) && this.#deps.membership.linked(other)) return false;
+    if (isTeller) this.#tellers.clear();
     return true;
   }
 
