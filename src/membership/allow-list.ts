@@ -12,6 +12,7 @@ import { digestOf } from '../base/hash.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Entry, Fact, Merge, Revocation } from './fact.ts';
 import { CHAIN_MAX, ENTRIES_MAX, HELLO_MERGES_MAX, MERGES_MAX } from './limits.ts';
+import { type Admission, isFounding, leadingOn, type Reach, reachOf } from './reach-of.ts';
 import type { AccessEntry } from './types.ts';
 
 export type Access = Fact<Entry> | Fact<Revocation> | Fact<Merge>;
@@ -27,15 +28,9 @@ export const isAccess = (fact: Fact): fact is Access =>
 export const accessKey = ({ signed, statement }: Access): string =>
   `${statement.kind}/${statement.kind === 'merge' ? statement.mesh : statement.peerId}/${signed.by}`;
 
-/** Whom entries lead to, and the founders by mesh. */
-interface Reach {
-  readonly entries: ReadonlyMap<PeerId, Fact<Entry>>;
-  readonly roots: ReadonlyMap<string, ReadonlySet<PeerId>>;
-}
-
 const isRevocation = (fact: Access): fact is Fact<Revocation> =>
   fact.statement.kind === 'revocation';
-const isEntry = (fact: Access): fact is Fact<Entry> => fact.statement.kind === 'entry';
+const isAdmission = (fact: Access): fact is Admission => !isRevocation(fact);
 
 /**
  * Of two statements of one author on one subject the one with the smaller digest stays: any rule,
@@ -145,33 +140,11 @@ export class AllowList {
   }
 
   /** Follows entries and merges from the founder; `stands` may reject one. */
-  #reach(stands: (fact: Fact<Entry> | Fact<Merge>) => boolean): Reach {
-    const facts = this.#sorted().filter(({ statement }) => statement.kind !== 'revocation');
-    const entries = new Map<PeerId, Fact<Entry>>();
-    const roots = new Map([[this.meshId, new Set([this.root])]]);
-    for (let grew = true; grew; ) {
-      grew = false;
-      for (const fact of facts as (Fact<Entry> | Fact<Merge>)[]) {
-        const { peerId } = fact.statement;
-        const ours = roots.get(fact.meshId);
-        const isRoot = isEntry(fact) && fact.signed.by === peerId;
-        if (!ours || !(isRoot ? ours.has(peerId) : entries.has(fact.signed.by))) continue;
-        if (!isRoot && !stands(fact)) continue;
-        if (isEntry(fact)) {
-          if (entries.has(peerId)) continue;
-          entries.set(peerId, fact);
-        } else {
-          const theirs = roots.get(fact.statement.mesh) ?? new Set();
-          if (theirs.has(peerId)) continue;
-          roots.set(fact.statement.mesh, theirs.add(peerId));
-        }
-        grew = true;
-      }
-    }
-    return { entries, roots };
+  #reach(stands: (fact: Admission) => boolean): Reach {
+    return reachOf(this, this.#sorted().filter(isAdmission), stands);
   }
 
-  #admissionStands({ signed, statement }: Fact<Entry> | Fact<Merge>): boolean {
+  #admissionStands({ signed, statement }: Admission): boolean {
     const revocations = this.#revocationsOf(signed.by);
     // Each of them: a void peer that revoked its admitter once more would else vouch for itself.
     return revocations.every(({ statement: { keeps, keepsMeshes } }) =>
@@ -253,6 +226,11 @@ export class AllowList {
     }
   }
 
+  /** It is that one, or in by its word. */
+  isBy(peerId: PeerId, other: PeerId): boolean {
+    return peerId === other || [...this.#admitters(peerId)].includes(other);
+  }
+
   #merged(): Fact<Merge>[] {
     // Asked at each hello, and mostly there are none: the list may be long.
     if (this.#merges === 0) return [];
@@ -266,8 +244,13 @@ export class AllowList {
 
   /** An admission by one that was revoked, and its revoker had not seen it. */
   isVoid(fact: Access): boolean {
-    const isRoot = isEntry(fact) && fact.signed.by === fact.statement.peerId;
-    return !isRoot && !isRevocation(fact) && !this.#admissionStands(fact);
+    return !isFounding(fact) && !isRevocation(fact) && !this.#admissionStands(fact);
+  }
+
+  /** Of what somebody shows who wants to come in, that by which it may: no revocation, and nothing said by the barred. */
+  leadingOn(shown: readonly Access[]): Access[] {
+    const stands = (fact: Admission): boolean => this.#admissionStands(fact);
+    return leadingOn(this.#granted, shown.filter(isAdmission), stands);
   }
 
   /** What proves to one that is barred that it is: the revocation, and what leads to its author. */
@@ -336,7 +319,7 @@ export class AllowList {
   cutBy(revoked: readonly PeerId[]): PeerId[] {
     // Whoever is revoked here already has its admissions judged by that.
     const out = new Set(revoked.filter((peerId) => !this.isRevoked(peerId)));
-    const stands = (fact: Fact<Entry> | Fact<Merge>): boolean =>
+    const stands = (fact: Admission): boolean =>
       !out.has(fact.signed.by) && this.#admissionStands(fact);
     const { entries } = this.#reach(stands);
     return [...this.#granted.entries.keys()].filter(

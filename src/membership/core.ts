@@ -194,15 +194,22 @@ export class Core {
     const { access } = this.view;
     if (access.knowsMesh(meshId) ? access.isAllowed(from) : merges.length === 0) return [];
     const shown = this.read([...merges, ...chain]).filter(isAccess);
-    // Not taken in: one that was revoked could fill the list of everybody with its inventions.
-    if (!shown.some((fact) => access.isVoid(fact))) this.accept(shown, 'greeting');
+    this.accept(access.leadingOn(shown), 'greeting');
     return shown;
   }
 
-  /** Entries and revocations with which somebody explains a refusal: they are signed, so he need not be believed. */
-  learnAccess(values: readonly WireValue[] = []): void {
+  /**
+   * Entries and revocations with which somebody explains a refusal. They are signed, so he need not be believed; but a key
+   * that was revoked goes on to sign, so of one who is unknown only what is about this peer counts.
+   */
+  learnAccess(from: PeerId, values: readonly WireValue[] = []): void {
     if (values.length === 0) return;
-    this.accept(this.read(values).filter(isAccess), 'greeting');
+    const { access } = this.view;
+    const facts = this.read(values).filter(isAccess);
+    const isAboutUs = ({ statement }: Access): boolean =>
+      statement.kind === 'revocation' && access.isBy(this.peerId, statement.peerId);
+    const counts = [...access.leadingOn(facts), ...facts.filter(isAboutUs)];
+    this.accept(access.isAllowed(from) ? facts : counts, 'greeting');
   }
 
   /** Why this very peer is not a member; undefined: it is one. */

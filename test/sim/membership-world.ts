@@ -6,7 +6,7 @@ import { RecordingLogger } from '../../src/base/telemetry.ts';
 import { Membership } from '../../src/membership/membership.ts';
 import type { MemberEvent } from '../../src/membership/types.ts';
 import type { Clock } from '../../src/ports/clock.ts';
-import type { Network } from '../../src/ports/network.ts';
+import type { Network, NetworkHandlers } from '../../src/ports/network.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import { SimDisk } from '../../src/sim/disk.ts';
 import { Freezer } from '../../src/sim/freezer.ts';
@@ -99,6 +99,7 @@ export class Host {
   clock: Clock;
   #membership: Membership | undefined;
   #network: Network | undefined;
+  #handlers: NetworkHandlers | undefined;
   #run = 0;
 
   constructor(world: World, index: number, options: HostOptions) {
@@ -138,6 +139,11 @@ export class Host {
     const own = { name: this.name, dial_from: dialFrom, peers };
     const config = configSchema.parse({ ...this.world.config, ...own });
     const network = this.world.hub.createNetwork(this.identity, this.clock);
+    const { start } = network;
+    network.start = (handlers, listen) => {
+      this.#handlers = handlers;
+      return start.call(network, handlers, listen);
+    };
     this.#network = this.freezer.network(network);
     const loaded = await this.world.until(
       Membership.load({
@@ -190,6 +196,11 @@ export class Host {
   /** A frame of control, as its membership would send one. */
   send(to: Host, bytes: Uint8Array): void {
     expect(this.#network?.send(to.peerId, 'control', bytes)).toBe('sent');
+  }
+
+  /** As a real network may call: one after the other, with nothing in between. */
+  inOneTurn(...calls: readonly ((handlers: NetworkHandlers) => void)[]): void {
+    for (const call of calls) if (this.#handlers) call(this.#handlers);
   }
 
   /** kill -9. */
