@@ -24,9 +24,15 @@ export const isAccess = (fact: Fact): fact is Access =>
   fact.statement.kind === 'revocation' ||
   fact.statement.kind === 'merge';
 
+/**
+ * A mesh and its founder. Never the mesh alone: of two merges of one author that name two founders one would take the
+ * place of the other, and who has a revoked key could give a mesh that is kept a founder of his own.
+ */
+const foundedBy = ({ mesh, peerId }: Pick<Merge, 'mesh' | 'peerId'>): string => `${mesh} ${peerId}`;
+
 /** One fact is kept for each kind, subject and author. */
 export const accessKey = ({ signed, statement }: Access): string =>
-  `${statement.kind}/${statement.kind === 'merge' ? statement.mesh : statement.peerId}/${signed.by}`;
+  `${statement.kind}/${statement.kind === 'merge' ? foundedBy(statement) : statement.peerId}/${signed.by}`;
 
 const isRevocation = (fact: Access): fact is Fact<Revocation> =>
   fact.statement.kind === 'revocation';
@@ -149,7 +155,7 @@ export class AllowList {
     // Each of them: a void peer that revoked its admitter once more would else vouch for itself.
     return revocations.every(({ statement: { keeps, keepsMeshes } }) =>
       statement.kind === 'merge'
-        ? keepsMeshes?.includes(statement.mesh)
+        ? keepsMeshes?.includes(foundedBy(statement))
         : keeps.includes(statement.peerId),
     );
   }
@@ -279,15 +285,22 @@ export class AllowList {
     });
   }
 
-  /** The meshes that this peer has accepted and that are in by that. */
+  /** The meshes that this peer has accepted and that are in by that, each with its founder. */
   acceptedBy(author: PeerId): string[] {
-    const meshes = this.#merged().filter((fact) => fact.signed.by === author);
-    return meshes.map(({ statement }) => statement.mesh).filter((mesh) => this.hasMesh(mesh));
+    const { roots } = this.#granted;
+    return this.#merged()
+      .filter(({ signed, statement: { mesh, peerId } }) => {
+        return signed.by === author && roots.get(mesh)?.has(peerId) === true;
+      })
+      .map(({ statement }) => foundedBy(statement));
   }
 
   /** This member has accepted that mesh. */
-  hasAccepted(author: PeerId, meshId: string): boolean {
-    return this.#facts.has(`merge/${meshId}/${author}`);
+  hasAccepted(author: PeerId, mesh: string): boolean {
+    const founders = [...(this.#known.roots.get(mesh) ?? [])];
+    return founders.some((peerId) =>
+      this.#facts.has(`merge/${foundedBy({ mesh, peerId })}/${author}`),
+    );
   }
 
   get mergeCount(): number {

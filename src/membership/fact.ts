@@ -80,7 +80,7 @@ export interface Revocation {
    * admitted do not.
    */
   readonly keeps: readonly PeerId[];
-  /** The meshes that the revoked peer had accepted and the revoker knew: they stay as well. */
+  /** The meshes that the revoked peer had accepted and the revoker knew, `mesh founder` each: they stay as well. */
   readonly keepsMeshes?: readonly string[];
 }
 
