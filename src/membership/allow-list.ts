@@ -10,8 +10,9 @@
  */
 import { digestOf } from '../base/hash.ts';
 import type { PeerId } from '../ports/identity.ts';
+import { rowsOf } from './access-rows.ts';
 import type { Entry, Fact, Merge, Revocation } from './fact.ts';
-import { CHAIN_MAX, ENTRIES_MAX, HELLO_MERGES_MAX, MERGES_MAX } from './limits.ts';
+import { CHAIN_MAX, ENTRIES_MAX, HELLO_MERGES_MAX, MERGES_MAX, REVOCATIONS_MAX } from './limits.ts';
 import { type Admission, isFounding, leadingOn, type Reach, reachOf } from './reach-of.ts';
 import type { AccessEntry } from './types.ts';
 
@@ -51,6 +52,8 @@ export class AllowList {
   readonly #facts = new Map<string, Access>();
   #entries = 0;
   #merges = 0;
+  /** Revocations of peers that nobody has admitted here: any number could be invented. */
+  #unfounded = 0;
   /**
    * Those to whom entries lead, void ones as well: whose statements are kept. It only grows.
    * Keeping only what the granted state would make the list depend on the order of arrival: an
@@ -111,6 +114,11 @@ export class AllowList {
       if (this.#merges >= MERGES_MAX) return false;
       this.#merges += 1;
     }
+    // Of those who are known there are no more than entries: never refuse one, or who floods could not be revoked.
+    if (!known && isRevocation(fact) && !this.isKnown(fact.statement.peerId)) {
+      if (this.#unfounded >= REVOCATIONS_MAX) return false;
+      this.#unfounded += 1;
+    }
     this.#facts.set(key, fact);
     return true;
   }
@@ -119,6 +127,9 @@ export class AllowList {
     this.#indexRevocations();
     this.#known = this.#reach(() => true);
     this.#granted = this.#reach((fact) => this.#admissionStands(fact));
+    this.#unfounded = 0;
+    for (const [peerId, by] of this.#revocations)
+      if (!this.isKnown(peerId)) this.#unfounded += by.length;
   }
 
   /** Adds as many as can be linked to the founder, in whatever order they come. */
@@ -371,22 +382,7 @@ export class AllowList {
   }
 
   list(): AccessEntry[] {
-    const listed: AccessEntry[] = [];
-    // Granted first: the void entry of one that somebody else has admitted as well is not what counts.
-    for (const [peerId, { signed, statement }] of new Map([
-      ...this.#known.entries,
-      ...this.#granted.entries,
-    ])) {
-      const { name, admittedAtMs } = statement;
-      const bar = this.barOf(peerId);
-      const revoked = this.isRevoked(peerId);
-      const listedOne = { peerId, name, admittedBy: signed.by, admittedAtMs, revoked };
-      const barred = bar && {
-        barredBy: bar.by.signed.by,
-        barredAtMs: bar.by.statement.revokedAtMs,
-      };
-      listed.push({ ...listedOne, isVoid: bar?.kind === 'void', ...barred });
-    }
-    return listed.sort((a, b) => (a.peerId < b.peerId ? -1 : 1));
+    // Granted last: the void entry of one that somebody else has admitted as well is not what counts.
+    return rowsOf(new Map([...this.#known.entries, ...this.#granted.entries]), this);
   }
 }

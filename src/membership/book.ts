@@ -12,7 +12,7 @@ import { type AppendResult, prefixEnd, type Store, type StoreOp } from '../ports
 import { decodeValue, encodeValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import { decodeFact, type Fact, factBytes, isKind, readFacts, type SelfRecord } from './fact.ts';
-import { BOOK_FLUSH_MS } from './limits.ts';
+import { BOOK_FLUSH_MS, INVITES_MAX } from './limits.ts';
 import { readInt, readText } from './read.ts';
 import type { SeenStore } from './store-check.ts';
 import { factKey } from './view.ts';
@@ -25,6 +25,7 @@ const STORES = 'membership/store/';
 const FORMER = 'membership/former/';
 const INVITES = 'membership/invite/';
 const REDEEMED = 'membership/redeemed/';
+const EXPIRED_KEPT_MS = 86_400_000;
 const PAGE = 1_000;
 const URGENT: readonly string[] = ['revocation', 'merge'];
 
@@ -217,8 +218,15 @@ export class Book {
 
   // Invites, by the hash of their secret: the book lets nobody redeem.
 
-  inviteCount(): number {
-    return [...this.#maps(INVITES)].length;
+  #invites(): { readonly key: string; readonly expiresAtMs: number }[] {
+    return [...this.#maps(INVITES)].map(({ key, value }) => {
+      return { key, expiresAtMs: readInt(value.expires_at_ms) ?? 0 };
+    });
+  }
+
+  /** Those that may still be redeemed. */
+  openInvites(nowWallMs: number): number {
+    return this.#invites().filter(({ expiresAtMs }) => expiresAtMs >= nowWallMs).length;
   }
 
   invite(secretHash: string): Invite | undefined {
@@ -231,14 +239,17 @@ export class Book {
     return readText(this.#read(REDEEMED + secretHash)?.peer_id);
   }
 
-  /** Also drops those that expired before `nowWallMs`. */
+  /** Also drops those that expired long ago, and of the expired ones as many as there is no room for. */
   saveInvite(secretHash: string, invite: Invite, nowWallMs: number): Promise<AppendResult> {
     const { expiresAtMs, forMerge } = invite;
+    const known = this.#invites().sort((a, b) => a.expiresAtMs - b.expiresAtMs);
     const batch: StoreOp[] = [];
-    for (const { key, value } of this.#maps(INVITES)) {
-      const expires = readInt(value.expires_at_ms) ?? 0;
+    for (const invited of known) {
+      if (invited.expiresAtMs >= nowWallMs) break;
       // Kept a day longer, so that a late comer hears `expired` and not `used`.
-      if (expires + 86_400_000 < nowWallMs) batch.push({ del: key });
+      const isRoom = known.length - batch.length < INVITES_MAX;
+      if (!isRoom || invited.expiresAtMs + EXPIRED_KEPT_MS < nowWallMs)
+        batch.push({ del: invited.key });
     }
     const value = encodeValue({ expires_at_ms: expiresAtMs, ...(forMerge && { merge: true }) });
     return this.#append([...batch, { put: INVITES + secretHash, value }]);

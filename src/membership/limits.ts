@@ -125,7 +125,7 @@ export const REMOVALS_MAX = 10_000;
 export const FORMER_MAX = 64;
 /** All members in touch for so long: takeovers are over, and each pair of stores has compared what both hold. */
 export const FORMER_AFTER_MS = 30_000;
-/** Peers revoked, remembered for good; some 300 bytes each. */
+/** Revocations of peers that were never admitted here, remembered for good; some 300 bytes each. */
 export const REVOCATIONS_MAX = 10_000;
 /** Admissions that a revocation lists as standing, 53 bytes each: it fits into news. More are signed anew. */
 export const KEEPS_MAX = 200;

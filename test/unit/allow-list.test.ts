@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { AllowList } from '../../src/membership/allow-list.ts';
 import { type Entry, type Fact, type Revocation, signFact } from '../../src/membership/fact.ts';
+import { REVOCATIONS_MAX } from '../../src/membership/limits.ts';
 import { createSimIdentity } from '../../src/sim/identity.ts';
 
 const [root, b, c, d] = ['root', 'b', 'c', 'd'].map((name) => createSimIdentity(name)) as [
@@ -66,6 +67,20 @@ describe('the allow-list', () => {
       list.addAll([entry(root, c)]);
       expect(list.isAllowed(c.peerId)).toBe(true);
     }
+  });
+
+  it('has no room for revocations without end of nobody, and always for one of a member', () => {
+    const list = listOf(entry(root, b), entry(root, c));
+    const nobody = Array.from({ length: REVOCATIONS_MAX + 5 }, (_, i) =>
+      signFact(b, 'mesh', { kind: 'revocation', peerId: `p${i}`, revokedAtMs: 2, keeps: [] }),
+    );
+    expect(list.addAll(nobody)).toHaveLength(REVOCATIONS_MAX);
+    // It was said of one that is admitted only now: there is room for another.
+    list.addAll([signFact(c, 'mesh', { kind: 'entry', peerId: 'p0', name: 'n', admittedAtMs: 1 })]);
+    expect(list.isAllowed('p0')).toBe(false);
+    expect(list.addAll(nobody)).toHaveLength(1);
+    expect(list.addAll([revocation(root, b)])).toHaveLength(1);
+    expect(list.isAllowed(b.peerId)).toBe(false);
   });
 
   it('keeps whom all who revoked his admitter had seen', () => {
