@@ -99,6 +99,8 @@ export const WELCOME_BYTES_MAX = 48 * 1_024;
 
 /** Signatures that need not be verified again when they come again: of a thousand members, some 2 MiB. */
 export const SIGNATURES_MAX = 4_096;
+/** What was signed is kept with them: a larger fact, as hardly any is, is verified each time. At most 16 MiB in all. */
+export const SIGNED_BYTES_MAX = 4 * 1_024;
 
 export const MEMBERS_MAX = 10_000;
 /** Admissions, remembered for good: some 300 bytes each, and a digest of the view names them all. */

@@ -256,6 +256,24 @@ describe('nobody else is let in by it', () => {
     expect(statusOf(view.get(a1.peerId) ?? fail()).status).toBe('alive');
   });
 
+  it('what names one mesh after another is not unpacked again and again, in whatever order it comes', () => {
+    const author = strangers[0] as Peer;
+    const facts = Array.from({ length: 30 }, (_, i) => merge(author, `m${i}`, `m${i + 1}`, author));
+    let unpacked = 0;
+    const values = facts.toReversed().map((fact) => {
+      const [by, payload, signature] = toWire(fact) as [string, Uint8Array, Uint8Array];
+      const value = [by, payload, signature];
+      const get = () => {
+        unpacked += 1;
+        return payload;
+      };
+      return Object.defineProperty(value, 1, { get });
+    });
+    const verify: Peer['verify'] = (...args) => author.verify(...args);
+    expect(readFacts(values, new Set(['m0']), verify, () => undefined)).toHaveLength(30);
+    expect(unpacked).toBeLessThanOrEqual(60);
+  });
+
   it('a fact travels as its bytes: what is read is what was signed', () => {
     for (const fact of both('a', 'b')) {
       const decoded = decodeValue(factBytes(fact));
