@@ -12,7 +12,7 @@ import { type AppendResult, prefixEnd, type Store, type StoreOp } from '../ports
 import { decodeValue, encodeValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import { decodeFact, type Fact, factBytes, isKind, readFacts, type SelfRecord } from './fact.ts';
-import { BOOK_FLUSH_MS, INVITES_MAX } from './limits.ts';
+import { BOOK_FLUSH_MS, INVITES_MAX, SEEN_STORES_MAX } from './limits.ts';
 import { readInt, readText } from './read.ts';
 import type { SeenStore } from './store-check.ts';
 import { factKey } from './view.ts';
@@ -46,9 +46,10 @@ export class Book {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #log: Logger;
+  /** The one that was presented last at the end. */
   readonly #seenStores = new Map<string, SeenStore>();
-  /** Key to what shall be written next; one write for many changes. */
-  #dirty = new Map<string, Uint8Array>();
+  /** Key to what shall be written next, or nothing: it goes. One write for many changes. */
+  #dirty = new Map<string, Uint8Array | undefined>();
   #flushing = false;
   #closed = false;
 
@@ -173,8 +174,19 @@ export class Book {
     const known = this.#seenStores.get(said.storeId);
     // A hello may be older than what was seen of the same store since.
     const seen = { ...said, seq: Math.max(said.seq, known?.seq ?? 0) };
+    this.#seenStores.delete(seen.storeId);
     this.#seenStores.set(seen.storeId, seen);
     this.#later(STORES + seen.storeId, seenBytes(seen));
+    if (known === undefined) this.#forgetOldest(seen.peerId);
+  }
+
+  /** One that mints a store at each start would else have everybody remember all of them, for good. */
+  #forgetOldest(peerId: PeerId): void {
+    const its = this.seenStores().filter((seen) => seen.peerId === peerId);
+    for (const { storeId } of its.slice(0, Math.max(0, its.length - SEEN_STORES_MAX))) {
+      this.#seenStores.delete(storeId);
+      this.#later(STORES + storeId, undefined);
+    }
   }
 
   /**
@@ -189,7 +201,7 @@ export class Book {
     this.#dirty.set(STORES + storeId, seenBytes(seen));
   }
 
-  #later(key: string, value: Uint8Array): void {
+  #later(key: string, value: Uint8Array | undefined): void {
     if (this.#closed) return;
     this.#dirty.set(key, value);
     if (this.#flushing) return;
@@ -204,7 +216,9 @@ export class Book {
 
   async flush(): Promise<void> {
     if (this.#dirty.size === 0) return;
-    const batch = [...this.#dirty].map(([put, value]) => ({ put, value }));
+    const batch = [...this.#dirty].map(([key, value]): StoreOp => {
+      return value === undefined ? { del: key } : { put: key, value };
+    });
     this.#dirty = new Map();
     const result = await this.#append(batch);
     if (!result.ok) this.#log.log('warn', 'the peer book was not written', { why: result.detail });

@@ -253,7 +253,10 @@ export function readFacts(
   const known = new Set(meshes);
   const facts: Fact[] = [];
   const take = (fact: Result<Fact, string>, index: number): void => {
-    if (!fact.ok) return drop(fact.error, index);
+    if (!fact.ok) {
+      drop(fact.error, index);
+      return;
+    }
     facts.push(fact.value);
     const isRoom = known.size < meshes.size + MERGES_MAX;
     if (isRoom && isKind(fact.value, 'merge')) known.add(fact.value.statement.mesh);

@@ -147,6 +147,8 @@ export const DELTA_FACTS_MAX = 512;
 /** 32 labels at their limits; one too large for news travels by anti-entropy alone. */
 export const RECORD_BYTES_MAX = 24 * 1_024;
 export const BOOT_IDS_MAX = 64;
+/** Stores remembered of one peer: it has one, and mints another when that is wiped or was copied. All are looked through at each hello. */
+export const SEEN_STORES_MAX = 32;
 /** Addresses that are probed again for one question of `covey doctor`. */
 export const RECHECKS_MAX = 32;
 /** Refusals that are remembered for an operator, one a peer and side. */
