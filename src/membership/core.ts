@@ -2,6 +2,7 @@
  * What the services of this room share: the view and everything that a change of it sets off.
  * `accept` is the one way by which facts come in, whoever brought them.
  */
+import { Allowances } from '../base/allowance.ts';
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { Refused } from '../base/refused.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
@@ -10,9 +11,23 @@ import type { WireValue } from '../wire/codec.ts';
 import { type Access, isAccess } from './allow-list.ts';
 import type { Book } from './book.ts';
 import type { Cause, Via } from './cause.ts';
-import { type Fact, isKind, readFacts, type SelfRecord, toWire, type Verdict } from './fact.ts';
+import {
+  type Fact,
+  isKind,
+  readFacts,
+  type SelfRecord,
+  type Turn,
+  toWire,
+  type Verdict,
+} from './fact.ts';
 import type { Hello } from './hello.ts';
-import { OUTBID_MAX, STRANGER_RETRY_MS, TURN_LEAP_MAX } from './limits.ts';
+import {
+  ACCUSED_ALLOWANCE,
+  COUNTED_MAX,
+  OUTBID_MAX,
+  STRANGER_RETRY_MS,
+  TURN_LEAP_MAX,
+} from './limits.ts';
 import { compareTurns, statusOf } from './member.ts';
 import type { OwnChange, OwnRecord } from './own-record.ts';
 import type { Roster } from './roster.ts';
@@ -49,6 +64,7 @@ export class Core {
   /** The mesh that this peer is about to enter. */
   joining: string | undefined;
   #hooks: CoreHooks | undefined;
+  readonly #accusers = new Allowances(ACCUSED_ALLOWANCE, COUNTED_MAX);
   /** How often somebody with our key was ahead of us, since the start. */
   #outbid = 0;
 
@@ -290,6 +306,12 @@ export class Core {
       },
     );
     this.#acceptOwn(fact);
+  }
+
+  /** One says that we are dead: it shall know better. What a verdict says comes with the verdict as well. */
+  accused(from: PeerId, turn: Turn): void {
+    if (this.#accusers.take(from, 1, this.deps.clock.nowMs())) this.refute(turn);
+    else this.refused.count('control: too many accusations');
   }
 
   refute(said: { readonly epoch: number; readonly incarnation: number }): void {

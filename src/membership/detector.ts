@@ -197,7 +197,7 @@ export class Detector {
       case 'accused':
         if (message.level === 'suspect')
           this.#links.send(from, { type: 'pulse', nonce: message.nonce });
-        else this.#core.refute(message.turn);
+        else this.#core.accused(from, message.turn);
     }
   }
 

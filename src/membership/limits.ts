@@ -117,8 +117,12 @@ export const DELTA_BYTES_MAX = 2 * 1_024 * 1_024;
  * in some rounds and from several members. `burst` is more than one delta has: else that one would never be taken.
  */
 export const DELTA_ALLOWANCE = { burst: 1_024, perSecond: 512 };
-/** Digests of one member that are answered, each with up to a whole view; one comes every two seconds at most. */
+/** Views, digests and wants of one member that are answered, each with up to a whole view; one comes every two seconds at most. */
 export const DIGEST_ALLOWANCE = { burst: 16, perSecond: 4 };
+/** Words of one member that we are dead and that we answer, with a new record for everybody to read. */
+export const ACCUSED_ALLOWANCE = { burst: 16, perSecond: 1 };
+/** Senders that are counted so: more than there are links. */
+export const COUNTED_MAX = 512;
 /** Requests of strangers that are looked at, each with up to 17 signatures: two racks that join at once. */
 export const STRANGER_ALLOWANCE = { burst: 200, perSecond: 50 };
 /** Stores removed by operators, remembered for good: some 300 bytes each. */

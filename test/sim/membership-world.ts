@@ -95,6 +95,8 @@ export class Host {
   bootIds: string[] = [];
   bootCount = 0;
   seq = 0;
+  /** Hears every frame that comes. */
+  onFrame: ((from: string, bytes: Uint8Array) => void) | undefined;
   freezer: Freezer;
   clock: Clock;
   #membership: Membership | undefined;
@@ -141,8 +143,16 @@ export class Host {
     const network = this.world.hub.createNetwork(this.identity, this.clock);
     const { start } = network;
     network.start = (handlers, listen) => {
+      const { frame } = handlers;
       this.#handlers = handlers;
-      return start.call(network, handlers, listen);
+      const heard: NetworkHandlers = {
+        ...handlers,
+        frame: (from, frameClass, bytes) => {
+          this.onFrame?.(from, bytes);
+          frame(from, frameClass, bytes);
+        },
+      };
+      return start.call(network, heard, listen);
     };
     this.#network = this.freezer.network(network);
     const loaded = await this.world.until(

@@ -1,4 +1,4 @@
-/** Whoever is not let in: what it can leave behind, and what it can make a member believe. */
+/** Whoever is not let in: what it can leave behind, and what it can make a member believe; and what one that is in can cost. */
 import { describe, expect, it } from 'vitest';
 import { coveyError } from '../../src/base/errors.ts';
 import { type Fact, signFact, toWire } from '../../src/membership/fact.ts';
@@ -8,7 +8,11 @@ import {
   encodeAdmit,
   type Hello,
 } from '../../src/membership/hello.ts';
-import { encodeMessage } from '../../src/membership/messages.ts';
+import {
+  type ControlMessage,
+  decodeMessage,
+  encodeMessage,
+} from '../../src/membership/messages.ts';
 import type { Identity, PeerId } from '../../src/ports/identity.ts';
 import type { Network, NetworkHandlers } from '../../src/ports/network.ts';
 import { createSimIdentity } from '../../src/sim/identity.ts';
@@ -236,4 +240,60 @@ describe('a stranger', () => {
     await world.timeUntil('asked', () => asked > 3, 120_000);
     expect([b.refusals, b.twins]).toEqual([[], []]);
   });
+});
+
+describe('a member that asks without end', () => {
+  const MANY = 200;
+  async function two(seed: string): Promise<[World, Host, Host]> {
+    const world = new World(seed);
+    const [a, b] = (await world.mesh(2)) as [Host, Host];
+    await world.clock.runFor(5_000);
+    return [world, a, b];
+  }
+
+  it('gets no view for each hash that it makes up', async () => {
+    const [world, a, b] = await two('views');
+    const { digest } = await counted(world, a, b, (i) => ({ type: 'view', hash: `${i}` }));
+    expect(digest).toBeLessThan(MANY / 4);
+    expect(b.membership.stats.gossip().refused['control: too many views']).toBeGreaterThan(0);
+  });
+
+  it('gets no facts each time that it names some', async () => {
+    const [world, a, b] = await two('wants');
+    const want = [`record/${b.peerId}`];
+    const { delta } = await counted(world, a, b, () => ({ type: 'delta', facts: [], want }));
+    expect(delta).toBeLessThan(MANY / 4);
+  });
+
+  it('makes nobody answer to all for each time that it calls him dead', async () => {
+    const [world, a, b] = await two('accused');
+    const before = b.membership.self().incarnation;
+    await counted(world, a, b, (i) => {
+      return { type: 'accused', turn: { epoch: 1, incarnation: before + i }, level: 'dead' };
+    });
+    const after = b.membership.self().incarnation;
+    expect(after).toBeGreaterThan(before);
+    await counted(world, a, b, (i) => {
+      return { type: 'accused', turn: { epoch: 1, incarnation: after + i }, level: 'dead' };
+    });
+    expect(b.membership.stats.gossip().refused['control: too many accusations']).toBeGreaterThan(0);
+  });
+
+  /** What `b` answers to so many of them at once, by type. */
+  async function counted(
+    world: World,
+    a: Host,
+    b: Host,
+    message: (i: number) => ControlMessage,
+  ): Promise<Record<string, number>> {
+    const types: Record<string, number> = {};
+    a.onFrame = (from, bytes) => {
+      const read = decodeMessage(bytes);
+      const type = read.ok ? read.value.type : 'none';
+      if (from === b.peerId) types[type] = (types[type] ?? 0) + 1;
+    };
+    for (let i = 0; i < MANY; i++) a.send(b, encodeMessage(message(i)));
+    await world.clock.runFor(1_000);
+    return types;
+  }
 });
