@@ -13,7 +13,7 @@ import type { PeerId } from '../ports/identity.ts';
 import { rowsOf } from './access-rows.ts';
 import type { Entry, Fact, Merge, Revocation } from './fact.ts';
 import { CHAIN_MAX, ENTRIES_MAX, HELLO_MERGES_MAX, MERGES_MAX, REVOCATIONS_MAX } from './limits.ts';
-import { type Admission, isFounding, leadingOn, type Reach, reachOf } from './reach-of.ts';
+import { type Admission, isFounding, leadingOn, leadOn, type Reach, reachOf } from './reach-of.ts';
 import type { AccessEntry } from './types.ts';
 
 export type Access = Fact<Entry> | Fact<Revocation> | Fact<Merge>;
@@ -96,13 +96,10 @@ export class AllowList {
    * anti-entropy.
    */
   add(fact: Access): boolean {
-    if (!this.#put(fact)) return false;
-    this.#follow();
-    return true;
+    return this.addAll([fact]).length > 0;
   }
 
   #put(fact: Access): boolean {
-    if (!this.#mayState(fact)) return false;
     const key = accessKey(fact);
     const known = this.#facts.get(key);
     if (known && staysBefore(known, fact)) return false;
@@ -125,8 +122,9 @@ export class AllowList {
 
   #follow(): void {
     this.#indexRevocations();
-    this.#known = this.#reach(() => true);
-    this.#granted = this.#reach((fact) => this.#admissionStands(fact));
+    const admissions = this.#sorted().filter(isAdmission);
+    this.#known = reachOf(this, admissions, () => true);
+    this.#granted = reachOf(this, admissions, (fact) => this.#admissionStands(fact));
     this.#unfounded = 0;
     for (const [peerId, by] of this.#revocations)
       if (!this.isKnown(peerId)) this.#unfounded += by.length;
@@ -135,30 +133,18 @@ export class AllowList {
   /** Adds as many as can be linked to the founder, in whatever order they come. */
   addAll(facts: readonly Access[]): Access[] {
     const added: Access[] = [];
-    let waiting = [...facts];
-    for (;;) {
+    // Admissions first: how many revocations there may be depends on whether their subjects are known.
+    for (const part of [facts.filter(isAdmission), facts.filter(isRevocation)]) {
       const before = added.length;
-      waiting = waiting.filter((fact) => {
-        if (!this.#put(fact)) return true;
-        added.push(fact);
-        return false;
+      leadOn<Access>(this.#known, part, (fact) => {
+        const isNew = this.#put(fact);
+        if (isNew) added.push(fact);
+        return isNew;
       });
-      if (added.length === before) return added;
       // Once for all of them: for each fact it would hold the loop for seconds when a large mesh is learned.
-      this.#follow();
+      if (added.length > before) this.#follow();
     }
-  }
-
-  #mayState({ signed, meshId, statement }: Access): boolean {
-    const roots = this.#known.roots.get(meshId);
-    if (statement.kind === 'entry' && statement.peerId === signed.by)
-      return roots?.has(signed.by) === true;
-    return roots !== undefined && this.#known.entries.has(signed.by);
-  }
-
-  /** Follows entries and merges from the founder; `stands` may reject one. */
-  #reach(stands: (fact: Admission) => boolean): Reach {
-    return reachOf(this, this.#sorted().filter(isAdmission), stands);
+    return added;
   }
 
   #admissionStands({ signed, statement }: Admission): boolean {
@@ -178,9 +164,11 @@ export class AllowList {
   #indexRevocations(): void {
     const index = new Map<PeerId, Fact<Revocation>[]>();
     for (const fact of this.#facts.values()) {
-      if (fact.statement.kind !== 'revocation') continue;
+      if (!isRevocation(fact)) continue;
       const { peerId } = fact.statement;
-      index.set(peerId, [...(index.get(peerId) ?? []), fact as Fact<Revocation>]);
+      const others = index.get(peerId);
+      if (others) others.push(fact);
+      else index.set(peerId, [fact]);
     }
     this.#revocations = index;
   }
@@ -345,7 +333,7 @@ export class AllowList {
     const out = new Set(revoked.filter((peerId) => !this.isRevoked(peerId)));
     const stands = (fact: Admission): boolean =>
       !out.has(fact.signed.by) && this.#admissionStands(fact);
-    const { entries } = this.#reach(stands);
+    const { entries } = reachOf(this, this.#sorted().filter(isAdmission), stands);
     return [...this.#granted.entries.keys()].filter(
       (peerId) => this.isAllowed(peerId) && (out.has(peerId) || !entries.has(peerId)),
     );

@@ -15,7 +15,10 @@ export const isEntry = (fact: Fact): fact is Fact<Entry> => fact.statement.kind 
 export const isFounding = ({ signed, statement }: Fact): boolean =>
   statement.kind === 'entry' && signed.by === statement.peerId;
 
-/** Only of facts in the same order everybody finds the same; `stands` may reject one. */
+/**
+ * Only of facts in the same order everybody finds the same; `stands` may reject one. The nearest word counts, so chains are
+ * short. Each fact is looked at once: who was invited by whom is a chain as long as the mesh, where each host invites the next.
+ */
 export function reachOf(
   start: { readonly meshId: string; readonly root: PeerId },
   facts: readonly Admission[],
@@ -23,25 +26,18 @@ export function reachOf(
 ): Reach {
   const entries = new Map<PeerId, Fact<Entry>>();
   const roots = new Map([[start.meshId, new Set([start.root])]]);
-  for (let grew = true; grew; ) {
-    grew = false;
-    for (const fact of facts) {
-      const { peerId } = fact.statement;
-      const ours = roots.get(fact.meshId);
-      const isRoot = isFounding(fact);
-      if (!ours || !(isRoot ? ours.has(peerId) : entries.has(fact.signed.by))) continue;
-      if (!isRoot && !stands(fact)) continue;
-      if (isEntry(fact)) {
-        if (entries.has(peerId)) continue;
-        entries.set(peerId, fact);
-      } else {
-        const theirs = roots.get(fact.statement.mesh) ?? new Set();
-        if (theirs.has(peerId)) continue;
-        roots.set(fact.statement.mesh, theirs.add(peerId));
-      }
-      grew = true;
+  leadOn({ entries: new Map(), roots }, facts, (fact) => {
+    if (!isFounding(fact) && !stands(fact)) return false;
+    const { peerId } = fact.statement;
+    if (isEntry(fact)) {
+      if (entries.has(peerId)) return false;
+      entries.set(peerId, fact);
+      return true;
     }
-  }
+    const theirs = roots.get(fact.statement.mesh) ?? new Set();
+    roots.set(fact.statement.mesh, theirs.add(peerId));
+    return true;
+  });
   return { entries, roots };
 }
 
@@ -54,30 +50,60 @@ export function leadingOn(
   shown: readonly Admission[],
   stands: (fact: Admission) => boolean,
 ): Admission[] {
-  const entered = new Set<PeerId>();
-  const founders = new Set<string>();
-  const isFounder = (mesh: string, peerId: PeerId): boolean =>
-    known.roots.get(mesh)?.has(peerId) === true || founders.has(`${mesh} ${peerId}`);
-  const meshes = new Set(known.roots.keys());
   const led: Admission[] = [];
-  let waiting = [...shown];
-  for (let before = -1; before !== led.length; ) {
-    before = led.length;
-    waiting = waiting.filter((fact) => {
-      const { signed, meshId, statement } = fact;
-      const isIn = known.entries.has(signed.by) || entered.has(signed.by);
-      const leads = isFounding(fact)
-        ? isFounder(meshId, signed.by)
-        : isIn && meshes.has(meshId) && stands(fact);
-      if (!leads) return true;
-      if (statement.kind === 'entry') entered.add(statement.peerId);
-      else {
-        meshes.add(statement.mesh);
-        founders.add(`${statement.mesh} ${statement.peerId}`);
-      }
-      led.push(fact);
-      return false;
-    });
-  }
+  leadOn(known, shown, (fact) => {
+    const leads = isFounding(fact) || stands(fact);
+    if (leads) led.push(fact);
+    return leads;
+  });
   return led;
+}
+
+/**
+ * Gives each fact to `take` as soon as its author is in and its mesh is known, in whatever order they come; those that
+ * nothing leads to are left out. What is taken leads on.
+ */
+export function leadOn<F extends Fact>(
+  known: Reach,
+  facts: readonly F[],
+  take: (fact: F) => boolean,
+): void {
+  const met = new Set<string>();
+  const waiting = new Map<string, F[]>();
+  /** What has to be known before; undefined: it is. */
+  const lackOf = (fact: F): string | undefined => {
+    const { signed, meshId } = fact;
+    const isMesh = known.roots.has(meshId) || met.has(`mesh ${meshId}`);
+    if (!isMesh) return `mesh ${meshId}`;
+    const isFounded = isFounding(fact);
+    const author = isFounded ? `founder ${meshId} ${signed.by}` : `peer ${signed.by}`;
+    const isKnown = isFounded
+      ? known.roots.get(meshId)?.has(signed.by)
+      : known.entries.has(signed.by);
+    return isKnown || met.has(author) ? undefined : author;
+  };
+  const queue = [...facts];
+  // It grows meanwhile, by those that waited for what was met.
+  for (const fact of queue) {
+    const lack = lackOf(fact);
+    if (lack !== undefined) {
+      const others = waiting.get(lack);
+      if (others) others.push(fact);
+      else waiting.set(lack, [fact]);
+      continue;
+    }
+    if (!take(fact)) continue;
+    for (const name of namesIn(fact)) {
+      met.add(name);
+      for (const one of waiting.get(name) ?? []) queue.push(one);
+      waiting.delete(name);
+    }
+  }
+}
+
+/** Whom, or which mesh, a fact makes known. */
+function namesIn({ statement }: Fact): string[] {
+  if (statement.kind === 'entry') return [`peer ${statement.peerId}`];
+  if (statement.kind !== 'merge') return [];
+  return [`mesh ${statement.mesh}`, `founder ${statement.mesh} ${statement.peerId}`];
 }
