@@ -13,7 +13,7 @@ import {
 } from '../base/second-start.ts';
 import { homeOf, joinRecords } from '../records/record.ts';
 import { type Attempt, attemptByRun, type Task, taskOf } from '../tasks/task.ts';
-import { judgeCopies, judgeLaterFacts, short } from './copies.ts';
+import { isKept, judgeCopies, judgeLaterFacts, short } from './copies.ts';
 import type { Evidence, OutsideRun, Submitted, Violation } from './evidence.ts';
 import { judgeFinals } from './finals.ts';
 import { CREATION, endName, finalName, PAYLOAD, startName } from './losses.ts';
@@ -32,15 +32,20 @@ type Checker = (evidence: Evidence, options: CheckOptions) => Violation[];
 const isLost = ({ lost }: Pick<Evidence, 'lost'>, id: string, name: string): boolean =>
   lost.get(id)?.has(name) === true;
 
-/** One version of each task, of a home store if there is one. */
+/**
+ * One version of each task, of a home store if there is one. What is being forgotten need not have reached every copy:
+ * of that, all that is known.
+ */
 function tasksOf(evidence: Evidence): Map<string, Task> {
   const tasks = new Map<string, Task>();
   for (const [id, copies] of evidence.replicas) {
     const copy =
       copies.find(({ record, storeId }) => homeOf(record).includes(storeId)) ?? copies[0];
+    if (copy === undefined) continue;
     const dropped = evidence.dropped.get(id);
-    const known = copy && dropped ? joinRecords(copy.record, dropped) : copy?.record;
-    if (known !== undefined) tasks.set(id, taskOf(known));
+    const others = isKept(evidence, id, copies) ? [] : copies.map(({ record }) => record);
+    const known = [...others, ...(dropped ? [dropped] : [])].reduce(joinRecords, copy.record);
+    tasks.set(id, taskOf(known));
   }
   for (const [id, record] of evidence.dropped) if (!tasks.has(id)) tasks.set(id, taskOf(record));
   return tasks;
