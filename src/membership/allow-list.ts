@@ -37,6 +37,7 @@ export const accessKey = ({ signed, statement }: Access): string =>
 
 const isRevocation = (fact: Access): fact is Fact<Revocation> =>
   fact.statement.kind === 'revocation';
+const isMerge = (fact: Access): fact is Fact<Merge> => fact.statement.kind === 'merge';
 const isAdmission = (fact: Access): fact is Admission => !isRevocation(fact);
 
 /**
@@ -236,10 +237,11 @@ export class AllowList {
     return peerId === other || [...this.#admitters(peerId)].includes(other);
   }
 
+  /** Asked at each hello: never sort the whole list for the few of them. */
   #merged(): Fact<Merge>[] {
-    // Asked at each hello, and mostly there are none: the list may be long.
     if (this.#merges === 0) return [];
-    return this.#sorted().filter((fact): fact is Fact<Merge> => fact.statement.kind === 'merge');
+    const merges = [...this.#facts.values()].filter((fact) => isMerge(fact));
+    return merges.sort((a, b) => (accessKey(a) < accessKey(b) ? -1 : 1));
   }
 
   /** Of several that are all as good everybody names the same. */
