@@ -24,7 +24,7 @@ import { Confirming } from './confirming.ts';
 import { backoffMs, nextStep, refusalPauseMs } from './decide.ts';
 import { type EndFact, type FinalFact, isTaskFact, type StartFact, toWire } from './facts.ts';
 import type { MeshView, PeerSight } from './mesh-view.ts';
-import { inMinority, presentPeers, requiredNow } from './mesh-view.ts';
+import { inMinority, isEnoughInTouch, requiredNow } from './mesh-view.ts';
 import {
   type Attempt,
   attemptByRun,
@@ -145,8 +145,8 @@ export class Attempts {
    * may, but not with the stores or the disk as they are. `taken_back`: it was written, and W stores were not had.
    */
   async place(id: string, runner: PeerSight): Promise<Placed | 'no' | 'later' | 'taken_back'> {
-    const { replica } = this.#deps;
-    if (!this.#canStore() || !takes(replica.room, 'extend')) return 'later';
+    const { replica, view, copiesRequired } = this.#deps;
+    if (!isEnoughInTouch(view, copiesRequired) || !takes(replica.room, 'extend')) return 'later';
     const written = await replica.change<Placed | 'no'>(id, ({ current, fact }) => {
       if (current?.kind !== 'task') return { value: 'no' };
       const task = taskOf(current);
@@ -159,18 +159,6 @@ export class Attempts {
     if (!written.ok) return 'later';
     if (written.value === 'no') return 'no';
     return (await this.secure(id, written.value.start)) ? written.value : 'taken_back';
-  }
-
-  /**
-   * Whether W stores are in touch, silent ones not counted: an attempt placed without them would only be taken back, or,
-   * worse, be confirmed at the end of a silence in which the others went on without this store.
-   */
-  #canStore(): boolean {
-    const { view, copiesRequired } = this.#deps;
-    const within = presentPeers(view).filter(
-      (peer) => peer.self || (peer.status === 'alive' && view.inTouchForMs(peer.storeId) >= 0),
-    ).length;
-    return within >= requiredNow(view, copiesRequired);
   }
 
   /** Brings a placed attempt to W stores; if that fails it is taken back, since it was never started. */
