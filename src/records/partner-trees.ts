@@ -199,7 +199,7 @@ export class PartnerTrees {
     for (let tries = 0; tries < CALM_TRIES_MAX; tries++) {
       const ids = this.#replica.droppingBetween(from, to, MOVE_MAX + 1);
       if (ids.length > MOVE_MAX) break;
-      const busy = ids.filter((id) => this.#replica.isChanging(id));
+      const busy = this.#busyOf(ids, ({ dropAtMs }) => dropAtMs > from && dropAtMs <= to);
       if (busy.length > 0) {
         await Promise.all(busy.map((id) => this.#replica.settled(id)));
         continue;
@@ -216,15 +216,31 @@ export class PartnerTrees {
     reset(tree);
   }
 
+  /**
+   * Of a list from the disk those that are being changed, and those that are not on it because a change that nobody sees
+   * yet has taken them from it: they are in the sums, and would be taken out of them as what they were.
+   */
+  #busyOf(listed: readonly string[], belongs: (entry: SharedEntry) => boolean): string[] {
+    const seen = [...this.#replica.beingWritten()].flatMap((record) => this.#entryOf(record) ?? []);
+    const gone = seen.filter(belongs).map(({ id }) => id);
+    return [...listed.filter((id) => this.#replica.isChanging(id)), ...gone];
+  }
+
   async #build(tree: Tree, partner: StoreId, cutMs: number): Promise<void> {
     reset(tree);
     tree.cutMs = cutMs;
     let limit = BUILD_PAGE;
     while (tree.mark !== undefined) {
-      const page = this.#replica.shared.page(tree.mark, limit);
-      const busy = page.entries.filter(({ id }) => this.#replica.isChanging(id));
+      const { shared } = this.#replica;
+      const { mark } = tree;
+      const page = shared.page(mark, limit);
+      const busy = this.#busyOf(
+        page.entries.map(({ id }) => id),
+        ({ id }) =>
+          !shared.isBehind(id, mark) && (page.mark === '' || shared.isBehind(id, page.mark)),
+      );
       if (busy.length > 0) {
-        await Promise.all(busy.map(({ id }) => this.#replica.settled(id)));
+        await Promise.all(busy.map((id) => this.#replica.settled(id)));
         // Somewhere in a long page there may always be a change; in a short one there is not.
         limit = Math.max(1, Math.floor(limit / 2));
         continue;
