@@ -1,8 +1,8 @@
 /** Merkle trees between partners at their edges: built anew, wrong, old, and where clocks or dots went wrong. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { Store } from '../../src/ports/store.ts';
 import { leafOf, MerkleTree } from '../../src/records/merkle-tree.ts';
-import { SECOND_LOOK_FROM, SUSPECT_ROUNDS } from '../../src/records/partner-sync.ts';
+import { PartnerSync, SECOND_LOOK_FROM, SUSPECT_ROUNDS } from '../../src/records/partner-sync.ts';
 import { PartnerTrees } from '../../src/records/partner-trees.ts';
 import { contentHash, type RecordState } from '../../src/records/record.ts';
 import { Replica } from '../../src/records/replica.ts';
@@ -49,6 +49,34 @@ describe('trees of partners', () => {
     expect(a.sync.trees.count).toBe(1);
     for (const other of [b, c])
       expect(await world.run(a.sync.syncWith(other.storeId))).toEqual(EQUAL);
+  });
+
+  it('are kept for all partners of a large mesh, which is silent when all agree', async () => {
+    const world = await StoreWorld.of('a');
+    const a = world.host('a');
+    const partners = Array.from({ length: 300 }, (_, i) => storeOf(`partner${i}`));
+    const records = partners.map((partner) => newRecord([a.storeId, partner]));
+    await world.run(write(a, records));
+    let sent = 0;
+    const sync = new PartnerSync({
+      ...a,
+      clock: world.clock,
+      directory: { ...a.view.directory, peerOf: (store) => store },
+      messaging: {
+        ...{ onRequest: () => undefined, onMessage: () => undefined, cast: () => true },
+        call: async (_to, _type, body) => {
+          sent += 1;
+          return { ok: true, value: { equal: true, cut: body.cut ?? 0 } };
+        },
+      },
+    });
+    await world.run(sync.load());
+    expect(sync.trees.count).toBe(300);
+    for (const partner of partners) expect(await world.run(sync.syncWith(partner))).toEqual(EQUAL);
+    expect(sent).toBe(300);
+    const read = vi.spyOn(a.replica.shared, 'page');
+    for (const partner of partners) await world.run(sync.syncWith(partner));
+    expect([sent, read.mock.calls.length]).toEqual([300, 0]);
   });
 
   it('are mended when sums differ and no record does', async () => {
