@@ -12,6 +12,7 @@ import type { Clock } from '../ports/clock.ts';
 import { takes } from '../ports/room.ts';
 import {
   decodeFacts,
+  FACTS_MAX,
   type Fact,
   joinRecords,
   type RecordState,
@@ -54,6 +55,13 @@ const RUN_ID_BYTES = 8;
 
 /** Of each stream of an attempt that others follow: PLACED_MAX of them stay far below a record's limit. */
 export const EARLIER_OUTPUT_BYTES_MAX = 8 * KIB;
+
+/**
+ * With so many facts no move of an attempt between owners is written any more: where a network flaps and an attempt runs for
+ * weeks they would fill the record, and its end would find no place (FACTS_MAX). Who owns it follows from who is alive
+ * all the same; a move only keeps it where it is. A quarter, for the sides of a partition each write their own.
+ */
+const MOVES_UNTIL_FACTS = FACTS_MAX / 4;
 
 type Intent = (task: Task) => Parameters<typeof toWire>[0] | undefined;
 type DotOf = (value: ReturnType<typeof toWire>) => Fact;
@@ -310,7 +318,9 @@ export class Attempts {
     const written = await this.#deps.replica.change<boolean>(id, ({ current, fact }) => {
       if (current?.kind !== 'task') return { value: false };
       const value = build(taskOf(current));
-      if (value === undefined) return { value: true };
+      const isMove = value?.t === 'adopt' || value?.t === 'hand';
+      if (value === undefined || (isMove && current.facts.length >= MOVES_UNTIL_FACTS))
+        return { value: true };
       return { value: true, next: withFact(current, fact(toWire(value))) };
     });
     if (!written.ok) return written;
