@@ -9,10 +9,11 @@
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type CheckedStore, DAMAGED_MAX } from './checked-store.ts';
+import type { Copy } from './copies.ts';
 import type { StoreDirectory } from './directory.ts';
 import { joinRecords } from './record.ts';
 import type { Replica } from './replica.ts';
-import { ASK_IDS_MAX, type Copy, type Sharing } from './sharing.ts';
+import { ASK_IDS_MAX, type Sharing } from './sharing.ts';
 import { SEQ_KEY } from './store-identity.ts';
 
 /** Records fetched again in one round; the next goes on. */
