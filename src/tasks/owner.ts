@@ -48,6 +48,8 @@ export class Owner {
   readonly #entries = new Map<string, Entry>();
   /** Those with an open attempt: few, however many wait. */
   readonly #watched = new Set<Entry>();
+  /** Those that wait for a slot: how many is told to others ten times a second. */
+  readonly #queued = new Set<Entry>();
   readonly #sweep: Sweep<RecordState>;
   readonly #newborns: Newborns;
   readonly #homes: HomeKeeper;
@@ -109,7 +111,7 @@ export class Owner {
 
   #read(entry: Entry): void {
     entry.phase = 'syncing';
-    entry.queued = false;
+    this.#queued.delete(entry);
     entry.mustRead = false;
     this.#deps.takeover.request(entry.id);
   }
@@ -136,11 +138,9 @@ export class Owner {
     return this.#entries.size;
   }
 
-  /** Tasks that could start and have no slot: neither active nor delayed. Looks at no record. */
+  /** Tasks that could start and have no slot: neither active nor delayed. */
   get waitingCount(): number {
-    let count = 0;
-    for (const entry of this.#entries.values()) if (entry.queued) count += 1;
-    return count;
+    return this.#queued.size;
   }
 
   owns(id: string): boolean {
@@ -199,7 +199,6 @@ export class Owner {
       id: task.id,
       phase: isFresh ? 'owned' : 'syncing',
       complete: isFresh,
-      queued: false,
       starting: false,
       mustRead: false,
       timer: undefined,
@@ -233,7 +232,7 @@ export class Owner {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
     entry.timer?.cancel();
-    if (entry.queued) this.#deps.onLoad();
+    if (this.#queued.delete(entry)) this.#deps.onLoad();
     this.#watched.delete(entry);
     this.#entries.delete(id);
   }
@@ -253,8 +252,8 @@ export class Owner {
     const step = nextStep(task, now);
     if (step.step === 'finish') void this.#finish(entry);
     else if (step.step === 'running') this.#watch(entry);
-    else if (step.step === 'start' && !entry.queued && !entry.starting) {
-      entry.queued = true;
+    else if (step.step === 'start' && !this.#queued.has(entry) && !entry.starting) {
+      this.#queued.add(entry);
       this.#deps.onLoad();
       const { id, header, submittedAt } = task;
       dispatcher.add(demandOf(header), { id, priority: header.priority, submittedAt });
@@ -280,7 +279,7 @@ export class Owner {
   /** Whether the dispatcher's entry for the task still stands. */
   stillReady(id: string): boolean {
     const entry = this.#entries.get(id);
-    return entry?.queued === true && entry.phase === 'owned';
+    return entry !== undefined && this.#queued.has(entry) && entry.phase === 'owned';
   }
 
   /** The dispatcher found a slot. */
@@ -297,7 +296,7 @@ export class Owner {
       this.#giveBack(credit);
       return;
     }
-    entry.queued = false;
+    this.#queued.delete(entry);
     entry.starting = true;
     const placed = await attempts.place(id, runner);
     if (typeof placed === 'string') this.#giveBack(credit);

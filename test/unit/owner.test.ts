@@ -116,6 +116,30 @@ it('watches what runs, and not a hundred thousand that wait', async () => {
   owner.close();
 });
 
+it('counts those that wait for a slot, until they start, are read again, or are another store’s', async () => {
+  const records = Array.from({ length: 4 }, ownRecord);
+  const [first, second] = records.map(({ id }) => id);
+  const { clock, owner, dead } = ownerOf(records);
+  owner.start();
+  owner.synced(
+    records.map(({ id }) => id),
+    () => true,
+  );
+  expect(owner.waitingCount).toBe(4);
+  const starting = owner.startOn(first ?? '', { peerId: 'runner', credit: 'c1' });
+  expect([owner.waitingCount, owner.stillReady(first ?? '')]).toEqual([3, false]);
+  await starting;
+  owner.readAgain();
+  expect([owner.waitingCount, owner.stillReady(second ?? '')]).toEqual([0, false]);
+  owner.synced([second ?? ''], () => true);
+  expect([owner.waitingCount, owner.stillReady(second ?? '')]).toEqual([1, true]);
+  dead.add(SELF);
+  owner.evaluateAll();
+  await clock.runFor(10);
+  expect(owner.waitingCount).toBe(0);
+  owner.close();
+});
+
 it('starts nothing that is not its own any more, though the walk has not come to it', async () => {
   const record = ownRecord();
   const { owner, dead, returned } = ownerOf([record]);
