@@ -12,7 +12,7 @@ import { type AppendResult, prefixEnd, type Store, type StoreOp } from '../ports
 import { decodeValue, encodeValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import { decodeFact, type Fact, factBytes, isKind, readFacts, type SelfRecord } from './fact.ts';
-import { BOOK_FLUSH_MS } from './limits.ts';
+import { BOOK_FIRST_MS, BOOK_FLUSH_MS } from './limits.ts';
 import { readInt, readText } from './read.ts';
 import type { SeenStore } from './store-check.ts';
 import { factKey } from './view.ts';
@@ -157,11 +157,20 @@ export class Book {
 
   /** Writes soon; repeated changes of one key are one write. */
   rememberFacts(facts: readonly Fact[]): void {
+    // Whoever forgot its only neighbour in a crash would take itself for a mesh of one, and start alone what others run.
+    const isFirst = facts.some((fact) => isKind(fact, 'record') && !this.#knows(fact));
     for (const fact of facts) this.#later(FACTS + factKey(fact), factBytes(fact));
+    if (this.#closed) return;
     // A peer that forgot it in a crash would let the revoked one in, while nobody else is there to tell.
     // One that forgot a merge would turn away half of its mesh.
     const isUrgent = facts.some(({ statement: { kind } }) => URGENT.includes(kind));
-    if (isUrgent && !this.#closed) this.#clock.after(0, () => void this.#flushSoon());
+    if (isUrgent) this.#clock.after(0, () => void this.#flushSoon());
+    else if (isFirst) this.#clock.after(BOOK_FIRST_MS, () => void this.#flushSoon());
+  }
+
+  #knows(fact: Fact): boolean {
+    const key = FACTS + factKey(fact);
+    return this.#dirty.has(key) || this.#store.get(key) !== undefined;
   }
 
   seenStores(): SeenStore[] {

@@ -155,6 +155,8 @@ export const SEEN_BY_MAX = 64;
 export const GOODBYE_MS = 1_000;
 /** What was seen of members' stores is written at most so late. */
 export const BOOK_FLUSH_MS = 200;
+/** A member that is not in the book yet; so late, for that many come at once. */
+export const BOOK_FIRST_MS = 5;
 
 /** Members that somebody waits for a link to, in a partial mesh; others are out of reach for now. A dial costs 4 ms of CPU. */
 export const CONNECTING_MAX = 256;

@@ -13,7 +13,7 @@ import {
 } from '../base/second-start.ts';
 import { homeOf, joinRecords } from '../records/record.ts';
 import { type Attempt, attemptByRun, type Task, taskOf } from '../tasks/task.ts';
-import { judgeCopies, judgeLaterFacts, short } from './copies.ts';
+import { isKept, judgeCopies, judgeLaterFacts, short } from './copies.ts';
 import type { Evidence, OutsideRun, Submitted, Violation } from './evidence.ts';
 import { judgeFinals } from './finals.ts';
 import { CREATION, endName, finalName, PAYLOAD, startName } from './losses.ts';
@@ -32,15 +32,20 @@ type Checker = (evidence: Evidence, options: CheckOptions) => Violation[];
 const isLost = ({ lost }: Pick<Evidence, 'lost'>, id: string, name: string): boolean =>
   lost.get(id)?.has(name) === true;
 
-/** One version of each task, of a home store if there is one. */
+/**
+ * One version of each task, of a home store if there is one. What is being forgotten need not have reached every copy:
+ * of that, all that is known.
+ */
 function tasksOf(evidence: Evidence): Map<string, Task> {
   const tasks = new Map<string, Task>();
   for (const [id, copies] of evidence.replicas) {
     const copy =
       copies.find(({ record, storeId }) => homeOf(record).includes(storeId)) ?? copies[0];
+    if (copy === undefined) continue;
     const dropped = evidence.dropped.get(id);
-    const known = copy && dropped ? joinRecords(copy.record, dropped) : copy?.record;
-    if (known !== undefined) tasks.set(id, taskOf(known));
+    const others = isKept(evidence, id, copies) ? [] : copies.map(({ record }) => record);
+    const known = [...others, ...(dropped ? [dropped] : [])].reduce(joinRecords, copy.record);
+    tasks.set(id, taskOf(known));
   }
   for (const [id, record] of evidence.dropped) if (!tasks.has(id)) tasks.set(id, taskOf(record));
   return tasks;
@@ -100,11 +105,9 @@ function runsByTask(evidence: Evidence): Map<string, OutsideRun[]> {
  * Whether the owner that placed `after` could not know of `before`: the history shows both. The owner is the host that
  * knew of `after` first; not the one whose store bears the name of the author now, which may be another store since.
  */
-function areConcurrent(evidence: Evidence, before: Attempt, after: Attempt): boolean {
-  const at = (known: ReadonlyMap<string, number>, attempt: Attempt): number =>
-    known.get(attempt.start.run_id) ?? Number.POSITIVE_INFINITY;
-  const [author] = [...evidence.knownSince.values()].sort((a, b) => at(a, after) - at(b, after));
-  return author !== undefined && at(author, before) > at(author, after);
+function areConcurrent({ knowledge }: Evidence, before: Attempt, after: Attempt): boolean {
+  const placed = knowledge.firstOf(after.start.run_id);
+  return placed !== undefined && !knowledge.knew(placed.host, before.start.run_id, placed.atMs);
 }
 
 /** Every start is in the history; a second one has a cause there, and is marked when it may have overlapped. */

@@ -41,18 +41,20 @@ function tooFew(
 }
 
 /** What is being forgotten goes from one store after the other, from one with a fast clock long before. */
-function keptOf({
-  replicas,
-  dropped,
-  endWallMs,
-}: Pick<Evidence, 'replicas' | 'dropped' | 'endWallMs'>): [string, readonly Replicated[]][] {
+export function isKept(
+  { dropped, endWallMs }: Pick<Evidence, 'dropped' | 'endWallMs'>,
+  id: string,
+  copies: readonly Replicated[],
+): boolean {
   const dropAt = ({ record }: Replicated): number =>
     taskOf(record).dropAt ?? Number.POSITIVE_INFINITY;
-  return [...replicas].filter(
-    ([id, copies]) =>
-      !dropped.has(id) && copies.every((copy) => dropAt(copy) > endWallMs + SWEEP_MS),
-  );
+  return !dropped.has(id) && copies.every((copy) => dropAt(copy) > endWallMs + SWEEP_MS);
 }
+
+const keptOf = (
+  evidence: Pick<Evidence, 'replicas' | 'dropped' | 'endWallMs'>,
+): [string, readonly Replicated[]][] =>
+  [...evidence.replicas].filter(([id, copies]) => isKept(evidence, id, copies));
 
 /** Every home store has a copy, all copies are the same bytes, and show the same accepted result. */
 export function judgeCopies(
