@@ -65,6 +65,16 @@ export function isEnoughInTouch(view: MeshView, copiesRequired: number): boolean
   return false;
 }
 
+/** The other peers among these stores that a request gets to. A read or a wait asks for the few of one home. */
+export const reachableAt = (
+  view: MeshView,
+  stores: readonly string[],
+): { readonly peerId: string; readonly storeId: string }[] =>
+  stores.flatMap((storeId) => {
+    const peerId = view.directory.peerOf(storeId);
+    return peerId === undefined || peerId === view.self().peerId ? [] : [{ peerId, storeId }];
+  });
+
 /**
  * Fewer than half of the last known members are in sight: this may be the small side of a partition. A suspect is
  * not in sight: the members of the other side are convicted one by one, and the first of them must not be taken for
