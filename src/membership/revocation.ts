@@ -39,6 +39,8 @@ export async function revokePeer(
   if (!saved.ok) return err(coveyError('STORE_FULL', { peer: core.peerId }));
   core.accept(facts, 'own');
   announce(facts);
+  // While it was written: the others read nothing from this peer any more.
+  if (core.expelled()) return err(core.refusalOf(core.peerId));
   return ok({ name, storeId, already: undefined });
 }
 
@@ -76,5 +78,6 @@ export async function allowPeer(
   if (!saved.ok) return err(coveyError('STORE_FULL', { peer: core.peerId }));
   core.accept([entry], 'own');
   announce([entry]);
+  if (core.expelled()) return err(core.refusalOf(core.peerId));
   return ok(true);
 }

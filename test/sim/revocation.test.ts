@@ -128,6 +128,19 @@ describe('revocations at the same time', () => {
     await world.timeUntil('joined', () => linksOf([c, e], more).length === 2, 10_000);
   });
 
+  it('by one that is cut off before its own is written: it is told, and the others have heard nothing', async () => {
+    const world = new World('overtaken');
+    const [a, b, c] = (await world.mesh(3)) as [Host, Host, Host];
+    await world.clock.runFor(3_000);
+    b.disk.stallMs = 1_000;
+    const late = b.membership.revoke(a.peerId);
+    const admitted = b.membership.allow(world.addHost().peerId, 'h4');
+    expect(await revoke(world, a, b)).toBe('revoked');
+    expect(await world.until(late)).toMatchObject({ error: { code: 'REVOKED' } });
+    expect(await world.until(admitted)).toMatchObject({ error: { code: 'REVOKED' } });
+    expect([a, c].map((host) => host.statusOf(a))).toEqual(['alive', 'alive']);
+  });
+
   it('on both sides of a partition: heard on the other side when it heals', async () => {
     const world = new World('sides');
     const hosts = (await world.mesh(6)) as [Host, Host, Host, Host, Host, Host];
