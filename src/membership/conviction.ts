@@ -66,7 +66,9 @@ export function opinionOf(seen: Observation, config: DetectionConfig, standing: 
     const because = `not heard for ${Math.round(silenceMs)} ms`;
     return { opinion: 'accused', evidence: 'silence', because };
   }
-  if (silenceMs >= config.heartbeatPauseMs * standing.patience && phi >= config.phiThreshold) {
+  // Of one that was never heard there is no interval that could be exceeded.
+  const pauseMs = seen.isUnmet ? config.silencePatienceMs : config.heartbeatPauseMs;
+  if (silenceMs >= pauseMs * standing.patience && phi >= config.phiThreshold) {
     return { opinion: 'suspect', because: `phi ${phi.toFixed(1)}` };
   }
   return { opinion: 'fine' };

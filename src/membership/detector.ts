@@ -31,10 +31,19 @@ import { QuietLinks } from './quiet-links.ts';
 import { Reach, type Unreached } from './reach.ts';
 import type { Sync } from './sync.ts';
 import type { MemberChange } from './view.ts';
-import { expect, FINE, forgetBoot, forgiveAll, lostLink, newWatch, type Watch } from './watch.ts';
+import {
+  expect,
+  FINE,
+  forgetBoot,
+  forgiveAll,
+  lostLink,
+  newWatch,
+  observationOf,
+  type Watch,
+} from './watch.ts';
 
 export interface DetectorDeps {
-  readonly dialer: Pick<Dialer, 'kick' | 'meet'>;
+  readonly dialer: Pick<Dialer, 'kick' | 'meet' | 'isToBeMet'>;
   readonly telling: Pick<Sync, 'announce' | 'tell'>;
   /** How observers without a link are had. */
   mesh(): Pick<PartialMesh, 'summon' | 'mayCome' | 'canBeDialled'>;
@@ -301,18 +310,11 @@ export class Detector {
   }
 
   #observation(peerId: PeerId, watch: Watch, now: number): Observation {
+    // It is dialled when those that arrive with it have done so; from then on there is reason to expect it.
+    if (watch.isUnmet && this.#deps.dialer.isToBeMet(peerId)) watch.expectSinceMs = now;
     // One that we do not observe owes us no heartbeat: its crash we may have seen, its silence says nothing.
     const silenceMs = this.#expects(peerId) ? this.hearing.silenceOf(watch, now) : 0;
-    const refusedSince = watch.refusedSinceMs;
-    return {
-      silenceMs,
-      isUnmet: watch.isUnmet,
-      phi: watch.window.phi(silenceMs),
-      linked: this.#links.isUp(peerId),
-      endedAbruptly: watch.endedAbruptly,
-      saidGoodbye: watch.saidGoodbye,
-      refusedForMs: refusedSince === undefined ? undefined : now - refusedSince,
-    };
+    return observationOf(watch, silenceMs, this.#links.isUp(peerId), now);
   }
 
   unreached(): Promise<Unreached[]> {
@@ -357,9 +359,7 @@ export class Detector {
     };
   }
 
-  /**
-   * Says our opinion to the other observers, and to the peer itself: it may only have been slow.
-   */
+  /** Says our opinion to the other observers, and to the peer itself: it may only have been slow. */
   #tell(peerId: PeerId, watch: Watch): void {
     const observers = this.rings.observersOf(peerId);
     if (this.#expects(peerId)) this.#deps.mesh().summon(observers);

@@ -92,6 +92,11 @@ export class Dialer {
     else this.#core.deps.clock.after(DIAL_GRACE_MS, add);
   }
 
+  /** Heard of, and not dialled yet. */
+  isToBeMet(peerId: PeerId): boolean {
+    return this.#met.has(peerId);
+  }
+
   /** Both come to the same, by their entries. */
   #isLater(peerId: PeerId): boolean {
     const { access } = this.#core.view;

@@ -51,12 +51,12 @@ export const REDIAL_MS_MIN = 40;
  */
 export const DIAL_GRACE_MS = 4_000;
 /** Members heard of for the first time that are dialled at once; the pause after each, in times the dial took. */
-export const MEETINGS_MAX = 3;
-export const MEETING_RESTS = 2;
-export const MEETING_REST_MS_MAX = 1_000;
+export const MEETINGS_MAX = 2;
+export const MEETING_RESTS = 4;
+export const MEETING_REST_MS_MAX = 5_000;
 /** In a large mesh: after the last newcomer that was heard of, and after the first one at the latest. */
-export const QUIET_MS = 1_000;
-export const QUIET_MS_MAX = 6_000;
+export const QUIET_MS = 2_000;
+export const QUIET_MS_MAX = 15_000;
 /** While it is unclear whether the other end crashed, redials come at least this often … */
 export const REDIAL_HOT_MS = 200;
 /** … and for so long. */

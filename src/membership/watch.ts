@@ -1,7 +1,7 @@
 /** What an observer keeps about one observed peer. */
 import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
-import type { Opinion } from './conviction.ts';
+import type { Observation, Opinion } from './conviction.ts';
 import type { Fact, Turn, Verdict } from './fact.ts';
 import type { LinkEnd } from './links.ts';
 import type { Says } from './messages.ts';
@@ -89,6 +89,22 @@ export function lostLink(watch: Watch, end: Pick<LinkEnd, 'farewell' | 'byUs'>):
 /** Since it was last heard, or since there was reason to expect it. */
 export const silenceOf = (watch: Watch, nowMs: number): number =>
   nowMs - Math.max(watch.heardMs ?? Number.NEGATIVE_INFINITY, watch.expectSinceMs);
+
+/** What is known of it now; `silenceMs`: 0 for one that owes this peer no heartbeat. */
+export const observationOf = (
+  watch: Watch,
+  silenceMs: number,
+  linked: boolean,
+  nowMs: number,
+): Observation => ({
+  silenceMs,
+  isUnmet: watch.isUnmet,
+  phi: watch.window.phi(silenceMs),
+  linked,
+  endedAbruptly: watch.endedAbruptly,
+  saidGoodbye: watch.saidGoodbye,
+  refusedForMs: watch.refusedSinceMs === undefined ? undefined : nowMs - watch.refusedSinceMs,
+});
 
 /** This peer stood still: what it did not hear meanwhile says nothing. */
 export function forgiveAll(watch: Watch, nowMs: number): void {
