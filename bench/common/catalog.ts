@@ -1,0 +1,9 @@
+/** All benches that `npm run bench -- NAME` knows; each is loaded when it is wanted. */
+import type { Bench } from './bench.ts';
+
+/** A bench of one shape stands where one of any shape is wanted: its options are read by its own shape only. */
+const asBench = (bench: unknown): Bench => bench as Bench;
+
+export const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
+  throughput: async () => asBench((await import('../throughput.ts')).throughput),
+};
