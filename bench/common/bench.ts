@@ -23,9 +23,11 @@ export interface Outcome {
   readonly targets: readonly Target[];
 }
 
+/** By name, what to fetch into a directory; the same names stand in `found` and `absent`. */
+export type Needs = Readonly<Record<string, (into: string) => Promise<Fetched>>>;
+
 export interface Bench<S extends Shape = Shape> {
   readonly shape: S;
-  /** By name, what to fetch into a directory; also what stands in `found` and `absent`. */
-  needs(values: Values<S>): Readonly<Record<string, (into: string) => Promise<Fetched>>>;
+  needs(values: Values<S>): Needs;
   measure(values: Values<S>, setting: Setting): Promise<Outcome>;
 }

@@ -6,4 +6,6 @@ const asBench = (bench: unknown): Bench => bench as Bench;
 
 export const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
   throughput: async () => asBench((await import('../throughput.ts')).throughput),
+  exec: async () => asBench((await import('../exec.ts')).exec),
+  failover: async () => asBench((await import('../failover.ts')).failover),
 };

@@ -23,6 +23,7 @@ export interface Launched {
 
 export class Owned {
   readonly #children = new Set<ChildProcess>();
+  readonly #ends = new Set<() => void>();
   #ending = false;
 
   async launch(
@@ -71,10 +72,16 @@ export class Owned {
     };
   }
 
+  /** What ends a process that somebody else has started. */
+  readonly ends = (kill: () => void): void => {
+    this.#ends.add(kill);
+  };
+
   /** A handle signals only while its process is not reaped: never one that has the pid by now. */
   killNow(): void {
     this.#ending = true;
     for (const child of this.#children) child.kill('SIGKILL');
+    for (const kill of this.#ends) kill();
   }
 }
 
