@@ -9,29 +9,25 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { COVEY_NODE } from '../src/testnet/paths.ts';
-import type { Bench, Outcome, Setting } from './common/bench.ts';
-import { firstLine, type Launched, parseJson } from './common/launch.ts';
+import type { Bench, Needs, Outcome, Setting } from './common/bench.ts';
+import { Inspector } from './common/inspector.ts';
 import type { Shape, Values } from './common/options.ts';
 import { debian, npm } from './common/packages.ts';
 import { type CpuProfile, functionTimes } from './common/profile.ts';
-import { Profiler } from './common/profiler.ts';
 import { medianOfRuns, rounded } from './common/statistics.ts';
-import { DEPLOY, type Deployment, type Tuning } from './throughput/deploy.ts';
-import type { PhaseFigures, PhaseOrder } from './throughput/load.ts';
+import { DEPLOY } from './throughput/deploy.ts';
+import type { PhaseFigures } from './throughput/load.ts';
+import { type Around, Crew } from './throughput/measure.ts';
 import { best, type RunFigures, ratiosOf, targetsOf } from './throughput/report.ts';
-import type { Phase, SystemName, Where } from './throughput/system.ts';
+import type { Phase, SystemName } from './throughput/system.ts';
 
 const SYSTEMS = ['covey', 'bullmq', 'nats'] as const satisfies readonly SystemName[];
-const LOAD = fileURLToPath(new URL('./throughput/load.ts', import.meta.url));
-const WORKER = fileURLToPath(new URL('./throughput/worker.ts', import.meta.url));
 /** Blocks of a bulk phase that are on their way at once. */
 const BULKS = 4;
 /** Code is compiled and connections are warm by then. */
 const WARM_MS = 1_500;
-const TUNE_MS = 2_000;
 const FUNCTIONS_SHOWN = 40;
+const REDIS = 'usr/bin/redis-server';
 
 const shape = {
   seconds: { kind: 'number', default: 10, min: 1, max: 600 },
@@ -67,85 +63,6 @@ function phasesOf(options: Options): Phase[] {
   return [...single, ...inBulk];
 }
 
-class Programs {
-  readonly #setting: Setting;
-  readonly #log: string;
-
-  constructor(setting: Setting, dir: string) {
-    this.#setting = setting;
-    this.#log = join(dir, 'programs.log');
-  }
-
-  async start(program: string, where: Where): Promise<Launched> {
-    const launched = await this.#setting.owned.launch(
-      [COVEY_NODE, program, JSON.stringify(where)],
-      { logFile: this.#log },
-    );
-    await firstLine(launched, where.system, (line) =>
-      parseJson(line)?.event === 'ready' ? true : undefined,
-    );
-    return launched;
-  }
-
-  workers(deployment: Deployment, tuning: Tuning): Promise<Launched[]> {
-    return Promise.all(
-      Array.from({ length: tuning.workers }, (_, index) =>
-        this.start(WORKER, deployment.worker(index, tuning)),
-      ),
-    );
-  }
-}
-
-async function endAll(programs: readonly Launched[]): Promise<void> {
-  for (const { child } of programs) child.stdin?.end();
-  await Promise.all(programs.map(({ exited }) => exited));
-}
-
-/** One phase in the submitting program; `around` what is done when its window opens and when it closes. */
-async function perform(
-  client: Launched,
-  order: PhaseOrder,
-  around: { readonly open: () => void; readonly close: () => void },
-): Promise<PhaseFigures> {
-  const { promise, resolve, reject } = Promise.withResolvers<PhaseFigures>();
-  client.onLine((line) => {
-    const said = parseJson(line);
-    if (said?.event === 'open') around.open();
-    if (said?.event === 'close') around.close();
-    if (said?.event === 'figures') resolve(said.figures as PhaseFigures);
-  });
-  void client.exited.then(() => reject(new Error('the submitting program has ended')));
-  client.tell(order);
-  const figures = await promise;
-  client.forgetLines();
-  return figures;
-}
-
-const NOTHING = { open: () => undefined, close: () => undefined };
-
-/** Of several tunings the one with the most tasks done, in bulk. */
-async function tuned(
-  deployment: Deployment,
-  client: Launched,
-  programs: Programs,
-  [phase]: readonly Phase[],
-): Promise<{ tuning: Tuning; tried: readonly object[] }> {
-  const [only, ...more] = deployment.tunings;
-  if (only === undefined || phase === undefined) throw new Error('nothing to tune');
-  if (more.length === 0) return { tuning: only, tried: [] };
-  const tried: { tuning: Tuning; done_per_s: number }[] = [];
-  for (const tuning of deployment.tunings) {
-    const workers = await programs.workers(deployment, tuning);
-    const ms = Math.min(TUNE_MS, phase.ms);
-    const order = { phase: { ...phase, name: 'tuning', ms, warmMs: ms / 2 }, pids: {} };
-    const { done_per_s } = await perform(client, order, NOTHING);
-    tried.push({ tuning, done_per_s });
-    await endAll(workers);
-  }
-  tried.sort((a, b) => b.done_per_s - a.done_per_s);
-  return { tuning: tried[0]?.tuning ?? only, tried };
-}
-
 async function measureSystem(
   system: SystemName,
   run: number,
@@ -153,38 +70,34 @@ async function measureSystem(
   setting: Setting,
 ): Promise<RunFigures> {
   const phases = phasesOf(options);
+  const last = phases.at(-1);
+  if (last === undefined) throw new Error('no phase');
   const dir = join(setting.dir, `${system[0]}${run}`);
   const inspected = options.profile !== undefined;
   const deployment = await DEPLOY[system]({ ...setting, dir, peers: options.peers, inspected });
-  const programs = new Programs(setting, setting.dir);
   try {
-    const client = await programs.start(LOAD, deployment.client);
-    const { tuning, tried } = await tuned(deployment, client, programs, [...phases].reverse());
-    const workers = await programs.workers(deployment, tuning);
-    const pids: Record<string, number> = { ...deployment.pids };
-    for (const [i, { pid }] of workers.entries()) pids[`worker-${i + 1}`] = pid;
+    const crew = await Crew.of(deployment, setting, last);
     const measured: Record<string, PhaseFigures> = {};
     for (const phase of phases) {
-      const profiled = phase === phases.at(-1) ? deployment.inspector : undefined;
+      const profiled = phase === last ? deployment.inspector : undefined;
       const profile = profiled === undefined ? undefined : new ProfileOfWindow(profiled);
-      const figures = await perform(client, { phase, pids }, profile ?? NOTHING);
+      const figures = await crew.measure(phase, profile);
       measured[phase.name] = figures;
       if (profile !== undefined) await profile.write(options.profile ?? '', setting.say);
       const { done_per_s, cpu_us_per_task } = figures;
       setting.say(`run ${run}, ${system}, ${phase.name}: ${done_per_s}/s, ${cpu_us_per_task} µs`);
     }
-    await endAll([...workers, client]);
-    const settings = { ...deployment.settings, workers: tuning.workers, each: tuning.each, tried };
-    return { settings, phases: measured, best_done_per_s: best(measured) };
+    await crew.end();
+    return { settings: crew.settings, phases: measured, best_done_per_s: best(measured) };
   } finally {
     await deployment.end();
   }
 }
 
 /** From the opening of the window to its end. */
-class ProfileOfWindow {
+class ProfileOfWindow implements Around {
   readonly #url: string;
-  #profiler: Promise<Profiler> | undefined;
+  #started: Promise<Inspector> | undefined;
   #profile: Promise<unknown> | undefined;
 
   constructor(url: string) {
@@ -192,11 +105,11 @@ class ProfileOfWindow {
   }
 
   readonly open = (): void => {
-    this.#profiler = Profiler.start(this.#url);
+    this.#started = this.#start();
   };
 
   readonly close = (): void => {
-    this.#profile = this.#profiler?.then((profiler) => profiler.stop());
+    this.#profile = this.#stop();
   };
 
   async write(file: string, say: (text: string) => void): Promise<void> {
@@ -205,6 +118,19 @@ class ProfileOfWindow {
     for (const { at, selfMs, inclusiveMs } of functionTimes(profile).slice(0, FUNCTIONS_SHOWN)) {
       say(`${rounded(selfMs, 0)} ms, ${rounded(inclusiveMs, 0)} ms with calls: ${at}`);
     }
+  }
+
+  async #start(): Promise<Inspector> {
+    const inspector = await Inspector.open(this.#url);
+    await inspector.start();
+    return inspector;
+  }
+
+  async #stop(): Promise<unknown> {
+    const inspector = await this.#started;
+    const profile = await inspector?.stop();
+    inspector?.close();
+    return profile;
   }
 }
 
@@ -238,7 +164,7 @@ const bestOf = (run: Readonly<Record<string, RunFigures>>): Record<string, numbe
 
 export const throughput: Bench<typeof shape> = {
   shape,
-  needs: ({ only }) => ({
+  needs: ({ only }): Needs => ({
     ...(only.includes('bullmq')
       ? {
           redis: (into) =>
@@ -255,5 +181,3 @@ export const throughput: Bench<typeof shape> = {
   }),
   measure,
 };
-
-const REDIS = 'usr/bin/redis-server';

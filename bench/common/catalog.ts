@@ -8,4 +8,5 @@ export const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
   throughput: async () => asBench((await import('../throughput.ts')).throughput),
   exec: async () => asBench((await import('../exec.ts')).exec),
   failover: async () => asBench((await import('../failover.ts')).failover),
+  scale: async () => asBench((await import('../scale.ts')).scale),
 };

@@ -5,6 +5,7 @@ import { connect as dial } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { freePort } from '../../src/testnet/ports.ts';
+import type { TestNetwork } from '../../src/testnet/testnet.ts';
 import type { Setting } from '../common/bench.ts';
 import { inspectorOf, meshUp } from '../common/mesh.ts';
 import type { Nats } from './outside.ts';
@@ -48,6 +49,12 @@ const NATS_SERVERS = 3;
 
 async function covey({ dir, peers, inspected }: Setup): Promise<Deployment> {
   const network = await meshUp({ peers, dir, inspected });
+  return coveyOn(network, inspected ? await inspectorOf(network, 1) : undefined);
+}
+
+/** A worker program beside each daemon, the submitting one at the first. */
+export function coveyOn(network: TestNetwork, inspector?: string): Deployment {
+  const { size } = network;
   const pids = network.indices.map((index): [string, number] => [
     `coveyd-${index}`,
     network.pid(index),
@@ -57,17 +64,17 @@ async function covey({ dir, peers, inspected }: Setup): Promise<Deployment> {
     client: { system: 'covey', socket: network.socket(1), concurrency: 0 },
     worker: (index, { each }) => ({
       system: 'covey',
-      socket: network.socket(1 + (index % peers)),
+      socket: network.socket(1 + (index % size)),
       concurrency: each,
     }),
-    tunings: [{ workers: peers, each: 1_000 }],
+    tunings: [{ workers: size, each: 1_000 }],
     settings: {
-      daemons: peers,
+      daemons: size,
       copies: 3,
       copies_required: 2,
       durability: 'auto: on two stores, synced',
     },
-    inspector: inspected ? await inspectorOf(network, 1) : undefined,
+    inspector,
     end: () => network.down({ graceMs: 0 }),
   };
 }
