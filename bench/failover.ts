@@ -9,7 +9,7 @@ import type { Shape, Values } from './common/options.ts';
 import { percentile, rounded } from './common/statistics.ts';
 import { atMost, type Target } from './common/targets.ts';
 import { Stage } from './failover/stage.ts';
-import { STRIKES, type StrikeName, type Struck } from './failover/strikes.ts';
+import { RESTART_MS_MAX, STRIKES, type StrikeName, type Struck } from './failover/strikes.ts';
 
 const NAMES = Object.keys(STRIKES) as StrikeName[];
 /** A strike at two of five leaves a majority. */
@@ -34,12 +34,12 @@ export interface StrikeFigures {
 
 export function figuresOf(all: readonly Struck[], restarts: boolean): StrikeFigures {
   const times = all.flatMap(({ restartMs }) => (restartMs === undefined ? [] : [restartMs]));
-  // One that never started took longer than any other.
+  // One that never started took longer than any other: as long as it was waited for, at least.
   const late = restarts ? all.length - times.length : 0;
-  const withLate = [...times, ...Array<number>(late).fill(Number.POSITIVE_INFINITY)];
+  const withLate = [...times, ...Array<number>(late).fill(RESTART_MS_MAX)];
   const at = (share: number): number | null => {
     const value = percentile(withLate, share);
-    return value === undefined || value === Number.POSITIVE_INFINITY ? null : rounded(value, 1);
+    return value === undefined ? null : rounded(value, 1);
   };
   const needless = all.reduce((sum, one) => sum + one.needless, 0);
   return { rounds: all.length, p50_ms: at(0.5), max_ms: at(1), late, needless };

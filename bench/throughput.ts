@@ -5,19 +5,17 @@
  *   npm run bench -- throughput [--seconds 10] [--only covey,bullmq,nats] [--in-flight 1,64,256,1000] [--bulk 500]
  *                               [--runs 3] [--peers 3] [--profile FILE]
  *
- * `--profile`: the .cpuprofile of the first daemon during its last phase.
+ * `--profile`: where the time of the first daemon goes in the last phase; if FILE ends with .heapprofile, what it allocates.
  */
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Bench, Needs, Outcome, Setting } from './common/bench.ts';
-import { Inspector } from './common/inspector.ts';
 import type { Shape, Values } from './common/options.ts';
 import { debian, npm } from './common/packages.ts';
-import { type CpuProfile, functionTimes } from './common/profile.ts';
-import { medianOfRuns, rounded } from './common/statistics.ts';
+import { medianOfRuns } from './common/statistics.ts';
 import { DEPLOY } from './throughput/deploy.ts';
 import type { PhaseFigures } from './throughput/load.ts';
-import { type Around, Crew } from './throughput/measure.ts';
+import { Crew } from './throughput/measure.ts';
+import { ProfileOfWindow } from './throughput/profile-of-window.ts';
 import { best, type RunFigures, ratiosOf, targetsOf } from './throughput/report.ts';
 import type { Phase, SystemName } from './throughput/system.ts';
 
@@ -25,8 +23,7 @@ const SYSTEMS = ['covey', 'bullmq', 'nats'] as const satisfies readonly SystemNa
 /** Blocks of a bulk phase that are on their way at once. */
 const BULKS = 4;
 /** Code is compiled and connections are warm by then. */
-const WARM_MS = 1_500;
-const FUNCTIONS_SHOWN = 40;
+const WARM_MS = 3_000;
 const REDIS = 'usr/bin/redis-server';
 
 const shape = {
@@ -80,10 +77,11 @@ async function measureSystem(
     const measured: Record<string, PhaseFigures> = {};
     for (const phase of phases) {
       const profiled = phase === last ? deployment.inspector : undefined;
-      const profile = profiled === undefined ? undefined : new ProfileOfWindow(profiled);
+      const profile =
+        profiled === undefined ? undefined : new ProfileOfWindow(profiled, options.profile ?? '');
       const figures = await crew.measure(phase, profile);
       measured[phase.name] = figures;
-      if (profile !== undefined) await profile.write(options.profile ?? '', setting.say);
+      for (const line of (await profile?.written()) ?? []) setting.say(line);
       const { done_per_s, cpu_us_per_task } = figures;
       setting.say(`run ${run}, ${system}, ${phase.name}: ${done_per_s}/s, ${cpu_us_per_task} µs`);
     }
@@ -91,46 +89,6 @@ async function measureSystem(
     return { settings: crew.settings, phases: measured, best_done_per_s: best(measured) };
   } finally {
     await deployment.end();
-  }
-}
-
-/** From the opening of the window to its end. */
-class ProfileOfWindow implements Around {
-  readonly #url: string;
-  #started: Promise<Inspector> | undefined;
-  #profile: Promise<unknown> | undefined;
-
-  constructor(url: string) {
-    this.#url = url;
-  }
-
-  readonly open = (): void => {
-    this.#started = this.#start();
-  };
-
-  readonly close = (): void => {
-    this.#profile = this.#stop();
-  };
-
-  async write(file: string, say: (text: string) => void): Promise<void> {
-    const profile = (await this.#profile) as CpuProfile;
-    await writeFile(file, JSON.stringify(profile));
-    for (const { at, selfMs, inclusiveMs } of functionTimes(profile).slice(0, FUNCTIONS_SHOWN)) {
-      say(`${rounded(selfMs, 0)} ms, ${rounded(inclusiveMs, 0)} ms with calls: ${at}`);
-    }
-  }
-
-  async #start(): Promise<Inspector> {
-    const inspector = await Inspector.open(this.#url);
-    await inspector.start();
-    return inspector;
-  }
-
-  async #stop(): Promise<unknown> {
-    const inspector = await this.#started;
-    const profile = await inspector?.stop();
-    inspector?.close();
-    return profile;
   }
 }
 

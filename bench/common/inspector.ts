@@ -17,6 +17,8 @@ const MEMORY =
 
 /** Often enough for functions of a tenth of a millisecond, and still cheap. */
 const SAMPLE_US = 200;
+/** A few thousand samples a second of a busy daemon. */
+const SAMPLE_BYTES = 16_384;
 
 export class Inspector {
   readonly #socket: WebSocket;
@@ -49,6 +51,20 @@ export class Inspector {
   /** A .cpuprofile, as developer tools read it. */
   async stop(): Promise<unknown> {
     return (await this.#ask('Profiler.stop')).result?.profile;
+  }
+
+  /** Of everything allocated from now on, also of what is collected soon after. */
+  async startAllocations(): Promise<void> {
+    await this.#ask('HeapProfiler.startSampling', {
+      samplingInterval: SAMPLE_BYTES,
+      includeObjectsCollectedByMajorGC: true,
+      includeObjectsCollectedByMinorGC: true,
+    });
+  }
+
+  /** A .heapprofile, as developer tools read it. */
+  async stopAllocations(): Promise<unknown> {
+    return (await this.#ask('HeapProfiler.stopSampling')).result?.profile;
   }
 
   /** Twice: what the first collection finds unreachable may hold buffers that only the second frees. */

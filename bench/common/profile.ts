@@ -1,13 +1,50 @@
-/** Where the time of a .cpuprofile went: by function, in itself and with all that it called. */
+/** Where the time of a .cpuprofile, or the memory of a .heapprofile, went: by function, alone and with what it called. */
+
+interface CallFrame {
+  readonly functionName: string;
+  readonly url: string;
+  readonly lineNumber: number;
+}
 
 interface Node {
   readonly id: number;
-  readonly callFrame: {
-    readonly functionName: string;
-    readonly url: string;
-    readonly lineNumber: number;
-  };
+  readonly callFrame: CallFrame;
   readonly children?: readonly number[];
+}
+
+interface HeapNode {
+  readonly callFrame: CallFrame;
+  readonly selfSize: number;
+  readonly children: readonly HeapNode[];
+}
+
+export interface HeapProfile {
+  readonly head: HeapNode;
+}
+
+export interface FunctionBytes {
+  readonly at: string;
+  readonly selfBytes: number;
+  readonly inclusiveBytes: number;
+}
+
+/** What functions have allocated, the greediest first. */
+export function functionBytes({ head }: HeapProfile): FunctionBytes[] {
+  const self = new Map<string, number>();
+  const inclusive = new Map<string, number>();
+  const walk = (node: HeapNode, above: ReadonlySet<string>): number => {
+    const name = nameOf(node.callFrame);
+    const inside = new Set(above).add(name);
+    const below = node.children.reduce((sum, child) => sum + walk(child, inside), 0);
+    const total = node.selfSize + below;
+    self.set(name, (self.get(name) ?? 0) + node.selfSize);
+    if (!above.has(name)) inclusive.set(name, (inclusive.get(name) ?? 0) + total);
+    return total;
+  };
+  walk(head, new Set());
+  return [...inclusive]
+    .map(([at, bytes]) => ({ at, selfBytes: self.get(at) ?? 0, inclusiveBytes: bytes }))
+    .sort((a, b) => b.selfBytes - a.selfBytes);
 }
 
 export interface CpuProfile {
@@ -40,7 +77,7 @@ export function functionTimes(profile: CpuProfile): FunctionTime[] {
   for (const [id, ms] of perNode) {
     const seen = new Set<string>();
     for (let at: number | undefined = id; at !== undefined; at = parents.get(at)) {
-      const name = nameOf(nodes.get(at));
+      const name = nameOf(nodes.get(at)?.callFrame);
       if (at === id) self.set(name, (self.get(name) ?? 0) + ms);
       if (!seen.has(name)) inclusive.set(name, (inclusive.get(name) ?? 0) + ms);
       seen.add(name);
@@ -51,9 +88,9 @@ export function functionTimes(profile: CpuProfile): FunctionTime[] {
     .sort((a, b) => b.selfMs - a.selfMs);
 }
 
-function nameOf(node: Node | undefined): string {
-  if (node === undefined) return '(unknown)';
-  const { functionName, url, lineNumber } = node.callFrame;
+function nameOf(frame: CallFrame | undefined): string {
+  if (frame === undefined) return '(unknown)';
+  const { functionName, url, lineNumber } = frame;
   const name = functionName === '' ? '(anonymous)' : functionName;
   if (url === '') return name;
   const file = url.replace(/^file:\/\//, '').replace(/^.*\/(?=node_modules\/|src\/)/, '');

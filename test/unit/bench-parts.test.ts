@@ -9,12 +9,17 @@ import {
   loopbackBytesOf,
   residentMiBOf,
 } from '../../bench/common/proc.ts';
-import { functionTimes } from '../../bench/common/profile.ts';
+import { functionBytes, functionTimes } from '../../bench/common/profile.ts';
 import { median, medianOfRuns, percentile, spreadOf } from '../../bench/common/statistics.ts';
 import { atLeast, atMost, table } from '../../bench/common/targets.ts';
+import { contentOf } from '../../bench/exec/run-once.ts';
+import { ownerOf } from '../../bench/failover/stage.ts';
+import { figuresOf, targetsOf } from '../../bench/failover.ts';
 import { runPhase } from '../../bench/throughput/loop.ts';
 import { ratiosOf } from '../../bench/throughput/report.ts';
 import { type Client, Ends, PAYLOAD, RESULT } from '../../bench/throughput/system.ts';
+import { encodeTaskId, fingerprintOf } from '../../src/base/task-id.ts';
+import { ownerOrder } from '../../src/tasks/ownership.ts';
 
 test('of 1 to 1,000 ms, half took 500 ms at most, and one in a thousand 1,000', () => {
   const values = Array.from({ length: 1_000 }, (_, i) => 1_000 - i);
@@ -225,4 +230,50 @@ test('a ratio is of the best rates; without the other system there is none', () 
     ratio_bullmq: 1.5,
     ratio_nats_r3: null,
   });
+});
+
+test('a memory profile: bytes of a function alone, and with what it called', () => {
+  const frame = (functionName: string) => ({ functionName, url: '', lineNumber: 0 });
+  const leaf = { callFrame: frame('encode'), selfSize: 4, children: [] };
+  const inner = { callFrame: frame('walk'), selfSize: 2, children: [leaf] };
+  const outer = { callFrame: frame('walk'), selfSize: 1, children: [inner] };
+  expect(functionBytes({ head: outer })).toEqual([
+    { at: 'encode', selfBytes: 4, inclusiveBytes: 4 },
+    { at: 'walk', selfBytes: 3, inclusiveBytes: 7 },
+  ]);
+});
+
+test('runners that print the same lines in another order have done the same', () => {
+  expect(contentOf('b\na\n')).toEqual(contentOf('a\nb\n'));
+  expect(contentOf('a\nb\n').lines).toBe(2);
+  expect(contentOf('a\n').digest).not.toBe(contentOf('a\nb\n').digest);
+});
+
+test('a task that never started again took as long as it was waited for, at least', () => {
+  const struck = (restartMs: number | undefined, needless = 0) => ({ restartMs, needless });
+  expect(figuresOf([struck(30), struck(10), struck(20)], true)).toEqual({
+    rounds: 3,
+    p50_ms: 20,
+    max_ms: 30,
+    late: 0,
+    needless: 0,
+  });
+  const late = figuresOf([struck(30), struck(undefined), struck(20, 1)], true);
+  expect(late).toEqual({ rounds: 3, p50_ms: 30, max_ms: 60_000, late: 1, needless: 1 });
+  // A pause is to restart nothing.
+  expect(figuresOf([struck(undefined)], false)).toMatchObject({ late: 0, needless: 0 });
+  const met = Object.fromEntries(targetsOf({ runner: late }).map((one) => [one.what, one.met]));
+  expect(met['kill -9 of runner: started elsewhere, p50 ms']).toBe('aim');
+  expect(met['kill -9 of runner: started elsewhere, max ms']).toBe('missed');
+});
+
+test('the owner of an id is known before it is submitted: the first of its home in its order', () => {
+  const stores = new Map([1, 2, 3, 4].map((index) => [index, String(index).repeat(32)]));
+  const all = [...stores.values()];
+  for (let i = 0; i < 20; i += 1) {
+    const home = all.filter((_, at) => at !== i % 4);
+    const random = String(i).padStart(12, '0');
+    const id = encodeTaskId({ createdMs: 1, random, fingerprints: home.map(fingerprintOf) });
+    expect(stores.get(ownerOf(id, stores) ?? 0)).toBe(ownerOrder(id, home)[0]);
+  }
 });
