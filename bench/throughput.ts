@@ -5,7 +5,8 @@
  *   npm run bench -- throughput [--seconds 10] [--only covey,bullmq,nats] [--in-flight 1,64,256,1000] [--bulk 500]
  *                               [--runs 3] [--peers 3] [--profile FILE]
  *
- * `--profile`: where the time of the first daemon goes in the last phase; if FILE ends with .heapprofile, what it allocates.
+ * `--profile`: of the first daemon in the last phase, where its time goes; if FILE ends with .heapprofile, what it
+ * allocates; with .calls, how often each function is called for one task.
  */
 import { join } from 'node:path';
 import type { Bench, Needs, Outcome, Setting } from './common/bench.ts';
@@ -81,7 +82,8 @@ async function measureSystem(
         profiled === undefined ? undefined : new ProfileOfWindow(profiled, options.profile ?? '');
       const figures = await crew.measure(phase, profile);
       measured[phase.name] = figures;
-      for (const line of (await profile?.written()) ?? []) setting.say(line);
+      const done = figures.done_per_s * options.seconds;
+      for (const line of (await profile?.written(done)) ?? []) setting.say(line);
       const { done_per_s, cpu_us_per_task } = figures;
       setting.say(`run ${run}, ${system}, ${phase.name}: ${done_per_s}/s, ${cpu_us_per_task} µs`);
     }

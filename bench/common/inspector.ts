@@ -2,7 +2,7 @@
 
 interface Answer {
   readonly id?: number;
-  readonly result?: { readonly profile?: unknown; readonly result?: { readonly value?: unknown } };
+  readonly result?: { readonly profile?: unknown; readonly result?: unknown };
   readonly error?: { readonly message: string };
 }
 
@@ -53,6 +53,18 @@ export class Inspector {
     return (await this.#ask('Profiler.stop')).result?.profile;
   }
 
+  /** Of every function from now on. */
+  async startCalls(): Promise<void> {
+    await this.#ask('Profiler.enable');
+    await this.#ask('Profiler.startPreciseCoverage', { callCount: true, detailed: false });
+  }
+
+  async stopCalls(): Promise<unknown> {
+    const calls = (await this.#ask('Profiler.takePreciseCoverage')).result?.result;
+    await this.#ask('Profiler.stopPreciseCoverage');
+    return calls;
+  }
+
   /** Of everything allocated from now on, also of what is collected soon after. */
   async startAllocations(): Promise<void> {
     await this.#ask('HeapProfiler.startSampling', {
@@ -72,7 +84,8 @@ export class Inspector {
     await this.#ask('HeapProfiler.collectGarbage');
     await this.#ask('HeapProfiler.collectGarbage');
     const { result } = await this.#ask('Runtime.evaluate', { expression: MEMORY });
-    return JSON.parse(String(result?.result?.value)) as LiveBytes;
+    const told = result?.result as { readonly value: string } | undefined;
+    return JSON.parse(told?.value ?? '{}') as LiveBytes;
   }
 
   close(): void {

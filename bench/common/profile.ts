@@ -1,4 +1,4 @@
-/** Where the time of a .cpuprofile, or the memory of a .heapprofile, went: by function, alone and with what it called. */
+/** Where the time of a .cpuprofile, the memory of a .heapprofile and the calls of a run went: by function. */
 
 interface CallFrame {
   readonly functionName: string;
@@ -88,11 +88,46 @@ export function functionTimes(profile: CpuProfile): FunctionTime[] {
     .sort((a, b) => b.selfMs - a.selfMs);
 }
 
+/** What the inspector says of the calls of one file. */
+export interface FileCalls {
+  readonly url: string;
+  readonly functions: readonly {
+    readonly functionName: string;
+    readonly ranges: readonly { readonly startOffset: number; readonly count: number }[];
+  }[];
+}
+
+export interface FunctionCalls {
+  /** `name file`: of functions of one name in one file, all of them together. */
+  readonly at: string;
+  readonly calls: number;
+}
+
+/** How often functions of the project itself were called, the most often first. */
+export function functionCalls(files: readonly FileCalls[]): FunctionCalls[] {
+  const calls = new Map<string, number>();
+  for (const { url, functions } of files) {
+    const file = pathOf(url);
+    if (!file.startsWith('src/')) continue;
+    for (const { functionName, ranges } of functions) {
+      const at = `${functionName === '' ? '(anonymous)' : functionName} ${file}`;
+      calls.set(at, (calls.get(at) ?? 0) + (ranges[0]?.count ?? 0));
+    }
+  }
+  return [...calls].map(([at, count]) => ({ at, calls: count })).sort((a, b) => b.calls - a.calls);
+}
+
+/** As seen from the root of the project, or of the package, which may have a src/ of its own. */
+function pathOf(url: string): string {
+  const path = url.replace(/^file:\/\//, '');
+  const at = path.lastIndexOf('/node_modules/');
+  return at >= 0 ? path.slice(at + '/node_modules/'.length) : path.replace(/^.*?\/(?=src\/)/, '');
+}
+
 function nameOf(frame: CallFrame | undefined): string {
   if (frame === undefined) return '(unknown)';
   const { functionName, url, lineNumber } = frame;
   const name = functionName === '' ? '(anonymous)' : functionName;
   if (url === '') return name;
-  const file = url.replace(/^file:\/\//, '').replace(/^.*\/(?=node_modules\/|src\/)/, '');
-  return `${name} ${file.replace(/^.*node_modules\//, '')}:${lineNumber + 1}`;
+  return `${name} ${pathOf(url)}:${lineNumber + 1}`;
 }

@@ -9,7 +9,7 @@ import {
   loopbackBytesOf,
   residentMiBOf,
 } from '../../bench/common/proc.ts';
-import { functionBytes, functionTimes } from '../../bench/common/profile.ts';
+import { functionBytes, functionCalls, functionTimes } from '../../bench/common/profile.ts';
 import { median, medianOfRuns, percentile, spreadOf } from '../../bench/common/statistics.ts';
 import { atLeast, atMost, table } from '../../bench/common/targets.ts';
 import { contentOf } from '../../bench/exec/run-once.ts';
@@ -276,4 +276,19 @@ test('the owner of an id is known before it is submitted: the first of its home 
     const id = encodeTaskId({ createdMs: 1, random, fingerprints: home.map(fingerprintOf) });
     expect(stores.get(ownerOf(id, stores) ?? 0)).toBe(ownerOrder(id, home)[0]);
   }
+});
+
+test('calls of functions of the project alone; those of one name in one file together', () => {
+  const called = (functionName: string, count: number) => ({
+    functionName,
+    ranges: [{ startOffset: 0, count }],
+  });
+  const files = [
+    { url: 'file:///x/src/base/a.ts', functions: [called('', 2), called('f', 7), called('', 3)] },
+    { url: 'file:///x/node_modules/cborg/src/b.js', functions: [called('g', 9)] },
+  ];
+  expect(functionCalls(files)).toEqual([
+    { at: 'f src/base/a.ts', calls: 7 },
+    { at: '(anonymous) src/base/a.ts', calls: 5 },
+  ]);
 });
