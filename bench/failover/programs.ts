@@ -6,8 +6,10 @@ import { firstLine, type Launched, type Owned, parseJson } from '../common/launc
 
 const WORKER = fileURLToPath(new URL('./worker.ts', import.meta.url));
 
-/** Works on one more type, or ends a task that it has in its hands. */
-export type Command = { readonly serve: string } | { readonly finish: string };
+/** Ends a task that the program has in its hands. */
+export interface Command {
+  readonly finish: string;
+}
 
 export interface Start {
   readonly id: string;
@@ -55,13 +57,10 @@ export class Programs {
     this.#of(peer).child.kill(signal);
   }
 
-  tell(peer: number, command: Command): void {
-    this.#of(peer).tell(command);
-  }
-
   /** Whoever has it: the others know nothing of it. */
   finish(id: string): void {
-    for (const program of this.#running.values()) program.tell({ finish: id });
+    const command: Command = { finish: id };
+    for (const program of this.#running.values()) program.tell(command);
   }
 
   startsOf(id: string): readonly Start[] {

@@ -42,14 +42,29 @@ export class Stage {
   static async up(peers: number, { dir, owned }: Setting): Promise<Stage> {
     const network = await meshUp({ peers, dir: join(dir, 'm') });
     const stage = new Stage(network, new Programs(owned, dir));
-    for (const peer of network.indices) await stage.launchProgram(peer);
+    await Promise.all(network.indices.map((peer) => stage.launchProgram(peer)));
     return stage;
   }
 
   /** Beside every daemon but one, for each of them: so a runner other than the owner can be had. */
-  launchProgram(peer: number): Promise<void> {
+  async launchProgram(peer: number): Promise<void> {
     const types = this.network.indices.filter((one) => one !== peer).map((one) => `not-${one}`);
-    return this.programs.launch(peer, this.network.socket(peer), types);
+    await this.programs.launch(peer, this.network.socket(peer), types);
+    await this.#untilKnown(peer);
+  }
+
+  /** All daemons have heard of the worker there: else a strike would find fewer that work than there are. */
+  async #untilKnown(peer: number): Promise<void> {
+    const { peerId } = this.network.identity(peer);
+    await this.network.waitFor(`the worker beside peer ${peer} is known`, async () => {
+      const views = await Promise.all(this.network.indices.map((one) => this.network.members(one)));
+      return views.every((view) =>
+        view?.some((member) => {
+          const { workers = {} } = member.peer_id === peerId ? (member.load ?? {}) : {};
+          return Object.keys(workers).length > 0;
+        }),
+      );
+    });
   }
 
   /** The owner in turns. */
@@ -83,6 +98,7 @@ export class Stage {
   async mend(...dead: readonly number[]): Promise<void> {
     for (const peer of dead) await this.network.restart(peer);
     await this.network.waitForAllAlive();
+    await Promise.all(this.network.indices.map((peer) => this.#untilKnown(peer)));
   }
 
   restarted(id: string, timeoutMs: number): Promise<Start | undefined> {

@@ -23,15 +23,10 @@ async function handle(_: unknown, { id, attempt, signal }: HandlerContext): Prom
 
 const [socket = '', types = ''] = process.argv.slice(2);
 const covey = await connect({ socket, clientName: 'bench worker' });
-const serve = async (all: readonly string[]): Promise<void> => {
-  const handlers = Object.fromEntries(all.map((type) => [type, handle]));
-  await covey.work(handlers, { concurrency: CONCURRENCY });
-};
-await serve(types.split(','));
+const handlers = Object.fromEntries(types.split(',').map((type) => [type, handle]));
+await covey.work(handlers, { concurrency: CONCURRENCY });
 say({ event: 'ready' });
 for await (const line of createInterface({ input: process.stdin })) {
-  const command = JSON.parse(line) as Command;
-  if ('serve' in command) await serve([command.serve]);
-  else finish.get(command.finish)?.();
+  finish.get((JSON.parse(line) as Command).finish)?.();
 }
 process.exit(0);
