@@ -9,4 +9,8 @@ export const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
   exec: async () => asBench((await import('../exec.ts')).exec),
   failover: async () => asBench((await import('../failover.ts')).failover),
   scale: async () => asBench((await import('../scale.ts')).scale),
+  ring: async () => asBench((await import('../micro/ring.ts')).ring),
+  codec: async () => asBench((await import('../micro/codec.ts')).codec),
+  store: async () => asBench((await import('../micro/store.ts')).store),
+  join: async () => asBench((await import('../micro/join.ts')).joinBench),
 };

@@ -10,16 +10,20 @@ import {
   residentMiBOf,
 } from '../../bench/common/proc.ts';
 import { functionBytes, functionCalls, functionTimes } from '../../bench/common/profile.ts';
+import { rateAtOnce, rateOf } from '../../bench/common/rate.ts';
 import { median, medianOfRuns, percentile, spreadOf } from '../../bench/common/statistics.ts';
 import { atLeast, atMost, table } from '../../bench/common/targets.ts';
 import { contentOf } from '../../bench/exec/run-once.ts';
 import { ownerOf } from '../../bench/failover/stage.ts';
 import { figuresOf, targetsOf } from '../../bench/failover.ts';
+import { loadOf } from '../../bench/micro/ring.ts';
+import { created, ended, started } from '../../bench/micro/samples.ts';
 import { runPhase } from '../../bench/throughput/loop.ts';
 import { ratiosOf } from '../../bench/throughput/report.ts';
 import { type Client, Ends, PAYLOAD, RESULT } from '../../bench/throughput/system.ts';
 import { encodeTaskId, fingerprintOf } from '../../src/base/task-id.ts';
 import { ownerOrder } from '../../src/tasks/ownership.ts';
+import { taskOf } from '../../src/tasks/task.ts';
 
 test('of 1 to 1,000 ms, half took 500 ms at most, and one in a thousand 1,000', () => {
   const values = Array.from({ length: 1_000 }, (_, i) => 1_000 - i);
@@ -291,4 +295,32 @@ test('calls of functions of the project alone; those of one name in one file tog
     { at: 'f src/base/a.ts', calls: 7 },
     { at: '(anonymous) src/base/a.ts', calls: 5 },
   ]);
+});
+
+test('a rate is of the time it took, and of every call a number of its own', async () => {
+  const seen = new Set<number>();
+  const rate = rateOf(20, (i) => seen.add(i));
+  expect(rate).toBeGreaterThan(0);
+  expect([seen.has(0), seen.has(seen.size - 1), seen.has(seen.size)]).toEqual([true, true, false]);
+  let inFlight = 0;
+  let most = 0;
+  const act = async (): Promise<void> => {
+    inFlight += 1;
+    most = Math.max(most, inFlight);
+    await new Promise((done) => setImmediate(done));
+    inFlight -= 1;
+  };
+  expect(await rateAtOnce(20, 5, act)).toBeGreaterThan(0);
+  expect(most).toBe(5);
+});
+
+test('the load of the fullest over the mean, of all members: also of those without a key', () => {
+  expect(loadOf(['a', 'a', 'a', 'b'], 2)).toBe(1.5);
+  expect(loadOf(['a', 'b'], 4)).toBe(2);
+});
+
+test('the samples are tasks that the product can read, and they end', () => {
+  const before = started(created());
+  expect(taskOf(before).final).toBeUndefined();
+  expect(taskOf(ended(before)).final).toMatchObject({ state: 'completed' });
 });
