@@ -49,3 +49,18 @@ export class Heap<T> {
     return top;
   }
 }
+
+/** The `count` greatest of very many, in no particular order, without sorting all of them. */
+export function greatest(items: readonly string[], count: number): string[] {
+  const heap = new Heap<string>((a, b) => a < b);
+  // From the end: they mostly come in order, and then the rest is passed over.
+  for (let i = items.length - 1; i >= 0; i--) {
+    const item = items[i] ?? '';
+    if (heap.size >= count) {
+      if (item <= (heap.peek() ?? '')) continue;
+      heap.pop();
+    }
+    heap.push(item);
+  }
+  return Array.from({ length: heap.size }, () => heap.pop() ?? '');
+}

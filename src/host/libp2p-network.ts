@@ -159,16 +159,20 @@ class Libp2pNetwork implements Network {
 
   #denyInbound(peer: RemotePeer): boolean {
     if (this.#state.kind !== 'running') return true;
-    const peerId = peer.toString();
+    const refusal = this.#tooMany(peer.toString());
+    if (refusal !== undefined) this.#refused(refusal);
+    return refusal !== undefined;
+  }
+
+  #tooMany(peerId: PeerId): NetworkRefusal | undefined {
     const connections = this.#links.get(peerId)?.connections.size ?? 0;
-    if (connections >= CONNECTIONS_PER_PEER_MAX) {
-      this.#refused('connection: too many of one peer');
-      return true;
-    }
-    if (this.#members.has(peerId)) return this.#links.size >= this.#linksMax + STRANGERS_MAX;
-    const isMuch = connections === 0 && this.#strangers() >= STRANGERS_MAX;
-    if (isMuch) this.#refused('connection: too many strangers');
-    return isMuch;
+    if (connections >= CONNECTIONS_PER_PEER_MAX) return 'connection: too many of one peer';
+    if (connections > 0) return undefined;
+    const isMember = this.#members.has(peerId);
+    if (isMember && this.#links.size >= this.#linksMax + STRANGERS_MAX)
+      return 'connection: too many links';
+    const isMuch = !isMember && this.#strangers() >= STRANGERS_MAX;
+    return isMuch ? 'connection: too many strangers' : undefined;
   }
 
   #refused(reason: NetworkRefusal): void {
@@ -197,10 +201,12 @@ class Libp2pNetwork implements Network {
     }
     const { direction } = connection;
     const stranger = !this.#members.has(peerId);
-    // Asked a second time: many handshakes may have been under way when the gater was asked.
-    if (stranger && !known && direction === 'inbound' && this.#strangers() >= STRANGERS_MAX) {
-      this.#refused('connection: too many strangers');
-      connection.abort(new Error('too many strangers'));
+    // Asked a second time: many handshakes may have been under way when the gater was asked, and who makes them may have
+    // them wait there.
+    const refusal = direction === 'inbound' ? this.#tooMany(peerId) : undefined;
+    if (refusal !== undefined) {
+      this.#refused(refusal);
+      connection.abort(new Error(refusal));
       return;
     }
     const info: LinkInfo = { peerId, address: toAddress(connection.remoteAddr), direction };

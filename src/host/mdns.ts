@@ -73,9 +73,10 @@ export class LocalNames {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    clearInterval(this.#refill);
     const socket = await this.#socket;
-    if (socket !== undefined) await new Promise<void>((resolve) => socket.destroy(resolve));
+    // Not before: it may have been about to begin.
+    clearInterval(this.#refill);
+    if (socket !== undefined) await ended(socket);
   }
 
   #open(): Promise<MulticastDNS | undefined> {
@@ -92,16 +93,20 @@ export class LocalNames {
     // Bound to the address of one interface it would hear no multicast.
     const on = isOne ? { interface: host, bind: '0.0.0.0' } : {};
     const socket = multicastDns({ port, ...on });
-    const isReady = await new Promise<boolean>((resolve) => {
-      socket.once('ready', () => resolve(true));
-      socket.on('error', (error: Error) => {
-        log('mDNS does not work here', { error: error.message });
-        resolve(false);
-      });
-      // Packets of others that are none.
+    const failure = await new Promise<Error | undefined>((resolve) => {
+      socket.once('ready', () => resolve(undefined));
+      socket.on('error', resolve);
+      // Packets of others that are none, and interfaces without multicast.
       socket.on('warning', () => undefined);
     });
-    if (!isReady) return undefined;
+    if (failure !== undefined) {
+      log('mDNS does not work here', { error: failure.message });
+      await ended(socket);
+      // Whoever asks next tries it again.
+      this.#socket = undefined;
+      return undefined;
+    }
+    socket.on('error', (error: Error) => log('mDNS failed', { error: error.message }));
     socket.on('query', ({ questions }) => {
       if (questions.some(({ name }) => name === SERVICE)) this.#answer(socket);
     });
@@ -124,6 +129,9 @@ export class LocalNames {
     socket.respond(answer);
   }
 }
+
+const ended = (socket: MulticastDNS): Promise<void> =>
+  new Promise((resolve) => socket.destroy(() => resolve()));
 
 /** Only what says who is there: others would have to be asked one by one who they are. */
 function placesIn({ answers, additionals }: ResponsePacket): (Place & { peerId: PeerId })[] {

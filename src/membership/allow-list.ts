@@ -10,8 +10,10 @@
  */
 import { digestOf } from '../base/hash.ts';
 import type { PeerId } from '../ports/identity.ts';
+import { rowsOf } from './access-rows.ts';
 import type { Entry, Fact, Merge, Revocation } from './fact.ts';
-import { CHAIN_MAX, ENTRIES_MAX, HELLO_MERGES_MAX, MERGES_MAX } from './limits.ts';
+import { CHAIN_MAX, ENTRIES_MAX, HELLO_MERGES_MAX, MERGES_MAX, REVOCATIONS_MAX } from './limits.ts';
+import { type Admission, isFounding, leadingOn, leadOn, type Reach, reachOf } from './reach-of.ts';
 import type { AccessEntry } from './types.ts';
 
 export type Access = Fact<Entry> | Fact<Revocation> | Fact<Merge>;
@@ -23,19 +25,20 @@ export const isAccess = (fact: Fact): fact is Access =>
   fact.statement.kind === 'revocation' ||
   fact.statement.kind === 'merge';
 
+/**
+ * A mesh and its founder. Never the mesh alone: of two merges of one author that name two founders one would take the
+ * place of the other, and who has a revoked key could give a mesh that is kept a founder of his own.
+ */
+const foundedBy = ({ mesh, peerId }: Pick<Merge, 'mesh' | 'peerId'>): string => `${mesh} ${peerId}`;
+
 /** One fact is kept for each kind, subject and author. */
 export const accessKey = ({ signed, statement }: Access): string =>
-  `${statement.kind}/${statement.kind === 'merge' ? statement.mesh : statement.peerId}/${signed.by}`;
-
-/** Whom entries lead to, and the founders by mesh. */
-interface Reach {
-  readonly entries: ReadonlyMap<PeerId, Fact<Entry>>;
-  readonly roots: ReadonlyMap<string, ReadonlySet<PeerId>>;
-}
+  `${statement.kind}/${statement.kind === 'merge' ? foundedBy(statement) : statement.peerId}/${signed.by}`;
 
 const isRevocation = (fact: Access): fact is Fact<Revocation> =>
   fact.statement.kind === 'revocation';
-const isEntry = (fact: Access): fact is Fact<Entry> => fact.statement.kind === 'entry';
+const isMerge = (fact: Access): fact is Fact<Merge> => fact.statement.kind === 'merge';
+const isAdmission = (fact: Access): fact is Admission => !isRevocation(fact);
 
 /**
  * Of two statements of one author on one subject the one with the smaller digest stays: any rule,
@@ -50,6 +53,8 @@ export class AllowList {
   readonly #facts = new Map<string, Access>();
   #entries = 0;
   #merges = 0;
+  /** Revocations of peers that nobody has admitted here: any number could be invented. */
+  #unfounded = 0;
   /**
    * Those to whom entries lead, void ones as well: whose statements are kept. It only grows.
    * Keeping only what the granted state would make the list depend on the order of arrival: an
@@ -92,13 +97,10 @@ export class AllowList {
    * anti-entropy.
    */
   add(fact: Access): boolean {
-    if (!this.#put(fact)) return false;
-    this.#follow();
-    return true;
+    return this.addAll([fact]).length > 0;
   }
 
   #put(fact: Access): boolean {
-    if (!this.#mayState(fact)) return false;
     const key = accessKey(fact);
     const known = this.#facts.get(key);
     if (known && staysBefore(known, fact)) return false;
@@ -110,73 +112,48 @@ export class AllowList {
       if (this.#merges >= MERGES_MAX) return false;
       this.#merges += 1;
     }
+    // Of those who are known there are no more than entries: never refuse one, or who floods could not be revoked.
+    if (!known && isRevocation(fact) && !this.isKnown(fact.statement.peerId)) {
+      if (this.#unfounded >= REVOCATIONS_MAX) return false;
+      this.#unfounded += 1;
+    }
     this.#facts.set(key, fact);
     return true;
   }
 
   #follow(): void {
     this.#indexRevocations();
-    this.#known = this.#reach(() => true);
-    this.#granted = this.#reach((fact) => this.#admissionStands(fact));
+    const admissions = this.#sorted().filter(isAdmission);
+    this.#known = reachOf(this, admissions, () => true);
+    this.#granted = reachOf(this, admissions, (fact) => this.#admissionStands(fact));
+    this.#unfounded = 0;
+    for (const [peerId, by] of this.#revocations)
+      if (!this.isKnown(peerId)) this.#unfounded += by.length;
   }
 
   /** Adds as many as can be linked to the founder, in whatever order they come. */
   addAll(facts: readonly Access[]): Access[] {
     const added: Access[] = [];
-    let waiting = [...facts];
-    for (;;) {
+    // Admissions first: how many revocations there may be depends on whether their subjects are known.
+    for (const part of [facts.filter(isAdmission), facts.filter(isRevocation)]) {
       const before = added.length;
-      waiting = waiting.filter((fact) => {
-        if (!this.#put(fact)) return true;
-        added.push(fact);
-        return false;
+      leadOn<Access>(this.#known, part, (fact) => {
+        const isNew = this.#put(fact);
+        if (isNew) added.push(fact);
+        return isNew;
       });
-      if (added.length === before) return added;
       // Once for all of them: for each fact it would hold the loop for seconds when a large mesh is learned.
-      this.#follow();
+      if (added.length > before) this.#follow();
     }
+    return added;
   }
 
-  #mayState({ signed, meshId, statement }: Access): boolean {
-    const roots = this.#known.roots.get(meshId);
-    if (statement.kind === 'entry' && statement.peerId === signed.by)
-      return roots?.has(signed.by) === true;
-    return roots !== undefined && this.#known.entries.has(signed.by);
-  }
-
-  /** Follows entries and merges from the founder; `stands` may reject one. */
-  #reach(stands: (fact: Fact<Entry> | Fact<Merge>) => boolean): Reach {
-    const facts = this.#sorted().filter(({ statement }) => statement.kind !== 'revocation');
-    const entries = new Map<PeerId, Fact<Entry>>();
-    const roots = new Map([[this.meshId, new Set([this.root])]]);
-    for (let grew = true; grew; ) {
-      grew = false;
-      for (const fact of facts as (Fact<Entry> | Fact<Merge>)[]) {
-        const { peerId } = fact.statement;
-        const ours = roots.get(fact.meshId);
-        const isRoot = isEntry(fact) && fact.signed.by === peerId;
-        if (!ours || !(isRoot ? ours.has(peerId) : entries.has(fact.signed.by))) continue;
-        if (!isRoot && !stands(fact)) continue;
-        if (isEntry(fact)) {
-          if (entries.has(peerId)) continue;
-          entries.set(peerId, fact);
-        } else {
-          const theirs = roots.get(fact.statement.mesh) ?? new Set();
-          if (theirs.has(peerId)) continue;
-          roots.set(fact.statement.mesh, theirs.add(peerId));
-        }
-        grew = true;
-      }
-    }
-    return { entries, roots };
-  }
-
-  #admissionStands({ signed, statement }: Fact<Entry> | Fact<Merge>): boolean {
+  #admissionStands({ signed, statement }: Admission): boolean {
     const revocations = this.#revocationsOf(signed.by);
     // Each of them: a void peer that revoked its admitter once more would else vouch for itself.
     return revocations.every(({ statement: { keeps, keepsMeshes } }) =>
       statement.kind === 'merge'
-        ? keepsMeshes?.includes(statement.mesh)
+        ? keepsMeshes?.includes(foundedBy(statement))
         : keeps.includes(statement.peerId),
     );
   }
@@ -188,9 +165,11 @@ export class AllowList {
   #indexRevocations(): void {
     const index = new Map<PeerId, Fact<Revocation>[]>();
     for (const fact of this.#facts.values()) {
-      if (fact.statement.kind !== 'revocation') continue;
+      if (!isRevocation(fact)) continue;
       const { peerId } = fact.statement;
-      index.set(peerId, [...(index.get(peerId) ?? []), fact as Fact<Revocation>]);
+      const others = index.get(peerId);
+      if (others) others.push(fact);
+      else index.set(peerId, [fact]);
     }
     this.#revocations = index;
   }
@@ -253,10 +232,16 @@ export class AllowList {
     }
   }
 
+  /** It is that one, or in by its word. */
+  isBy(peerId: PeerId, other: PeerId): boolean {
+    return peerId === other || [...this.#admitters(peerId)].includes(other);
+  }
+
+  /** Asked at each hello: never sort the whole list for the few of them. */
   #merged(): Fact<Merge>[] {
-    // Asked at each hello, and mostly there are none: the list may be long.
     if (this.#merges === 0) return [];
-    return this.#sorted().filter((fact): fact is Fact<Merge> => fact.statement.kind === 'merge');
+    const merges = [...this.#facts.values()].filter((fact) => isMerge(fact));
+    return merges.sort((a, b) => (accessKey(a) < accessKey(b) ? -1 : 1));
   }
 
   /** Of several that are all as good everybody names the same. */
@@ -266,8 +251,13 @@ export class AllowList {
 
   /** An admission by one that was revoked, and its revoker had not seen it. */
   isVoid(fact: Access): boolean {
-    const isRoot = isEntry(fact) && fact.signed.by === fact.statement.peerId;
-    return !isRoot && !isRevocation(fact) && !this.#admissionStands(fact);
+    return !isFounding(fact) && !isRevocation(fact) && !this.#admissionStands(fact);
+  }
+
+  /** Of what somebody shows who wants to come in, that by which it may: no revocation, and nothing said by the barred. */
+  leadingOn(shown: readonly Access[]): Access[] {
+    const stands = (fact: Admission): boolean => this.#admissionStands(fact);
+    return leadingOn(this.#granted, shown.filter(isAdmission), stands);
   }
 
   /** What proves to one that is barred that it is: the revocation, and what leads to its author. */
@@ -296,15 +286,22 @@ export class AllowList {
     });
   }
 
-  /** The meshes that this peer has accepted and that are in by that. */
+  /** The meshes that this peer has accepted and that are in by that, each with its founder. */
   acceptedBy(author: PeerId): string[] {
-    const meshes = this.#merged().filter((fact) => fact.signed.by === author);
-    return meshes.map(({ statement }) => statement.mesh).filter((mesh) => this.hasMesh(mesh));
+    const { roots } = this.#granted;
+    return this.#merged()
+      .filter(({ signed, statement: { mesh, peerId } }) => {
+        return signed.by === author && roots.get(mesh)?.has(peerId) === true;
+      })
+      .map(({ statement }) => foundedBy(statement));
   }
 
   /** This member has accepted that mesh. */
-  hasAccepted(author: PeerId, meshId: string): boolean {
-    return this.#facts.has(`merge/${meshId}/${author}`);
+  hasAccepted(author: PeerId, mesh: string): boolean {
+    const founders = [...(this.#known.roots.get(mesh) ?? [])];
+    return founders.some((peerId) =>
+      this.#facts.has(`merge/${foundedBy({ mesh, peerId })}/${author}`),
+    );
   }
 
   get mergeCount(): number {
@@ -336,9 +333,9 @@ export class AllowList {
   cutBy(revoked: readonly PeerId[]): PeerId[] {
     // Whoever is revoked here already has its admissions judged by that.
     const out = new Set(revoked.filter((peerId) => !this.isRevoked(peerId)));
-    const stands = (fact: Fact<Entry> | Fact<Merge>): boolean =>
+    const stands = (fact: Admission): boolean =>
       !out.has(fact.signed.by) && this.#admissionStands(fact);
-    const { entries } = this.#reach(stands);
+    const { entries } = reachOf(this, this.#sorted().filter(isAdmission), stands);
     return [...this.#granted.entries.keys()].filter(
       (peerId) => this.isAllowed(peerId) && (out.has(peerId) || !entries.has(peerId)),
     );
@@ -375,22 +372,7 @@ export class AllowList {
   }
 
   list(): AccessEntry[] {
-    const listed: AccessEntry[] = [];
-    // Granted first: the void entry of one that somebody else has admitted as well is not what counts.
-    for (const [peerId, { signed, statement }] of new Map([
-      ...this.#known.entries,
-      ...this.#granted.entries,
-    ])) {
-      const { name, admittedAtMs } = statement;
-      const bar = this.barOf(peerId);
-      const revoked = this.isRevoked(peerId);
-      const listedOne = { peerId, name, admittedBy: signed.by, admittedAtMs, revoked };
-      const barred = bar && {
-        barredBy: bar.by.signed.by,
-        barredAtMs: bar.by.statement.revokedAtMs,
-      };
-      listed.push({ ...listedOne, isVoid: bar?.kind === 'void', ...barred });
-    }
-    return listed.sort((a, b) => (a.peerId < b.peerId ? -1 : 1));
+    // Granted last: the void entry of one that somebody else has admitted as well is not what counts.
+    return rowsOf(new Map([...this.#known.entries, ...this.#granted.entries]), this);
   }
 }

@@ -12,7 +12,7 @@ import { type AppendResult, prefixEnd, type Store, type StoreOp } from '../ports
 import { decodeValue, encodeValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import { decodeFact, type Fact, factBytes, isKind, readFacts, type SelfRecord } from './fact.ts';
-import { BOOK_FLUSH_MS } from './limits.ts';
+import { BOOK_FIRST_MS, BOOK_FLUSH_MS, INVITES_MAX, SEEN_STORES_MAX } from './limits.ts';
 import { readInt, readText } from './read.ts';
 import type { SeenStore } from './store-check.ts';
 import { factKey } from './view.ts';
@@ -25,6 +25,7 @@ const STORES = 'membership/store/';
 const FORMER = 'membership/former/';
 const INVITES = 'membership/invite/';
 const REDEEMED = 'membership/redeemed/';
+const EXPIRED_KEPT_MS = 86_400_000;
 const PAGE = 1_000;
 const URGENT: readonly string[] = ['revocation', 'merge'];
 
@@ -45,9 +46,10 @@ export class Book {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #log: Logger;
+  /** The one that was presented last at the end. */
   readonly #seenStores = new Map<string, SeenStore>();
-  /** Key to what shall be written next; one write for many changes. */
-  #dirty = new Map<string, Uint8Array>();
+  /** Key to what shall be written next, or nothing: it goes. One write for many changes. */
+  #dirty = new Map<string, Uint8Array | undefined>();
   #flushing = false;
   #closed = false;
 
@@ -157,11 +159,20 @@ export class Book {
 
   /** Writes soon; repeated changes of one key are one write. */
   rememberFacts(facts: readonly Fact[]): void {
+    // Whoever forgot its only neighbour in a crash would take itself for a mesh of one, and start alone what others run.
+    const isFirst = facts.some((fact) => isKind(fact, 'record') && !this.#knows(fact));
     for (const fact of facts) this.#later(FACTS + factKey(fact), factBytes(fact));
+    if (this.#closed) return;
     // A peer that forgot it in a crash would let the revoked one in, while nobody else is there to tell.
     // One that forgot a merge would turn away half of its mesh.
     const isUrgent = facts.some(({ statement: { kind } }) => URGENT.includes(kind));
-    if (isUrgent && !this.#closed) this.#clock.after(0, () => void this.#flushSoon());
+    if (isUrgent) this.#clock.after(0, () => void this.#flushSoon());
+    else if (isFirst) this.#clock.after(BOOK_FIRST_MS, () => void this.#flushSoon());
+  }
+
+  #knows(fact: Fact): boolean {
+    const key = FACTS + factKey(fact);
+    return this.#dirty.has(key) || this.#store.get(key) !== undefined;
   }
 
   seenStores(): SeenStore[] {
@@ -172,8 +183,19 @@ export class Book {
     const known = this.#seenStores.get(said.storeId);
     // A hello may be older than what was seen of the same store since.
     const seen = { ...said, seq: Math.max(said.seq, known?.seq ?? 0) };
+    this.#seenStores.delete(seen.storeId);
     this.#seenStores.set(seen.storeId, seen);
     this.#later(STORES + seen.storeId, seenBytes(seen));
+    if (known === undefined) this.#forgetOldest(seen.peerId);
+  }
+
+  /** One that mints a store at each start would else have everybody remember all of them, for good. */
+  #forgetOldest(peerId: PeerId): void {
+    const its = this.seenStores().filter((seen) => seen.peerId === peerId);
+    for (const { storeId } of its.slice(0, Math.max(0, its.length - SEEN_STORES_MAX))) {
+      this.#seenStores.delete(storeId);
+      this.#later(STORES + storeId, undefined);
+    }
   }
 
   /**
@@ -188,7 +210,7 @@ export class Book {
     this.#dirty.set(STORES + storeId, seenBytes(seen));
   }
 
-  #later(key: string, value: Uint8Array): void {
+  #later(key: string, value: Uint8Array | undefined): void {
     if (this.#closed) return;
     this.#dirty.set(key, value);
     if (this.#flushing) return;
@@ -203,7 +225,9 @@ export class Book {
 
   async flush(): Promise<void> {
     if (this.#dirty.size === 0) return;
-    const batch = [...this.#dirty].map(([put, value]) => ({ put, value }));
+    const batch = [...this.#dirty].map(([key, value]): StoreOp => {
+      return value === undefined ? { del: key } : { put: key, value };
+    });
     this.#dirty = new Map();
     const result = await this.#append(batch);
     if (!result.ok) this.#log.log('warn', 'the peer book was not written', { why: result.detail });
@@ -217,8 +241,15 @@ export class Book {
 
   // Invites, by the hash of their secret: the book lets nobody redeem.
 
-  inviteCount(): number {
-    return [...this.#maps(INVITES)].length;
+  #invites(): { readonly key: string; readonly expiresAtMs: number }[] {
+    return [...this.#maps(INVITES)].map(({ key, value }) => {
+      return { key, expiresAtMs: readInt(value.expires_at_ms) ?? 0 };
+    });
+  }
+
+  /** Those that may still be redeemed. */
+  openInvites(nowWallMs: number): number {
+    return this.#invites().filter(({ expiresAtMs }) => expiresAtMs >= nowWallMs).length;
   }
 
   invite(secretHash: string): Invite | undefined {
@@ -231,14 +262,17 @@ export class Book {
     return readText(this.#read(REDEEMED + secretHash)?.peer_id);
   }
 
-  /** Also drops those that expired before `nowWallMs`. */
+  /** Also drops those that expired long ago, and of the expired ones as many as there is no room for. */
   saveInvite(secretHash: string, invite: Invite, nowWallMs: number): Promise<AppendResult> {
     const { expiresAtMs, forMerge } = invite;
+    const known = this.#invites().sort((a, b) => a.expiresAtMs - b.expiresAtMs);
     const batch: StoreOp[] = [];
-    for (const { key, value } of this.#maps(INVITES)) {
-      const expires = readInt(value.expires_at_ms) ?? 0;
+    for (const invited of known) {
+      if (invited.expiresAtMs >= nowWallMs) break;
       // Kept a day longer, so that a late comer hears `expired` and not `used`.
-      if (expires + 86_400_000 < nowWallMs) batch.push({ del: key });
+      const isRoom = known.length - batch.length < INVITES_MAX;
+      if (!isRoom || invited.expiresAtMs + EXPIRED_KEPT_MS < nowWallMs)
+        batch.push({ del: invited.key });
     }
     const value = encodeValue({ expires_at_ms: expiresAtMs, ...(forMerge && { merge: true }) });
     return this.#append([...batch, { put: INVITES + secretHash, value }]);

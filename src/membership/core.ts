@@ -2,6 +2,7 @@
  * What the services of this room share: the view and everything that a change of it sets off.
  * `accept` is the one way by which facts come in, whoever brought them.
  */
+import { Allowances } from '../base/allowance.ts';
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import { Refused } from '../base/refused.ts';
 import { toRfc3339 } from '../base/rfc3339.ts';
@@ -10,9 +11,23 @@ import type { WireValue } from '../wire/codec.ts';
 import { type Access, isAccess } from './allow-list.ts';
 import type { Book } from './book.ts';
 import type { Cause, Via } from './cause.ts';
-import { type Fact, isKind, readFacts, type SelfRecord, toWire, type Verdict } from './fact.ts';
+import {
+  type Fact,
+  isKind,
+  readFacts,
+  type SelfRecord,
+  type Turn,
+  toWire,
+  type Verdict,
+} from './fact.ts';
 import type { Hello } from './hello.ts';
-import { OUTBID_MAX, STRANGER_RETRY_MS, TURN_LEAP_MAX } from './limits.ts';
+import {
+  ACCUSED_ALLOWANCE,
+  COUNTED_MAX,
+  OUTBID_MAX,
+  STRANGER_RETRY_MS,
+  TURN_LEAP_MAX,
+} from './limits.ts';
 import { compareTurns, statusOf } from './member.ts';
 import type { OwnChange, OwnRecord } from './own-record.ts';
 import type { Roster } from './roster.ts';
@@ -49,6 +64,7 @@ export class Core {
   /** The mesh that this peer is about to enter. */
   joining: string | undefined;
   #hooks: CoreHooks | undefined;
+  readonly #accusers = new Allowances(ACCUSED_ALLOWANCE, COUNTED_MAX);
   /** How often somebody with our key was ahead of us, since the start. */
   #outbid = 0;
 
@@ -194,15 +210,22 @@ export class Core {
     const { access } = this.view;
     if (access.knowsMesh(meshId) ? access.isAllowed(from) : merges.length === 0) return [];
     const shown = this.read([...merges, ...chain]).filter(isAccess);
-    // Not taken in: one that was revoked could fill the list of everybody with its inventions.
-    if (!shown.some((fact) => access.isVoid(fact))) this.accept(shown, 'greeting');
+    this.accept(access.leadingOn(shown), 'greeting');
     return shown;
   }
 
-  /** Entries and revocations with which somebody explains a refusal: they are signed, so he need not be believed. */
-  learnAccess(values: readonly WireValue[] = []): void {
+  /**
+   * Entries and revocations with which somebody explains a refusal. They are signed, so he need not be believed; but a key
+   * that was revoked goes on to sign, so of one who is unknown only what is about this peer counts.
+   */
+  learnAccess(from: PeerId, values: readonly WireValue[] = []): void {
     if (values.length === 0) return;
-    this.accept(this.read(values).filter(isAccess), 'greeting');
+    const { access } = this.view;
+    const facts = this.read(values).filter(isAccess);
+    const isAboutUs = ({ statement }: Access): boolean =>
+      statement.kind === 'revocation' && access.isBy(this.peerId, statement.peerId);
+    const counts = [...access.leadingOn(facts), ...facts.filter(isAboutUs)];
+    this.accept(access.isAllowed(from) ? facts : counts, 'greeting');
   }
 
   /** Why this very peer is not a member; undefined: it is one. */
@@ -283,6 +306,12 @@ export class Core {
       },
     );
     this.#acceptOwn(fact);
+  }
+
+  /** One says that we are dead: it shall know better. What a verdict says comes with the verdict as well. */
+  accused(from: PeerId, turn: Turn): void {
+    if (this.#accusers.take(from, 1, this.deps.clock.nowMs())) this.refute(turn);
+    else this.refused.count('control: too many accusations');
   }
 
   refute(said: { readonly epoch: number; readonly incarnation: number }): void {

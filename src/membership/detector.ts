@@ -31,7 +31,7 @@ import { QuietLinks } from './quiet-links.ts';
 import { Reach, type Unreached } from './reach.ts';
 import type { Sync } from './sync.ts';
 import type { MemberChange } from './view.ts';
-import { expect, FINE, forgetBoot, forgiveAll, newWatch, type Watch } from './watch.ts';
+import { expect, FINE, forgetBoot, forgiveAll, lostLink, newWatch, type Watch } from './watch.ts';
 
 export interface DetectorDeps {
   readonly dialer: Pick<Dialer, 'kick' | 'meet'>;
@@ -142,12 +142,13 @@ export class Detector {
   }
 
   linkDown(peerId: PeerId, end: LinkEnd): void {
-    const watch = this.#watch(peerId);
-    if (!end.wasUp) return;
-    watch.hearingSinceMs = undefined;
-    watch.saidGoodbye = end.farewell === 'stop' || end.farewell === 'leave';
-    watch.endedAbruptly = end.farewell === undefined && !end.byUs;
-    watch.window.skipNext();
+    // Nothing is kept of a stranger, whose link never was up: there are as many as anybody likes to make.
+    if (end.wasUp) lostLink(this.#watch(peerId), end);
+  }
+
+  /** Peers of whom something is kept. */
+  get watched(): number {
+    return this.#watches.size;
   }
 
   /** No address of it answered a dial. */
@@ -196,7 +197,7 @@ export class Detector {
       case 'accused':
         if (message.level === 'suspect')
           this.#links.send(from, { type: 'pulse', nonce: message.nonce });
-        else this.#core.refute(message.turn);
+        else this.#core.accused(from, message.turn);
     }
   }
 

@@ -163,6 +163,11 @@ export class Dialer {
     this.#schedule(peerId, target, target.failures === 0 ? 0 : this.#delayMs(peerId, target));
   }
 
+  /** Peers that were dialled, or are to be. */
+  get targets(): number {
+    return this.#targets.size;
+  }
+
   /** A dial is under way, and none has failed so far. */
   isHopeful(peerId: PeerId): boolean {
     const target = this.#targets.get(peerId);

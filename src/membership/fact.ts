@@ -80,7 +80,7 @@ export interface Revocation {
    * admitted do not.
    */
   readonly keeps: readonly PeerId[];
-  /** The meshes that the revoked peer had accepted and the revoker knew: they stay as well. */
+  /** The meshes that the revoked peer had accepted and the revoker knew, `mesh founder` each: they stay as well. */
   readonly keepsMeshes?: readonly string[];
 }
 
@@ -185,15 +185,14 @@ export const factBytes = (fact: Fact): Uint8Array => encodeValue(toWire(fact));
 /** One mesh, or all whose facts count here. */
 export type MeshIds = string | ReadonlySet<string>;
 
-/**
- * Reads a fact of these meshes and checks its shape and its signature; whether its author may say it
- * is judged later.
- */
-export function readFact(
-  value: WireValue | undefined,
-  meshes: MeshIds,
-  verify: Identity['verify'],
-): Result<Fact, string> {
+/** A fact whose shape and signature nobody has looked at yet. */
+interface Unpacked {
+  readonly signed: Signed;
+  readonly meshId: string;
+  readonly map: WireMap;
+}
+
+function unpack(value: WireValue | undefined): Result<Unpacked, string> {
   if (!Array.isArray(value)) return err('a fact is an array');
   const [author, payload, signature] = value as readonly WireValue[];
   const by = readId(author);
@@ -204,12 +203,41 @@ export function readFact(
   if (!decoded.ok) return decoded;
   if (!isWireMap(decoded.value)) return err('a fact holds a map');
   const { mesh_id: meshId } = decoded.value;
-  const isOurs = typeof meshes === 'string' ? meshId === meshes : meshes.has(String(meshId));
-  if (typeof meshId !== 'string' || !isOurs) return err(OTHER_MESH);
-  const statement = readStatement(decoded.value, by);
+  if (typeof meshId !== 'string') return err(OTHER_MESH);
+  return ok({ signed: { by, payload, signature }, meshId, map: decoded.value });
+}
+
+function check(
+  { signed, meshId, map }: Unpacked,
+  verify: Identity['verify'],
+): Result<Fact, string> {
+  const statement = readStatement(map, signed.by);
   if (!statement.ok) return statement;
+  const { by, payload, signature } = signed;
   if (!verify(by, payload, signature)) return err('a fact with a wrong signature');
-  return ok({ signed: { by, payload, signature }, meshId, statement: statement.value });
+  return ok({ signed, meshId, statement: statement.value });
+}
+
+/**
+ * Reads a fact of these meshes and checks its shape and its signature; whether its author may say it
+ * is judged later.
+ */
+export function readFact(
+  value: WireValue | undefined,
+  meshes: MeshIds,
+  verify: Identity['verify'],
+): Result<Fact, string> {
+  const unpacked = unpack(value);
+  if (!unpacked.ok) return unpacked;
+  const { meshId } = unpacked.value;
+  const isOurs = typeof meshes === 'string' ? meshId === meshes : meshes.has(meshId);
+  return isOurs ? check(unpacked.value, verify) : err(OTHER_MESH);
+}
+
+interface Waiting {
+  readonly value: WireValue;
+  readonly index: number;
+  readonly meshId: string;
 }
 
 /**
@@ -224,18 +252,29 @@ export function readFacts(
 ): Fact[] {
   const known = new Set(meshes);
   const facts: Fact[] = [];
-  let waiting = values.map((value, index) => ({ value, index }));
+  const take = (fact: Result<Fact, string>, index: number): void => {
+    if (!fact.ok) {
+      drop(fact.error, index);
+      return;
+    }
+    facts.push(fact.value);
+    const isRoom = known.size < meshes.size + MERGES_MAX;
+    if (isRoom && isKind(fact.value, 'merge')) known.add(fact.value.statement.mesh);
+  };
+  // Unpacked twice at most: merges that each name the mesh of the next one would else have all be unpacked as often as
+  // there are merges. What was unpacked is not kept: it may be a hundred times as large as its bytes.
+  let waiting: Waiting[] = [];
+  for (const [index, value] of values.entries()) {
+    const unpacked = unpack(value);
+    if (!unpacked.ok) drop(unpacked.error, index);
+    else if (known.has(unpacked.value.meshId)) take(check(unpacked.value, verify), index);
+    else waiting.push({ value, index, meshId: unpacked.value.meshId });
+  }
   for (let before = -1; known.size !== before && waiting.length > 0; ) {
     before = known.size;
-    waiting = waiting.filter(({ value, index }) => {
-      const fact = readFact(value, known, verify);
-      if (!fact.ok && fact.error === OTHER_MESH) return true;
-      if (!fact.ok) drop(fact.error, index);
-      else {
-        facts.push(fact.value);
-        const isRoom = known.size < meshes.size + MERGES_MAX;
-        if (isRoom && isKind(fact.value, 'merge')) known.add(fact.value.statement.mesh);
-      }
+    waiting = waiting.filter((one) => {
+      if (!known.has(one.meshId)) return true;
+      take(readFact(one.value, known, verify), one.index);
       return false;
     });
   }

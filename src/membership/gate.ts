@@ -89,7 +89,7 @@ export class Gate {
     const { clock, random, identity } = this.#core.deps;
     if (this.#isAlone) return err(coveyError('LOOPBACK_ONLY', { bind: this.#bindHost }));
     if (forMerge && !this.#hasOthers()) return err(coveyError('NOT_MERGEABLE', { why: LONE }));
-    if (this.#core.book.inviteCount() >= INVITES_MAX) {
+    if (this.#core.book.openInvites(clock.wallMs()) >= INVITES_MAX) {
       return err(coveyError('BUSY', { what: 'open invitations', retry_after_ms: 60_000 }));
     }
     const { meshId } = this.#core.view;
@@ -120,7 +120,8 @@ export class Gate {
 
   redeem(from: PeerId, secret: Uint8Array, name: string): Promise<AdmitFrame> {
     const answer = this.#queue.then(() => this.#redeem(from, secret, name));
-    this.#queue = answer;
+    // Not the answer itself: one that fails would fail all that come after it.
+    this.#queue = Promise.allSettled([answer]);
     return answer;
   }
 
@@ -182,10 +183,12 @@ export class Gate {
     if (this.#joining) return err(coveyError('BUSY', { what: 'a join', retry_after_ms: 1_000 }));
     this.#joining = true;
     this.#core.joining = token.value.meshId;
-    const result = await this.#join(token.value);
-    this.#core.joining = undefined;
-    this.#joining = false;
-    return result;
+    try {
+      return await this.#join(token.value);
+    } finally {
+      this.#core.joining = undefined;
+      this.#joining = false;
+    }
   }
 
   #mayJoin(token: Token): CoveyError | undefined {

@@ -99,6 +99,8 @@ export const WELCOME_BYTES_MAX = 48 * 1_024;
 
 /** Signatures that need not be verified again when they come again: of a thousand members, some 2 MiB. */
 export const SIGNATURES_MAX = 4_096;
+/** What was signed is kept with them: a larger fact, as hardly any is, is verified each time. At most 16 MiB in all. */
+export const SIGNED_BYTES_MAX = 4 * 1_024;
 
 export const MEMBERS_MAX = 10_000;
 /** Admissions, remembered for good: some 300 bytes each, and a digest of the view names them all. */
@@ -115,8 +117,12 @@ export const DELTA_BYTES_MAX = 2 * 1_024 * 1_024;
  * in some rounds and from several members. `burst` is more than one delta has: else that one would never be taken.
  */
 export const DELTA_ALLOWANCE = { burst: 1_024, perSecond: 512 };
-/** Digests of one member that are answered, each with up to a whole view; one comes every two seconds at most. */
+/** Views, digests and wants of one member that are answered, each with up to a whole view; one comes every two seconds at most. */
 export const DIGEST_ALLOWANCE = { burst: 16, perSecond: 4 };
+/** Words of one member that we are dead and that we answer, with a new record for everybody to read. */
+export const ACCUSED_ALLOWANCE = { burst: 16, perSecond: 1 };
+/** Senders that are counted so: more than there are links. */
+export const COUNTED_MAX = 512;
 /** Requests of strangers that are looked at, each with up to 17 signatures: two racks that join at once. */
 export const STRANGER_ALLOWANCE = { burst: 200, perSecond: 50 };
 /** Stores removed by operators, remembered for good: some 300 bytes each. */
@@ -125,7 +131,7 @@ export const REMOVALS_MAX = 10_000;
 export const FORMER_MAX = 64;
 /** All members in touch for so long: takeovers are over, and each pair of stores has compared what both hold. */
 export const FORMER_AFTER_MS = 30_000;
-/** Peers revoked, remembered for good; some 300 bytes each. */
+/** Revocations of peers that were never admitted here, remembered for good; some 300 bytes each. */
 export const REVOCATIONS_MAX = 10_000;
 /** Admissions that a revocation lists as standing, 53 bytes each: it fits into news. More are signed anew. */
 export const KEEPS_MAX = 200;
@@ -145,6 +151,8 @@ export const DELTA_FACTS_MAX = 512;
 /** 32 labels at their limits; one too large for news travels by anti-entropy alone. */
 export const RECORD_BYTES_MAX = 24 * 1_024;
 export const BOOT_IDS_MAX = 64;
+/** Stores remembered of one peer: it has one, and mints another when that is wiped or was copied. All are looked through at each hello. */
+export const SEEN_STORES_MAX = 32;
 /** Addresses that are probed again for one question of `covey doctor`. */
 export const RECHECKS_MAX = 32;
 /** Refusals that are remembered for an operator, one a peer and side. */
@@ -155,6 +163,8 @@ export const SEEN_BY_MAX = 64;
 export const GOODBYE_MS = 1_000;
 /** What was seen of members' stores is written at most so late. */
 export const BOOK_FLUSH_MS = 200;
+/** A member that is not in the book yet; so late, for that many come at once. */
+export const BOOK_FIRST_MS = 5;
 
 /** Members that somebody waits for a link to, in a partial mesh; others are out of reach for now. A dial costs 4 ms of CPU. */
 export const CONNECTING_MAX = 256;

@@ -7,13 +7,13 @@
 import { type CoveyError, coveyError } from '../base/errors.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { SendResult } from '../ports/network.ts';
-import { commonVersion, WIRE_VERSION_MAX, WIRE_VERSION_MIN } from '../wire/versions.ts';
+import { commonVersion } from '../wire/versions.ts';
 import type { Core } from './core.ts';
 import { type Fact, isKind, toWire } from './fact.ts';
 import { type AdmitFrame, decodeAdmit, encodeAdmit, type Hello, retryAfterMs } from './hello.ts';
 import { ADMIT_TIMEOUT_MS, HANDSHAKE_RETRY_MS, HELLOS_UNANSWERED_MAX } from './limits.ts';
-import { statusOf } from './member.ts';
 import { type ControlMessage, encodeMessage, type GoodbyeReason } from './messages.ts';
+import { ownHello, VERSIONS } from './own-hello.ts';
 import { refusalOfStore } from './store-check.ts';
 import { type Suspicion, suspect, twinError, twinOf } from './twin.ts';
 
@@ -57,12 +57,12 @@ export interface LinkHooks {
   refused(peerId: PeerId): void;
 }
 
-const VERSIONS = { min: WIRE_VERSION_MIN, max: WIRE_VERSION_MAX };
-
 export class Links {
   readonly #core: Core;
   readonly #hooks: LinkHooks;
   readonly #links = new Map<PeerId, Link>();
+  /** Whom the network takes for members, with a link or without. */
+  readonly #admitted = new Set<PeerId>();
   #last: { readonly message: ControlMessage; readonly bytes: Uint8Array } | undefined;
 
   constructor(core: Core, hooks: LinkHooks) {
@@ -142,6 +142,7 @@ export class Links {
       this.#core.deps.network.send(peerId, 'control', encodeMessage({ type: 'goodbye', reason }));
     }
     link.byUs = true;
+    this.#admitted.delete(peerId);
     // Whoever wants to send from now on has to have it dialled again.
     if (reason === 'idle') link.isCut = true;
     await this.#core.deps.network.disconnect(peerId);
@@ -149,16 +150,26 @@ export class Links {
 
   /**
    * Ends the links to those who are no members any more. They are shown why before: a peer that only lost its links
-   * would take all others for dead, and go on alone.
+   * would take all others for dead, and go on alone. One without a link as well: to the network it would be a member
+   * when it comes back, whose news is taken, and who may stay.
    */
   cutBarred(): void {
     const { access } = this.#core.view;
-    for (const [peerId, link] of this.#links) {
-      if (link.phase === 'open' || link.isCut || access.isAllowed(peerId)) continue;
+    for (const peerId of [...this.#admitted]) {
+      if (access.isAllowed(peerId)) continue;
+      this.#admitted.delete(peerId);
+      const link = this.#links.get(peerId);
+      if (!link) void this.#core.deps.network.disconnect(peerId);
+      if (!link || link.isCut) continue;
       this.send(peerId, { type: 'delta', facts: access.proofOf(peerId).map(toWire), want: [] });
       void this.end(peerId, 'refused');
       link.isCut = true;
     }
+  }
+
+  #admit(peerId: PeerId): void {
+    this.#admitted.add(peerId);
+    this.#core.deps.network.admit(peerId);
   }
 
   /** Greets again where a handshake got lost, and where both sides believe the other dialled. */
@@ -188,19 +199,19 @@ export class Links {
     link.greeting = true;
     link.retryMs = HANDSHAKE_RETRY_MS;
     const { network, clock, log } = this.#core.deps;
-    const frame = encodeAdmit({ type: 'hello', hello: this.#hello(peerId) });
+    const frame = encodeAdmit({ type: 'hello', hello: ownHello(this.#core, peerId) });
     const bytes = await network.admitCall(peerId, frame, ADMIT_TIMEOUT_MS);
     const reply = bytes && decodeAdmit(bytes);
     link.unanswered = reply === undefined ? link.unanswered + 1 : 0;
     const current = () => this.#links.get(peerId) === link && !link.byUs;
     if (reply?.ok && reply.value.type === 'refuse' && current()) {
-      this.#core.learnAccess(reply.value.proof);
+      this.#core.learnAccess(peerId, reply.value.proof);
       await this.#wasRefused(peerId, link, reply.value.error);
     } else if (reply?.ok && reply.value.type === 'hello') {
-      const error = await this.#letIn(peerId, reply.value.hello);
+      const error = (await this.#letIn(peerId, reply.value.hello)) ?? this.#barOf(peerId);
       if (error && current()) await this.#refuse(peerId, error);
       else if (!error && current()) {
-        network.admit(peerId);
+        this.#admit(peerId);
         network.send(peerId, 'control', encodeMessage({ type: 'ready' }));
         this.#setUp(peerId, link, true);
       }
@@ -214,7 +225,9 @@ export class Links {
   }
 
   async #wasRefused(peerId: PeerId, link: Link, error: CoveyError): Promise<void> {
-    const twin = twinOf(error);
+    // Somebody unknown may be where a member was looked for: it ends nobody, and renews no store.
+    const isMember = this.#core.view.access.isAllowed(peerId);
+    const twin = isMember ? twinOf(error) : undefined;
     if (twin !== undefined) this.#core.metTwin(twin);
     if (error.code === 'BUSY') {
       // The link stays: `tick` greets again.
@@ -223,7 +236,7 @@ export class Links {
     }
     this.#core.deps.log.log('warn', 'a member refused us', { peer: peerId, why: error.message });
     this.#noteRefusal(peerId, 'them', error);
-    this.#noteStoreRefusal(error);
+    if (isMember) this.#noteStoreRefusal(error);
     this.#hooks.refused(peerId);
     await this.end(peerId, 'refused');
   }
@@ -256,12 +269,13 @@ export class Links {
   /** Requests of known and unknown peers but the redeeming of tokens. */
   async serve(from: PeerId, frame: AdmitFrame): Promise<AdmitFrame> {
     if (frame.type === 'refused') {
-      this.#core.learnAccess(frame.proof);
+      // Of a member alone: a stranger would have us remember him, and everything that he shows.
       if (this.#core.view.access.isAllowed(from)) {
+        this.#core.learnAccess(from, frame.proof);
         this.#noteRefusal(from, 'them', frame.error);
         this.#noteStoreRefusal(frame.error);
+        this.#hooks.refused(from);
       }
-      this.#hooks.refused(from);
       return { type: 'noted' };
     }
     if (frame.type !== 'hello') {
@@ -269,7 +283,7 @@ export class Links {
       return { type: 'refuse', error };
     }
     const link = this.#links.get(from);
-    const error = await this.#letIn(from, frame.hello);
+    const error = (await this.#letIn(from, frame.hello)) ?? this.#barOf(from);
     if (error) {
       this.#core.deps.log.log('warn', 'a peer was refused', { peer: from, why: error.message });
       this.#noteRefusal(from, 'us', error);
@@ -277,10 +291,10 @@ export class Links {
     }
     if (link && this.#links.get(from) === link && !link.byUs) {
       this.#renewIfRestarted(from, link);
-      this.#core.deps.network.admit(from);
+      this.#admit(from);
       if (link.phase === 'open') link.phase = 'accepted';
     }
-    return { type: 'hello', hello: this.#hello(from) };
+    return { type: 'hello', hello: ownHello(this.#core, from) };
   }
 
   /** The other end restarted before we heard its old connection end. */
@@ -289,36 +303,6 @@ export class Links {
     if (link.phase !== 'up' || link.epoch === epoch) return;
     link.phase = 'open';
     this.#hooks.down(from, { wasUp: true, farewell: undefined, byUs: false });
-  }
-
-  #hello(to: PeerId): Hello {
-    const { store, features } = this.#core.deps;
-    const { view } = this.#core;
-    const facts = view.get(to);
-    const turn = facts?.record.statement;
-    return {
-      meshId: view.meshId,
-      storeId: store.storeId,
-      bootCount: store.bootCount,
-      bootId: store.bootId,
-      bootIds: store.bootIds,
-      seq: store.seq(),
-      spans: store.spans,
-      versions: VERSIONS,
-      features: features ?? [],
-      record: toWire(this.#core.own.fact),
-      chain: view.access.chainOf(this.#core.peerId).map(toWire),
-      merges: view.access.mergesFor(facts?.record.meshId ?? view.meshId).map(toWire),
-      known:
-        facts && turn
-          ? {
-              epoch: turn.epoch,
-              incarnation: turn.incarnation,
-              dead: statusOf(facts).status === 'dead',
-            }
-          : undefined,
-      away: turn && this.#core.deps.awayNotice?.(turn.storeId),
-    };
   }
 
   /** Another daemon with the same key is at the other end of our link, perhaps. */
@@ -348,6 +332,12 @@ export class Links {
       link.twin = { ...link.twin, isAnswered: true };
   }
 
+  /** Asked again after every await: it may have been revoked in that very moment. */
+  #barOf(peerId: PeerId): CoveyError | undefined {
+    const core = this.#core;
+    return core.view.access.isAllowed(peerId) ? undefined : core.refusalOf(peerId);
+  }
+
   /** Undefined: the peer is let in, and what its hello says is known now. */
   async #letIn(from: PeerId, hello: Hello): Promise<CoveyError | undefined> {
     const core = this.#core;
@@ -361,8 +351,9 @@ export class Links {
       return coveyError('VERSION_MISMATCH', { ours, theirs: `${min}-${max}` });
     }
     if (!view.access.isAllowed(from)) return core.refusalOf(from, shown);
-    if (shown.length > 0) {
-      const saved = await core.book.saveFacts(shown);
+    const led = view.access.leadingOn(shown);
+    if (led.length > 0) {
+      const saved = await core.book.saveFacts(led);
       if (!saved.ok) return coveyError('STORE_FULL', { peer: core.peerId });
       if (core.view !== view) return coveyError('FOREIGN_MESH');
       if (!view.access.isAllowed(from)) return core.refusalOf(from);

@@ -118,7 +118,7 @@ export class Membership {
       telling: this.#sync,
       mesh: () => this.mesh,
     });
-    this.stats = new Stats(core, this.#links, this.#detector);
+    this.stats = new Stats(core, this.#links, this.#detector, this.#dialer);
     this.#gate = new Gate(core, {
       announce,
       isUp: (peerId) => this.#links.isUp(peerId),

@@ -125,7 +125,7 @@ export class Merger {
 
   serve(from: PeerId, frame: Asked): Promise<AdmitFrame> {
     const answer = this.#queue.then(() => this.#serve(from, frame));
-    this.#queue = answer;
+    this.#queue = Promise.allSettled([answer]);
     return answer;
   }
 

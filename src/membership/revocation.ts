@@ -10,7 +10,7 @@ import { err, ok, type Result } from '../base/result.ts';
 import type { PeerId } from '../ports/identity.ts';
 import type { Core } from './core.ts';
 import { type Entry, type Fact, type Revocation, signFact } from './fact.ts';
-import { KEEPS_MAX, MERGES_MAX, REVOCATIONS_MAX } from './limits.ts';
+import { KEEPS_MAX, MERGES_MAX } from './limits.ts';
 
 export interface Revoked {
   readonly name: string;
@@ -34,13 +34,13 @@ export async function revokePeer(
   const storeId = core.view.get(peerId)?.record.statement.storeId;
   const bar = access.barOf(peerId);
   if (bar?.kind === 'revoked') return ok({ name, storeId, already: core.nameOf(bar.by.signed.by) });
-  if (access.revocationCount >= REVOCATIONS_MAX)
-    return refuse(`${REVOCATIONS_MAX} peers were revoked`);
   const facts = sayAgain(core, peerId);
   const saved = await core.book.saveFacts(facts);
   if (!saved.ok) return err(coveyError('STORE_FULL', { peer: core.peerId }));
   core.accept(facts, 'own');
   announce(facts);
+  // While it was written: the others read nothing from this peer any more.
+  if (core.expelled()) return err(core.refusalOf(core.peerId));
   return ok({ name, storeId, already: undefined });
 }
 
@@ -78,5 +78,6 @@ export async function allowPeer(
   if (!saved.ok) return err(coveyError('STORE_FULL', { peer: core.peerId }));
   core.accept([entry], 'own');
   announce([entry]);
+  if (core.expelled()) return err(core.refusalOf(core.peerId));
   return ok(true);
 }

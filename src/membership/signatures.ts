@@ -4,7 +4,7 @@
  */
 import { toHex } from '../base/hash.ts';
 import type { Identity, PeerId } from '../ports/identity.ts';
-import { SIGNATURES_MAX } from './limits.ts';
+import { SIGNATURES_MAX, SIGNED_BYTES_MAX } from './limits.ts';
 
 interface Signed {
   readonly by: PeerId;
@@ -26,6 +26,7 @@ export class Signatures {
     // All of it: whoever may choose a part of what is believed unread chooses what is believed.
     if (known?.by === by && isSame(known.payload, payload)) return true;
     if (!this.#identity.verify(by, payload, signature)) return false;
+    if (payload.length > SIGNED_BYTES_MAX) return true;
     this.#known.set(key, { by, payload });
     for (const oldest of this.#known.keys()) {
       if (this.#known.size <= SIGNATURES_MAX) break;

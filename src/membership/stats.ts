@@ -4,6 +4,7 @@ import type { Address } from '../ports/network.ts';
 import { ClockJumps, type Jumps } from './clock-jumps.ts';
 import type { Core } from './core.ts';
 import type { Detector } from './detector.ts';
+import type { Dialer } from './dialer.ts';
 import { FLAPS_MIN } from './flapping.ts';
 import type { HealthReport } from './health.ts';
 import type { Links } from './links.ts';
@@ -50,9 +51,11 @@ export class Stats {
   readonly #core: Core;
   readonly #links: Links;
   readonly #detector: Detector;
+  readonly #dialer: Pick<Dialer, 'targets'>;
   readonly #jumps = new ClockJumps();
 
-  constructor(core: Core, links: Links, detector: Detector) {
+  constructor(core: Core, links: Links, detector: Detector, dialer: Pick<Dialer, 'targets'>) {
+    this.#dialer = dialer;
     this.#core = core;
     this.#links = links;
     this.#detector = detector;
@@ -105,6 +108,11 @@ export class Stats {
 
   get jumps(): Jumps | undefined {
     return this.#jumps.seen;
+  }
+
+  /** What is kept of single peers: none of it of those who were never let in. */
+  get remembered(): number {
+    return this.#detector.watched + this.#dialer.targets;
   }
 
   get refusals(): Refusal[] {

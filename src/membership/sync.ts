@@ -10,20 +10,25 @@ import { NEWS_BYTES_MAX } from '../ports/network.ts';
 import { decodeEnvelope, encodeEnvelope } from '../wire/envelope.ts';
 import type { Core } from './core.ts';
 import { type Fact, toWire } from './fact.ts';
-import { DELTA_ALLOWANCE, DELTA_BYTES_MAX, DELTA_FACTS_MAX, DIGEST_ALLOWANCE } from './limits.ts';
+import {
+  COUNTED_MAX,
+  DELTA_ALLOWANCE,
+  DELTA_BYTES_MAX,
+  DELTA_FACTS_MAX,
+  DIGEST_ALLOWANCE,
+} from './limits.ts';
 import type { Links } from './links.ts';
 import type { ControlMessage } from './messages.ts';
 import { readList } from './read.ts';
-
-/** Senders whose facts are counted: more than there are links. */
-const LINKED_MAX = 512;
 
 export class Sync {
   readonly #core: Core;
   readonly #links: Links;
   readonly #observersOf: (peerId: PeerId) => readonly PeerId[];
-  readonly #digests = new Allowances(DIGEST_ALLOWANCE, LINKED_MAX);
-  readonly #allowances = new Allowances(DELTA_ALLOWANCE, LINKED_MAX);
+  readonly #views = new Allowances(DIGEST_ALLOWANCE, COUNTED_MAX);
+  readonly #digests = new Allowances(DIGEST_ALLOWANCE, COUNTED_MAX);
+  readonly #wants = new Allowances(DIGEST_ALLOWANCE, COUNTED_MAX);
+  readonly #allowances = new Allowances(DELTA_ALLOWANCE, COUNTED_MAX);
 
   constructor(core: Core, links: Links, observersOf: (peerId: PeerId) => readonly PeerId[]) {
     this.#core = core;
@@ -114,15 +119,14 @@ export class Sync {
     if (message.type === 'view') {
       telemetry.rounds.asked += 1;
       if (message.hash === view.hash()) return;
+      // Its few bytes are answered with a line for every fact.
+      if (!this.#isAllowed(from, this.#views, 'control: too many views')) return;
       telemetry.rounds.askedDifferent += 1;
       this.#links.send(from, { type: 'digest', lines: view.digest() });
       return;
     }
     if (message.type === 'digest') {
-      if (!this.#digests.take(from, 1, this.#core.deps.clock.nowMs())) {
-        this.#core.refused.count('control: too many digests');
-        return;
-      }
+      if (!this.#isAllowed(from, this.#digests, 'control: too many digests')) return;
       telemetry.rounds.startedDifferent += 1;
       const { send, want } = view.compare(message.lines);
       if (send.length > 0 || want.length > 0) this.#delta(from, send, want);
@@ -139,9 +143,17 @@ export class Sync {
     this.#core.accept(facts, 'anti_entropy');
     // The same bytes as its own news, so that gossip takes both for one.
     if (farewell) this.#publish([farewell]);
+    const isAsking = message.want.length > 0;
+    if (!isAsking || !this.#isAllowed(from, this.#wants, 'control: too many wants')) return;
     const wanted = [...new Set(message.want)].map((key) => this.#core.view.fact(key));
     const asked = wanted.filter((fact) => fact !== undefined);
     if (asked.length > 0) this.#delta(from, asked, []);
+  }
+
+  #isAllowed(from: PeerId, allowances: Allowances, reason: string): boolean {
+    const isAllowed = allowances.take(from, 1, this.#core.deps.clock.nowMs());
+    if (!isAllowed) this.#core.refused.count(reason);
+    return isAllowed;
   }
 
   /** Merges and entries go first: without them the records of new members are not accepted. */

@@ -3,6 +3,7 @@ import type { PeerId } from '../ports/identity.ts';
 import type { Address } from '../ports/network.ts';
 import type { Opinion } from './conviction.ts';
 import type { Fact, Turn, Verdict } from './fact.ts';
+import type { LinkEnd } from './links.ts';
 import type { Says } from './messages.ts';
 import { PhiWindow } from './phi.ts';
 import type { MembershipConfig } from './types.ts';
@@ -75,6 +76,14 @@ export function forgetBoot(watch: Watch, isUnmet: boolean): void {
   watch.saidGoodbye = false;
   watch.pending = undefined;
   watch.window.reset();
+}
+
+/** Its link was up and has ended. */
+export function lostLink(watch: Watch, end: Pick<LinkEnd, 'farewell' | 'byUs'>): void {
+  watch.hearingSinceMs = undefined;
+  watch.saidGoodbye = end.farewell === 'stop' || end.farewell === 'leave';
+  watch.endedAbruptly = end.farewell === undefined && !end.byUs;
+  watch.window.skipNext();
 }
 
 /** Since it was last heard, or since there was reason to expect it. */

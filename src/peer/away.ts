@@ -19,6 +19,7 @@ import type { Replica } from '../records/replica.ts';
 import { releaseAside, setAside } from '../records/set-aside.ts';
 import type { Sharing } from '../records/sharing.ts';
 import type { Messaging } from '../wire/messaging.ts';
+import { FreshLinks } from './fresh-links.ts';
 
 /** Ids of one question. */
 const ASK_IDS = 64;
@@ -88,11 +89,13 @@ export class Away {
   /** Of what is set aside so many were looked for; the next look goes on behind them. */
   #looked = 0;
   #timer: Timer | undefined;
+  readonly #freshLinks: FreshLinks;
   #closed = false;
 
   constructor(deps: AwayDeps) {
     this.#deps = deps;
     const { clock, replica, messaging } = deps;
+    this.#freshLinks = new FreshLinks(deps, () => this.#others());
     this.#heldUntilMs = clock.nowMs() + ASIDE_HOLD_MS;
     replica.aside.isHeld = (id) => clock.nowMs() < this.#heldUntilMs && !this.#returned.has(id);
     messaging.onRequest('away.done', (from) => {
@@ -108,15 +111,22 @@ export class Away {
   start(): void {
     const { absences, membership } = this.#deps;
     const stores = (which: (member: Member) => boolean) => () =>
-      membership
-        .members()
+      this.#others()
         .filter(which)
         .map(({ storeId }) => storeId);
+    // A link alone: of one that is alive by the word of others, and could be dialled, nothing is known. It may stand
+    // behind a cut of which those others hear both sides.
     absences.start(
-      stores(({ peerId }) => membership.mesh.isInTouch(peerId)),
-      stores(({ peerId }) => !membership.mesh.isInTouch(peerId)),
+      stores(({ peerId }) => membership.linked(peerId)),
+      stores(({ peerId }) => !membership.linked(peerId)),
     );
     this.#lookLater(ASIDE_HOLD_MS);
+    this.#freshLinks.start();
+  }
+
+  #others(): Member[] {
+    const { membership, replica } = this.#deps;
+    return membership.members().filter(({ storeId }) => storeId !== replica.storeId);
   }
 
   #lookLater(ms: number): void {
@@ -149,6 +159,7 @@ export class Away {
   close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#freshLinks.close();
     return this.#deps.absences.close();
   }
 
@@ -275,11 +286,16 @@ export class Away {
     const store = this.#storeOf(peer) ?? '';
     const running = this.#deps.runsHere();
     const doubted: string[] = [];
+    const elsewhere: RecordState[] = [];
     for (const record of replica.unfinished()) {
       if (!isOld(record, beforeMs) || running.has(record.id)) continue;
-      const isOurs = notice.isOfFewer && this.#hasMostOf(homeOf(record));
-      if (!isOurs && this.#isDoubted(record, store)) doubted.push(record.id);
+      if (notice.isOfFewer && this.#hasMostOf(homeOf(record))) continue;
+      if (this.#isJudgeOf(record, store)) doubted.push(record.id);
+      else elsewhere.push(record);
     }
+    const unknown = await this.#unknownAtHome(elsewhere);
+    if (unknown === undefined) return false;
+    doubted.push(...unknown);
     // Those that others did not vouch for when this one was out of reach.
     if (!(await this.#ask(peer, replica.aside.ids(), true))) return false;
     const aside: string[] = [];
@@ -303,11 +319,39 @@ export class Away {
   }
 
   /** Whether this member, or nobody who can be asked, would know of the task if it had not ended. */
-  #isDoubted(record: RecordState, store: StoreId): boolean {
-    const { storeId } = this.#deps.replica;
-    const others = homeOf(record).filter((other) => other !== storeId);
+  #isJudgeOf(record: RecordState, store: StoreId): boolean {
+    const others = this.#othersOf(record);
     if (others.length === 0) return false;
     return others.includes(store) || !others.some((other) => this.#isLinkedStore(other));
+  }
+
+  #othersOf(record: RecordState): StoreId[] {
+    return homeOf(record).filter((other) => other !== this.#deps.replica.storeId);
+  }
+
+  /**
+   * Of records with a store of their home in sight: those that none of these knows. One that tells of the absence is
+   * asked when it is its turn. The others would know it too, and may have been away themselves, and set it aside.
+   */
+  async #unknownAtHome(records: readonly RecordState[]): Promise<string[] | undefined> {
+    const { membership } = this.#deps;
+    const unknown = new Set<string>();
+    const asked = new Map<string, string[]>();
+    for (const record of records) {
+      const peers = this.#othersOf(record)
+        .filter((other) => this.#isLinkedStore(other))
+        .flatMap((other) => membership.memberOfStore(other)?.peerId ?? []);
+      if (peers.some((peer) => this.#doubts.has(peer))) continue;
+      unknown.add(record.id);
+      for (const peer of peers) asked.set(peer, [...(asked.get(peer) ?? []), record.id]);
+    }
+    for (const [peer, ids] of asked)
+      for (let i = 0; i < ids.length; i += ASK_IDS) {
+        const known = await this.#ask(peer, ids.slice(i, i + ASK_IDS), false);
+        if (known === undefined) return undefined;
+        for (const id of known) unknown.delete(id);
+      }
+    return [...unknown];
   }
 
   /** What the member has of these is joined, and what it has buried is buried; answers the ids it has. */

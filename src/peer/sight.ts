@@ -29,6 +29,10 @@ export class Sight implements MeshView {
   #ringOf = '';
   #ringSeen: readonly Member[] | undefined;
 
+  /** Of these members; a task asks for it several times. */
+  #present: readonly string[] = [];
+  #presentOf: readonly Member[] | undefined;
+
   readonly #clock: Clock;
   /** A request gets there: over its link, over one that is made for it, or through a third member. */
   reaches: (peerId: string) => boolean;
@@ -146,11 +150,14 @@ export class Sight implements MeshView {
       this.#membership.isRemoved(store)
         ? 'removed'
         : (this.#membership.memberOfStore(store)?.status ?? 'unknown'),
-    present: () =>
-      this.#membership
-        .members()
-        .filter(isPresent)
-        .map((member) => member.storeId),
+    present: () => {
+      const members = this.#membership.members();
+      if (members !== this.#presentOf) {
+        this.#presentOf = members;
+        this.#present = members.filter(isPresent).map((member) => member.storeId);
+      }
+      return this.#present;
+    },
     // A task's place on the ring is that of the random part of its id.
     preference: (key, count) => this.ring().preference(parseTaskId(key)?.random ?? key, count),
   };

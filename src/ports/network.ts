@@ -67,6 +67,7 @@ export interface LinkInfo {
 
 export const NETWORK_REFUSALS = [
   'connection: too many strangers',
+  'connection: too many links',
   'connection: too many of one peer',
   'connection: not admitted in time',
   'stream: of a stranger',

@@ -2,13 +2,13 @@
  * Records that this store has set aside, under `q/`: nobody here runs, offers or counts them, and whoever asks is told.
  * The value keeps the checksum of the key that it had, as renewed stores write it (store-identity.ts).
  */
-import { prefixEnd, type Store, type StoreOp } from '../ports/store.ts';
+import type { Store, StoreOp } from '../ports/store.ts';
 import { encodeValue } from '../wire/codec.ts';
 import { seal, unseal } from './checked-store.ts';
+import { keysOf } from './keys.ts';
 import { decodeRecordBytes, encodeRecord, type RecordState } from './record.ts';
 
 const ASIDE = 'q/';
-const PAGE_MAX = 1_000;
 
 export class AsideRecords {
   readonly #store: Store;
@@ -21,13 +21,7 @@ export class AsideRecords {
   }
 
   load(): void {
-    for (let from = ASIDE; ; ) {
-      const page = this.#store.range({ from, to: prefixEnd(ASIDE), limit: PAGE_MAX });
-      for (const { key } of page) this.#ids.add(key.slice(ASIDE.length));
-      const last = page.at(-1);
-      if (last === undefined || page.length < PAGE_MAX) return;
-      from = `${last.key}\x00`;
-    }
+    for (const id of keysOf(this.#store, ASIDE)) this.#ids.add(id);
   }
 
   get count(): number {

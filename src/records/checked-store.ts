@@ -115,16 +115,17 @@ export class CheckedStore implements Store {
    * The key that a damaged value was written under, if one bit of that key has turned since: its checksum says so. Some
    * three hundred tries; the chance that one of them is right by accident is one to ten million.
    */
-  writtenUnder(key: string): string | undefined {
+  writtenUnder(key: string): { readonly right: string | undefined; readonly valueBytes: number } {
     const sealed = this.#store.get(key);
-    if (sealed === undefined || isPlain(key, sealed)) return undefined;
+    const valueBytes = sealed?.length ?? 0;
+    if (sealed === undefined || isPlain(key, sealed)) return { right: undefined, valueBytes };
     for (let at = 0; at < 7 * key.length; at++) {
       const i = Math.floor(at / 7);
       const turned = String.fromCharCode(key.charCodeAt(i) ^ (1 << (at % 7)));
       const other = key.slice(0, i) + turned + key.slice(i + 1);
-      if (unseal(other, sealed) !== undefined) return other;
+      if (unseal(other, sealed) !== undefined) return { right: other, valueBytes };
     }
-    return undefined;
+    return { right: undefined, valueBytes };
   }
 
   /** Reads on where the last call ended, about so many bytes: what nobody asks for would be found damaged too late. */

@@ -10,7 +10,7 @@ export interface StoreDirectory {
   storeOfPeer(peer: string): StoreId | undefined;
   statusOf(store: StoreId): StoreStatus;
   /** Stores of members neither dead nor left, this one included. */
-  present(): StoreId[];
+  present(): readonly StoreId[];
   /** The first `count` present stores on the ring for this key. */
   preference(key: string, count: number): StoreId[];
 }

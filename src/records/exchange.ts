@@ -6,9 +6,10 @@ import type { CoveyError } from '../base/errors.ts';
 import { ok, type Result } from '../base/result.ts';
 import { takes } from '../ports/room.ts';
 import { encodeValue, type WireValue } from '../wire/codec.ts';
-import { isWireMap, type WireMap } from '../wire/envelope.ts';
+import type { WireMap } from '../wire/envelope.ts';
 import type { Messaging } from '../wire/messaging.ts';
-import { contentHash, decodeRecordBytes, encodeRecord, type RecordState } from './record.ts';
+import { type Copy, readCopies } from './copies.ts';
+import { contentHash, encodeRecord, type RecordState } from './record.ts';
 import type { Replica } from './replica.ts';
 import { ASK_IDS_MAX, type Sharing } from './sharing.ts';
 import { decodeTombstone } from './tombstone.ts';
@@ -35,7 +36,7 @@ export interface Sent {
 type Pushed = 'taken' | 'no_room' | 'not_taken';
 
 interface Copies {
-  readonly copies: readonly { record: RecordState; blob: Uint8Array | undefined }[];
+  readonly copies: readonly Copy[];
   /** Ids of the question that the answer has come to; the rest is to be asked again. */
   readonly answered: number;
   readonly stones: WireValue | undefined;
@@ -169,14 +170,8 @@ export class Exchange {
       { frameClass: 'bulk' },
     );
     if (!answer.ok) return answer;
-    const { copies: items, answered, stones } = answer.value;
-    const copies = (Array.isArray(items) ? (items as WireValue[]) : []).flatMap((item) => {
-      if (!isWireMap(item) || !(item.record instanceof Uint8Array)) return [];
-      const record = decodeRecordBytes(item.record);
-      const blob = item.blob instanceof Uint8Array ? item.blob : undefined;
-      return record === undefined ? [] : [{ record, blob }];
-    });
+    const { copies, answered, stones } = answer.value;
     const count = typeof answered === 'number' ? answered : ids.length;
-    return ok({ copies, answered: Math.max(1, count), stones });
+    return ok({ copies: readCopies(copies), answered: Math.max(1, count), stones });
   }
 }

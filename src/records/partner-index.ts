@@ -23,7 +23,7 @@ export interface SharedEntry {
 const PREFIX = 'x/';
 export const SHARED_PREFIX = PREFIX;
 /** Present when every record has its entry: a store of an older layout gets them at its first start. */
-const COMPLETE_KEY = 'm/shared';
+export const SHARED_COMPLETE_KEY = 'm/shared';
 const STORE_BYTES = 16;
 const HEAD_BYTES = 16;
 /** Entries written at once when they are made anew. */
@@ -124,7 +124,7 @@ export class PartnerIndex {
   }
 
   get isComplete(): boolean {
-    return this.#store.get(COMPLETE_KEY) !== undefined;
+    return this.#store.get(SHARED_COMPLETE_KEY) !== undefined;
   }
 
   /** Makes the entries of all records anew. Only at the start, while nothing else is written. */
@@ -138,6 +138,6 @@ export class PartnerIndex {
       if (!written.ok) return;
       batch = [];
     }
-    await this.#store.append([...batch, { put: COMPLETE_KEY, value: new Uint8Array(0) }]);
+    await this.#store.append([...batch, { put: SHARED_COMPLETE_KEY, value: new Uint8Array(0) }]);
   }
 }

@@ -16,7 +16,7 @@ import type { CallResult, Messaging } from '../wire/messaging.ts';
 import type { StoreDirectory } from './directory.ts';
 import { Exchange, type Sent } from './exchange.ts';
 import { LEAVES_OF_SLOT, type MerkleTree, SUM_BYTES, sumBytes } from './merkle-tree.ts';
-import { PartnerTrees } from './partner-trees.ts';
+import { PartnerTrees, TREES_MAX } from './partner-trees.ts';
 import type { StoreId } from './record.ts';
 import type { Replica } from './replica.ts';
 import type { Sharing } from './sharing.ts';
@@ -41,7 +41,7 @@ export const SECOND_LOOK_FROM = 32;
 export const SECOND_LOOK_MS = 250;
 /** Rounds in a row in which leaves differed and no record did, before one's own sums are taken for wrong. */
 export const SUSPECT_ROUNDS = 3;
-/** Partners whose idle rounds are counted, and whose agreement is remembered. */
+/** Partners whose idle rounds are counted: sums are seldom wrong. */
 const SUSPECTS_MAX = 256;
 /**
  * Two that agree compare again when the sum of one of them has changed, and after this in any case. Whoever changes asks:
@@ -118,8 +118,10 @@ export class PartnerSync {
 
   #agree(partner: StoreId, sum: bigint): void {
     this.#agreed.delete(partner);
-    if (this.#agreed.size < SUSPECTS_MAX)
-      this.#agreed.set(partner, { sum, atMs: this.#clock.nowMs() });
+    // The one that agreed longest ago: stores that are gone must not take the places of others for ever.
+    const oldest = this.#agreed.keys().next();
+    if (this.#agreed.size >= TREES_MAX && !oldest.done) this.#agreed.delete(oldest.value);
+    this.#agreed.set(partner, { sum, atMs: this.#clock.nowMs() });
   }
 
   /** Neither has said since then that it changed, and this one has not. */

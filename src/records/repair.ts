@@ -9,10 +9,11 @@
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type CheckedStore, DAMAGED_MAX } from './checked-store.ts';
+import type { Copy } from './copies.ts';
 import type { StoreDirectory } from './directory.ts';
 import { joinRecords } from './record.ts';
 import type { Replica } from './replica.ts';
-import { ASK_IDS_MAX, type Copy, type Sharing } from './sharing.ts';
+import { ASK_IDS_MAX, type Sharing } from './sharing.ts';
 import { SEQ_KEY } from './store-identity.ts';
 
 /** Records fetched again in one round; the next goes on. */
@@ -21,8 +22,10 @@ const ROUND_IDS_MAX = 1_024;
 const LINES_MAX = 20;
 /** A member in sight that has not answered by then is not waited for. */
 export const ANSWERS_WITHIN_MS = 10_000;
-/** Damaged keys of which the right one is looked for in one round: a quarter of a second for a value of 1 MiB. */
-const RIGHTS_MAX = 4;
+/** Members asked at once; one that does not answer must not keep a thousand others waiting. */
+const ASKS_AT_ONCE = 8;
+/** Of damaged values, for which the right key is looked for in one round: a quarter of a second. */
+const RIGHTS_BYTES_MAX = 1_024 * 1_024;
 /** Entries of the Merkle trees held against the records in one round. */
 const INDEX_PAGE = 5_000;
 /** Read in one round: a gigabyte takes twenty minutes, and a round some ten milliseconds. */
@@ -66,6 +69,8 @@ export class Repair {
   readonly #told = new Set<string>();
   /** Of damaged keys: what they were written under, if that could be told. */
   readonly #rights = new Map<string, string | undefined>();
+  /** Of the records that were tried in the last round. */
+  #last = '';
   #repaired = 0;
   #running = false;
 
@@ -127,12 +132,12 @@ export class Repair {
     this.#running = true;
     try {
       if (this.#tell(keys)) this.#recount();
+      this.#lookForRights(keys);
       // Before anything is fetched: a copy that is whole again, and old, shows nothing of what it was.
       await this.#deps.visibility().keepHidden(this.#found.splice(0));
-      await this.#removeOthers(keys.filter((key) => recordOf(key) === undefined));
-      const damaged = keys.flatMap((key) => recordOf(key) ?? []);
-      const ids = new Set([...this.#hidden.keys(), ...this.#missing, ...damaged]);
-      const lost = [...ids].slice(0, ROUND_IDS_MAX);
+      await this.#removeOthers(keys);
+      const damaged = keys.flatMap((key) => this.#recordsOf(key));
+      const lost = this.#inTurn(new Set([...this.#hidden.keys(), ...this.#missing, ...damaged]));
       for (const id of lost) await this.#rewrite(id);
       for (let i = 0; i < lost.length; i += ASK_IDS_MAX)
         await this.#fetch(lost.slice(i, i + ASK_IDS_MAX));
@@ -141,7 +146,7 @@ export class Repair {
       await this.#removeMisplaced();
       const still = new Set([
         ...this.#missing,
-        ...store.damaged().flatMap((key) => recordOf(key) ?? []),
+        ...store.damaged().flatMap((key) => this.#recordsOf(key)),
       ]);
       const healed = lost.filter((id) => !still.has(id)).length;
       this.#repaired += healed;
@@ -151,6 +156,20 @@ export class Repair {
     } finally {
       this.#running = false;
     }
+  }
+
+  /** What nobody has must not keep the rest from its turn. */
+  #inTurn(ids: ReadonlySet<string>): string[] {
+    const all = [...ids].sort();
+    const next = all.filter((id) => id > this.#last);
+    const lost = [...next, ...all.filter((id) => id <= this.#last)].slice(0, ROUND_IDS_MAX);
+    this.#last = lost.at(-1) ?? '';
+    return lost;
+  }
+
+  /** Of a key in which a bit has turned, the record that its value is of lacks it. */
+  #recordsOf(key: string): string[] {
+    return [key, this.#rights.get(key)].flatMap((one) => (one && recordOf(one)) ?? []);
   }
 
   /** What is held is not what was counted. */
@@ -172,16 +191,31 @@ export class Repair {
     return news.length > 0;
   }
 
+  /**
+   * Before anything is removed: what lies under a key of which a bit has turned may be the payload of a record, or what the
+   * Merkle trees know of it. Nothing else tells that the record is without it, and partners would take it for whole.
+   */
+  #lookForRights(keys: readonly string[]): void {
+    const { store } = this.#deps;
+    const damaged = new Set(keys);
+    for (const key of this.#rights.keys()) if (!damaged.has(key)) this.#rights.delete(key);
+    let bytes = 0;
+    for (const key of keys) {
+      if (this.#rights.has(key)) continue;
+      if (bytes >= RIGHTS_BYTES_MAX) return;
+      const { right, valueBytes } = store.writtenUnder(key);
+      bytes += valueBytes;
+      this.#rights.set(key, right);
+      if (right !== undefined && store.get(right) === undefined) this.found(right);
+    }
+  }
+
   /** What lies under a key of which a bit has turned is nobody's, once there is something under the right one again. */
   async #removeMisplaced(): Promise<void> {
     const { store, log } = this.#deps;
-    const keys = store.damaged();
-    const unknown = keys.filter((key) => !this.#rights.has(key)).slice(0, RIGHTS_MAX);
-    for (const key of unknown) this.#rights.set(key, store.writtenUnder(key));
-    const damaged = new Set(keys);
-    for (const key of this.#rights.keys()) if (!damaged.has(key)) this.#rights.delete(key);
+    const damaged = new Set(store.damaged());
     for (const [key, right] of this.#rights) {
-      if (right === undefined || store.get(right) === undefined) continue;
+      if (right === undefined || !damaged.has(key) || store.get(right) === undefined) continue;
       const removed = await store.append([{ del: key }]);
       if (removed.ok) log.log('info', 'what lay under a damaged key was removed', { key, right });
     }
@@ -190,8 +224,11 @@ export class Repair {
   /** Tombstones, tails: others have them, or nobody needs them. Without its counter the store would seem to have gone back. */
   async #removeOthers(keys: readonly string[]): Promise<void> {
     const { store, replica } = this.#deps;
-    if (keys.length > 0)
-      await store.append(keys.map((del) => (del === SEQ_KEY ? replica.counterOp() : { del })));
+    const others = keys.filter(
+      (key) => (this.#rights.has(key) || key === SEQ_KEY) && this.#recordsOf(key).length === 0,
+    );
+    if (others.length > 0)
+      await store.append(others.map((del) => (del === SEQ_KEY ? replica.counterOp() : { del })));
   }
 
   /** Of unfinished records the whole version is in memory. */
@@ -205,14 +242,18 @@ export class Repair {
     const { replica, sharing, directory } = this.#deps;
     const copies = new Map<string, Copy>();
     let isComplete = true;
-    for (const store of directory.present()) {
-      if (store === replica.storeId) continue;
-      const peer = directory.peerOf(store);
-      const answer =
-        peer === undefined ? undefined : await sharing.ask(peer, ids, true, undefined, true);
-      if (!answer?.ok) isComplete = false;
-      else for (const copy of answer.value) join(copies, copy);
-    }
+    const others = directory.present().filter((store) => store !== replica.storeId);
+    const left = others.values();
+    const askSome = async (): Promise<void> => {
+      for (const store of left) {
+        const peer = directory.peerOf(store);
+        const answer =
+          peer === undefined ? undefined : await sharing.ask(peer, ids, true, undefined, true);
+        if (!answer?.ok) isComplete = false;
+        else for (const copy of answer.value) join(copies, copy);
+      }
+    };
+    await Promise.all(Array.from({ length: ASKS_AT_ONCE }, askSome));
     for (const { record, blob } of copies.values()) {
       const standIn = replica.isStandIn(record.id);
       await sharing.accept({ record, blob, fresh: false, standIn });

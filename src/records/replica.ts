@@ -16,6 +16,7 @@ import { AsideRecords } from './aside.ts';
 import type { Change, Decision, KindRules } from './change.ts';
 import { DropTimes } from './drop-times.ts';
 import { buried, dropped } from './endings.ts';
+import { keysOf } from './keys.ts';
 import { PartnerIndex } from './partner-index.ts';
 import {
   contentHash,
@@ -56,6 +57,8 @@ export class Replica {
   readonly #cache = new RecordCache();
   readonly #stones: Tombstones;
   readonly #dropTimes: DropTimes;
+  /** As everybody sees them, while another version is on its way to the disk, or there already. */
+  readonly #writing = new Map<string, RecordState>();
   readonly #queues = new Map<string, { tail: Promise<void>; length: number }>();
   readonly #listeners: VisibleListener[] = [];
   readonly #goneListeners: GoneListener[] = [];
@@ -86,7 +89,7 @@ export class Replica {
 
   /** Reads the unfinished records into memory. Once, before anything else. */
   load(): void {
-    for (const id of this.#keys('u/')) {
+    for (const id of keysOf(this.#store, 'u/')) {
       const record = this.#read(id);
       // Damaged: not held here, until it was fetched again (repair.ts).
       if (record !== undefined) this.#unfinished.set(id, record);
@@ -99,7 +102,7 @@ export class Replica {
   recount(): void {
     this.#held = 0;
     this.#heldKeys = 0;
-    for (const id of this.#keys('r/')) this.#count(id, 1);
+    for (const id of keysOf(this.#store, 'r/')) this.#count(id, 1);
   }
 
   get storeId(): string {
@@ -220,6 +223,11 @@ export class Replica {
     return this.#queues.has(id);
   }
 
+  /** What everybody sees of records of which the disk may show something else by now. */
+  beingWritten(): Iterable<RecordState> {
+    return this.#writing.values();
+  }
+
   /** Resolves when no change of the record is under way. */
   async settled(id: string): Promise<void> {
     await this.#queues.get(id)?.tail;
@@ -281,7 +289,9 @@ export class Replica {
       ...(next === undefined || next === current ? [] : this.aside.removalOps(id)),
       ...(decision.extra ?? []),
     ];
+    if (current !== undefined) this.#writing.set(id, current);
     const written = await this.#store.append(batch, decision.purpose);
+    this.#writing.delete(id);
     if (!written.ok) return err(this.#failureOf(written));
     this.#identity.synced(counter.seq);
     if (forgotten !== undefined) this.#hide(forgotten);
@@ -376,17 +386,6 @@ export class Replica {
   /** Of the next `limit` tombstones those older than `ageMs` of running time are forgotten; answers how many. */
   async sweepTombstones(ageMs: number, limit: number): Promise<number> {
     return this.#closed ? 0 : this.#stones.sweep(this.#runningMs() - ageMs, limit);
-  }
-
-  *#keys(prefix: string): Generator<string> {
-    let from = prefix;
-    for (;;) {
-      const page = this.#store.range({ from, to: prefixEnd(prefix), limit: 1_000 });
-      for (const entry of page) yield entry.key.slice(prefix.length);
-      const last = page.at(-1);
-      if (last === undefined || page.length < 1_000) return;
-      from = `${last.key}\x00`;
-    }
   }
 
   #read(id: string): RecordState | undefined {

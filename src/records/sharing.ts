@@ -11,6 +11,7 @@ import type { StoreOp } from '../ports/store.ts';
 import { encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { CallResult, Messaging } from '../wire/messaging.ts';
+import { type Accepted, type Copy, type Incoming, readCopies } from './copies.ts';
 import type { StoreDirectory } from './directory.ts';
 import { Gathering, type Spread } from './gather.ts';
 import { KnownCopies } from './known-copies.ts';
@@ -19,7 +20,6 @@ import {
   covers,
   decodeFacts,
   decodeRecord,
-  decodeRecordBytes,
   encodeFacts,
   encodeRecord,
   factsBeyond,
@@ -35,25 +35,6 @@ import { decodeTombstone, encodeTombstone } from './tombstone.ts';
 export const ASK_IDS_MAX = 64;
 /** An answer to `rec.ask` ends with the record that passes this; the rest is asked for again. */
 const ASK_BYTES_MAX = 2 * 1_024 * 1_024;
-export interface Incoming {
-  readonly record: RecordState;
-  readonly blob: Uint8Array | undefined;
-  /** A client's creation, not a copy: another request under the same id is refused. */
-  readonly fresh: boolean;
-  /** Of a creation: the id was never given to any store before. Not so for a client's repeated request. */
-  readonly isFirst?: boolean;
-  readonly standIn: boolean;
-}
-
-export type Accepted =
-  | { readonly outcome: 'stored'; readonly record: RecordState; readonly existed: boolean }
-  | { readonly outcome: 'tombstone'; readonly final: string; readonly digest: string };
-
-export interface Copy {
-  readonly record: RecordState;
-  readonly blob: Uint8Array | undefined;
-}
-
 export interface SharingDeps {
   readonly replica: Replica;
   readonly messaging: Messaging;
@@ -148,18 +129,33 @@ export class Sharing {
    * Sends a record to `home` and, where one of those is dead, gone or slow, to stand-ins; resolves as soon as
    * `required` stores have it, or when no more can be had.
    */
-  async spread(
+  spread(
     incoming: Omit<Incoming, 'standIn'>,
     plan: { readonly home: readonly StoreId[]; readonly required: number },
   ): Promise<Spread> {
-    const { record, blob, fresh, isFirst } = incoming;
-    const self = this.#deps.replica.storeId;
-    return this.#gather(plan, record.id, [], async (store, standIn) => {
-      if (store !== self) return this.#push(store, record, { blob, fresh, isFirst, standIn });
-      const accepted = await this.accept({ ...incoming, standIn });
-      if (!accepted.ok) return accepted;
-      return ok(accepted.value.outcome === 'tombstone' || accepted.value.existed);
-    });
+    const gathered: Promise<Spread> = this.#gather(
+      plan,
+      incoming.record.id,
+      [],
+      async (store, standIn) => {
+        const done = await this.#put(store, { ...incoming, standIn });
+        // A disk with little room takes no creation, and a copy of one that others took: it may be the task's owner.
+        if (!done.ok && done.error.code === 'STORE_FULL' && !standIn)
+          void gathered.then(({ storedOn }) => {
+            if (storedOn.length < plan.required) return;
+            void this.#put(store, { ...incoming, fresh: false, isFirst: false, standIn });
+          });
+        return done;
+      },
+    );
+    return gathered;
+  }
+
+  async #put(store: StoreId, incoming: Incoming): Promise<Result<boolean, CoveyError>> {
+    if (store !== this.#deps.replica.storeId) return this.#push(store, incoming.record, incoming);
+    const accepted = await this.accept(incoming);
+    if (!accepted.ok) return accepted;
+    return ok(accepted.value.outcome === 'tombstone' || accepted.value.existed);
   }
 
   /**
@@ -205,13 +201,7 @@ export class Sharing {
         { frameClass: 'bulk', ...(timeoutMs === undefined ? {} : { timeoutMs }) },
       );
       if (!answer.ok) return answer;
-      const items = Array.isArray(answer.value.copies) ? (answer.value.copies as WireValue[]) : [];
-      for (const item of items) {
-        if (!isWireMap(item) || !(item.record instanceof Uint8Array)) continue;
-        const record = decodeRecordBytes(item.record);
-        const blob = item.blob instanceof Uint8Array ? item.blob : undefined;
-        if (record !== undefined) copies.push({ record, blob });
-      }
+      copies.push(...readCopies(answer.value.copies));
       await this.buryAll(answer.value.stones);
       const answered =
         typeof answer.value.answered === 'number' ? answer.value.answered : page.length;

@@ -17,6 +17,7 @@ import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import { IDENTITY_KEY, seal, sealOp, unseal } from './checked-store.ts';
 import { LAYOUT, type Layout, migrationOps } from './layout.ts';
+import { SHARED_COMPLETE_KEY } from './partner-index.ts';
 
 export const BOOT_IDS_KEPT = 64;
 /** Draws of a new storeId until one has a fingerprint that nobody has; four thousand million are free. */
@@ -108,23 +109,14 @@ export class StoreIdentity {
   }
 
   /**
-   * Makes the store another one, in one batch: a new id without boots, and every record in it a stand-in copy, which is
-   * offered to its home and given up when the home has it. Facts keep the dots of the store that it was. Answers
-   * the new id. The store is the one below the checksums, and of this layout.
+   * Makes the store another one: a new id without boots, which shares nothing with anybody. Answers the new id. What
+   * was true of the store that it was is gone by then (renewal.ts). Facts keep the dots of the store that it was. The
+   * store is the one below the checksums, and of this layout.
    */
   static async remint(
     store: Store,
     random: Random,
-    about: {
-      readonly why: string;
-      readonly isTaken: (fingerprint: string) => boolean;
-      /** Records that become stand-in copies, … */
-      readonly offered: readonly string[];
-      /** … and those that are kept out of sight, under `q/`. */
-      readonly aside: readonly string[];
-      /** Keys of what was true of the store that it was alone: what it shared with whom. */
-      readonly stale: readonly string[];
-    },
+    about: { readonly why: string; readonly isTaken: (fingerprint: string) => boolean },
   ): Promise<Result<string, LoadError>> {
     const read = readMeta(store, LAYOUT);
     if (!read.ok) return read;
@@ -134,17 +126,10 @@ export class StoreIdentity {
       storeId = toHex(random.bytes(16));
     const former = { storeId: before, why: about.why };
     const meta: Meta = { storeId, bootCount: 0, bootIds: [], spans: [], former };
-    const marks = about.offered.map(
-      (id): StoreOp => ({ put: `s/${id}`, value: new Uint8Array(0) }),
-    );
-    const aside = about.aside.flatMap((id) => asideOps(id, store.get(`r/${id}`)));
-    const zero = sealOp({ put: SEQ_KEY, value: encodeValue(0) });
     const written = await store.append([
       ...read.value.batch,
-      zero,
-      ...marks,
-      ...aside,
-      ...about.stale.map((del): StoreOp => ({ del })),
+      sealOp({ put: SEQ_KEY, value: encodeValue(0) }),
+      { put: SHARED_COMPLETE_KEY, value: new Uint8Array(0) },
       metaOp(meta, LAYOUT.version),
     ]);
     return written.ok ? ok(storeId) : err({ code: 'failed', detail: written.detail });
@@ -171,12 +156,6 @@ export class StoreIdentity {
     return { op: { put: SEQ_KEY, value: encodeValue(this.#seq) }, seq: this.#seq };
   }
 }
-
-/** The value keeps the checksum of the key that it had. */
-const asideOps = (id: string, sealed: Uint8Array | undefined): StoreOp[] => [
-  ...['r', 'u', 's'].map((mark): StoreOp => ({ del: `${mark}/${id}` })),
-  ...(sealed === undefined ? [] : [sealOp({ put: `q/${id}`, value: sealed })]),
-];
 
 const corrupt = (detail: string): Result<never, LoadError> => err({ code: 'corrupt', detail });
 

@@ -105,11 +105,9 @@ function runsByTask(evidence: Evidence): Map<string, OutsideRun[]> {
  * Whether the owner that placed `after` could not know of `before`: the history shows both. The owner is the host that
  * knew of `after` first; not the one whose store bears the name of the author now, which may be another store since.
  */
-function areConcurrent(evidence: Evidence, before: Attempt, after: Attempt): boolean {
-  const at = (known: ReadonlyMap<string, number>, attempt: Attempt): number =>
-    known.get(attempt.start.run_id) ?? Number.POSITIVE_INFINITY;
-  const [author] = [...evidence.knownSince.values()].sort((a, b) => at(a, after) - at(b, after));
-  return author !== undefined && at(author, before) > at(author, after);
+function areConcurrent({ knowledge }: Evidence, before: Attempt, after: Attempt): boolean {
+  const placed = knowledge.firstOf(after.start.run_id);
+  return placed !== undefined && !knowledge.knew(placed.host, before.start.run_id, placed.atMs);
 }
 
 /** Every start is in the history; a second one has a cause there, and is marked when it may have overlapped. */

@@ -16,7 +16,7 @@ export function evidenceOf(world: World): Evidence {
     submits: world.submits,
     runs: world.runs,
     told: world.told,
-    knownSince: world.knownSince,
+    knowledge: world.knowledge,
     replicas: world.replicas(),
     stores: world.stores(),
     viewHashes: world.hosts.map(({ peer }) => peer?.membership.viewHash() ?? 'down'),

@@ -5,6 +5,7 @@
  */
 import type { MemberStatus } from '../membership/types.ts';
 import type { RecordState } from '../records/record.ts';
+import type { Knowledge } from './knowledge.ts';
 import type { LaterFact } from './notes.ts';
 
 /** One start of a command or a worker's handler. */
@@ -101,8 +102,8 @@ export interface Evidence {
   readonly submits: readonly Submitted[];
   readonly runs: readonly OutsideRun[];
   readonly told: readonly Told[];
-  /** Host, then run id: since when that host's store knew that this attempt was placed. */
-  readonly knownSince: ReadonlyMap<string, ReadonlyMap<string, number>>;
+  /** When each host's store knew that an attempt was placed. */
+  readonly knowledge: Knowledge;
   /** At the end, by task id; keys and other kinds are left out. */
   readonly replicas: ReadonlyMap<string, readonly Replicated[]>;
   /** Of the daemons that run at the end. */

@@ -16,6 +16,8 @@ import type { World } from './world.ts';
 
 /** An operator looks so often, and gives up so late: a silent peer is convicted after 16 s at most. */
 const LOOK_MS = 250;
+/** One who is on the spot does it before all others have heard of the death. */
+const QUICK_MS = 1;
 const PATIENCE_MS = 25_000;
 /** Between the removal and the return. */
 const BACK_MS_MIN = 100;
@@ -49,15 +51,15 @@ function tryForget({ world, random }: Trouble, i: number): boolean {
 }
 
 /** Asks until it was done or nobody would, then lets the host come back. */
-function forgetWhenOut(trouble: Trouble, i: number, comeBack: () => void): void {
+function forgetWhenOut(trouble: Trouble, i: number, lookMs: number, comeBack: () => void): void {
   const { world, later, random } = trouble;
   const untilMs = world.clock.nowMs() + PATIENCE_MS;
   const look = (): void => {
     if (tryForget(trouble, i)) later(between(random, BACK_MS_MIN, BACK_MS_MAX), comeBack);
     else if (world.isOver || world.clock.nowMs() > untilMs) comeBack();
-    else later(LOOK_MS, look);
+    else later(lookMs, look);
   };
-  later(LOOK_MS, look);
+  later(lookMs, look);
 }
 
 function noteWhatIsMissed(world: World, i: number): void {
@@ -84,10 +86,11 @@ export const AWAY_FAULTS = {
       else if (how === 'leave') void world.host(i).leave();
       else {
         world.wires.block(directionsWhere(trouble, (from, to) => from === i || to === i));
-        forgetWhenOut(trouble, i, () => world.heal());
+        forgetWhenOut(trouble, i, LOOK_MS, () => world.heal());
         return true;
       }
-      forgetWhenOut(trouble, i, () => restart(trouble, i));
+      const isQuick = how === 'crash' && randomBelow(random, 2) === 0;
+      forgetWhenOut(trouble, i, isQuick ? QUICK_MS : LOOK_MS, () => restart(trouble, i));
       return true;
     },
   },

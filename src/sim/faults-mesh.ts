@@ -66,7 +66,10 @@ export const MESH_FAULTS = {
       const count = Math.min(room, between(random, 1, NEWCOMERS_MAX));
       for (let n = 0; n < count; n++) {
         const newcomer = new Newcomer(world, random);
-        world.clock.after(randomBelow(random, STORM_MS_MAX), () => void newcomer.run());
+        // Once the story is over nobody new comes: it would begin to join when all else is done.
+        world.clock.after(randomBelow(random, STORM_MS_MAX), () => {
+          if (!world.isOver) void newcomer.run();
+        });
       }
       return count > 0;
     },

@@ -88,6 +88,8 @@ export class SimHost {
   bind: string | undefined;
   /** Of a later version, from the next start on. */
   speech: Speech | undefined;
+  /** What the daemon speaks that was started last. */
+  spoken: Speech | undefined;
   #frozenMs = 0;
   #steadyMs = 0;
 
@@ -101,18 +103,12 @@ export class SimHost {
     this.peerId = this.#identity.peerId;
     const random = (what: string) =>
       new SimRandom(`${what} of ${this.name} ${seed}`, trace.for(`${this.name}/${what}`));
-    this.#identityDisk = new SimDisk({
-      clock,
-      random: random('identity disk'),
-      syncMsMax: deps.diskMsMax,
-      trace: trace.for(`${this.name}/identity`),
-    });
-    this.disk = new SimDisk({
-      clock,
-      random: random('disk'),
-      syncMsMax: deps.diskMsMax,
-      trace: trace.for(`${this.name}/store`),
-    });
+    const diskOf = (drawn: string, traced: string): SimDisk => {
+      const at = trace.for(`${this.name}/${traced}`);
+      return new SimDisk({ clock, random: random(drawn), syncMsMax: deps.diskMsMax, trace: at });
+    };
+    this.#identityDisk = diskOf('identity disk', 'identity');
+    this.disk = diskOf('disk', 'store');
     this.disk.onRefused = (ops) => {
       const what = wronglyRefused(this.disk, ops);
       if (what !== undefined) deps.steps.violate('refused_end', `${this.name} refused ${what}`);
@@ -186,6 +182,7 @@ export class SimHost {
     this.#clock = clock.forOwner(this.#tag, { ...this.#clockNow, ...skew });
     const freezer = new Freezer(this.#clock);
     this.#freezer = freezer;
+    this.spoken = this.speech;
     const ownClock = new TracedClock(freezer.clock(), trace.for(this.#tag));
     const ports: Ports = {
       clock: ownClock,

@@ -111,11 +111,6 @@ export class Losses {
   }
 }
 
-/** Of what is known, only this stays. */
-export function retain(known: Map<string, number> | undefined, runIds: ReadonlySet<string>): void {
-  for (const runId of known?.keys() ?? []) if (!runIds.has(runId)) known?.delete(runId);
-}
-
 export const runIdsOf = (records: readonly (RecordState | undefined)[]): Set<string> =>
   new Set(
     records.flatMap((record) =>

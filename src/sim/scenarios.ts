@@ -44,8 +44,8 @@ const RUNS_A_TASK = 2;
 const livenessMs = ({ tasks, taskMsMax, peers, slots, storyMs }: ScenarioOptions): number =>
   LIVENESS_MS +
   (RUNS_A_TASK * tasks * taskMsMax) / (peers * slots) +
-  // What takes most of an hour may have begun late, and have stood still.
-  (storyMs > REJECTED_MS ? REJECTED_MS / 2 : 0);
+  // What takes most of an hour may have stood still from its beginning on, as on a disk that was struck.
+  (storyMs > REJECTED_MS ? REJECTED_MS : 0);
 
 /** A while longer: what was wrongly left would show now. */
 const AFTERMATH_MS = 3_000;

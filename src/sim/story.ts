@@ -46,10 +46,8 @@ function eventsOf(world: World, id: string): Line[] {
       lines.push({ atMs: run.endedMs, text: `${run.host}: ${run.runId} ${how}` });
   }
   const placed = new Set(world.runs.filter(({ taskId }) => taskId === id).map((run) => run.runId));
-  for (const [host, known] of world.knownSince) {
-    for (const [runId, atMs] of known)
-      if (placed.has(runId)) lines.push({ atMs, text: `${host} knows that ${runId} was placed` });
-  }
+  for (const { host, runId, atMs } of world.knowledge.all())
+    if (placed.has(runId)) lines.push({ atMs, text: `${host} knows that ${runId} was placed` });
   for (const told of world.told) {
     if (told.id !== id) continue;
     const { state, runId } = told.final ?? {};

@@ -16,7 +16,8 @@ import { evidenceOf } from './evidence-of.ts';
 import { gather, isWhole } from './gathering.ts';
 import { SimHost } from './host.ts';
 import { inTouchForMs } from './in-touch.ts';
-import { Losses, retain } from './losses.ts';
+import { Knowledge } from './knowledge.ts';
+import { Losses } from './losses.ts';
 import { SimNetworkHub } from './network-hub.ts';
 import type { About } from './odd-tasks.ts';
 import { pendingOf } from './pending.ts';
@@ -87,7 +88,7 @@ export class World {
   onUp: ((i: number) => void) | undefined;
   readonly asking: Asking[] = [];
   readonly waits: Waiting[] = [];
-  readonly knownSince = new Map<string, Map<string, number>>();
+  readonly knowledge = new Knowledge();
   readonly fatals: { host: string; why: string }[] = [];
   readonly cuts: Cut[] = [];
   readonly losses = new Losses(() => this.hosts);
@@ -114,7 +115,8 @@ export class World {
       this.steps.violate('wrong_edge', detail),
     );
     this.wires = new Wires(this.hub, this.trace, (i) => this.host(i).peerId);
-    this.losses.onReplaced = (host, kept) => retain(this.knownSince.get(host), kept);
+    this.losses.onReplaced = (host, kept) =>
+      this.knowledge.replaced(host, kept, this.clock.nowMs());
     this.#config = configSchema.parse(options.config ?? {});
     this.#options = options;
     this.hosts = [];
@@ -143,7 +145,7 @@ export class World {
         this.told.push(told);
         this.onTold?.(told);
       },
-      onKnown: (name, runId) => this.#known(name, runId),
+      onKnown: (name, runId) => this.knowledge.learned(name, runId, this.clock.nowMs()),
       onFatal: (name, why) => this.#fatal(name, why),
       losses: this.losses,
       steps: this.steps,
@@ -179,12 +181,6 @@ export class World {
     const { peer } = this.host(i);
     if (peer === undefined) throw new Error(`the peer of host ${i} does not run`);
     return peer;
-  }
-
-  #known(name: string, runId: string): void {
-    const known = this.knownSince.get(name) ?? new Map<string, number>();
-    this.knownSince.set(name, known);
-    if (!known.has(runId)) known.set(runId, this.clock.nowMs());
   }
 
   /** A daemon that finds its disk or its store broken exits at once. */

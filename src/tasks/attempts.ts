@@ -12,6 +12,7 @@ import type { Clock } from '../ports/clock.ts';
 import { takes } from '../ports/room.ts';
 import {
   decodeFacts,
+  FACTS_MAX,
   type Fact,
   joinRecords,
   type RecordState,
@@ -24,7 +25,7 @@ import { Confirming } from './confirming.ts';
 import { backoffMs, nextStep, refusalPauseMs } from './decide.ts';
 import { type EndFact, type FinalFact, isTaskFact, type StartFact, toWire } from './facts.ts';
 import type { MeshView, PeerSight } from './mesh-view.ts';
-import { inMinority, presentPeers, requiredNow } from './mesh-view.ts';
+import { inMinority, isEnoughInTouch, requiredNow } from './mesh-view.ts';
 import {
   type Attempt,
   attemptByRun,
@@ -54,6 +55,13 @@ const RUN_ID_BYTES = 8;
 
 /** Of each stream of an attempt that others follow: PLACED_MAX of them stay far below a record's limit. */
 export const EARLIER_OUTPUT_BYTES_MAX = 8 * KIB;
+
+/**
+ * With so many facts no move of an attempt between owners is written any more: where a network flaps and an attempt runs for
+ * weeks they would fill the record, and its end would find no place (FACTS_MAX). Who owns it follows from who is alive
+ * all the same; a move only keeps it where it is. A quarter, for the sides of a partition each write their own.
+ */
+const MOVES_UNTIL_FACTS = FACTS_MAX / 4;
 
 type Intent = (task: Task) => Parameters<typeof toWire>[0] | undefined;
 type DotOf = (value: ReturnType<typeof toWire>) => Fact;
@@ -145,8 +153,8 @@ export class Attempts {
    * may, but not with the stores or the disk as they are. `taken_back`: it was written, and W stores were not had.
    */
   async place(id: string, runner: PeerSight): Promise<Placed | 'no' | 'later' | 'taken_back'> {
-    const { replica } = this.#deps;
-    if (!this.#canStore() || !takes(replica.room, 'extend')) return 'later';
+    const { replica, view, copiesRequired } = this.#deps;
+    if (!isEnoughInTouch(view, copiesRequired) || !takes(replica.room, 'extend')) return 'later';
     const written = await replica.change<Placed | 'no'>(id, ({ current, fact }) => {
       if (current?.kind !== 'task') return { value: 'no' };
       const task = taskOf(current);
@@ -159,18 +167,6 @@ export class Attempts {
     if (!written.ok) return 'later';
     if (written.value === 'no') return 'no';
     return (await this.secure(id, written.value.start)) ? written.value : 'taken_back';
-  }
-
-  /**
-   * Whether W stores are in touch, silent ones not counted: an attempt placed without them would only be taken back, or,
-   * worse, be confirmed at the end of a silence in which the others went on without this store.
-   */
-  #canStore(): boolean {
-    const { view, copiesRequired } = this.#deps;
-    const within = presentPeers(view).filter(
-      (peer) => peer.self || (peer.status === 'alive' && view.inTouchForMs(peer.storeId) >= 0),
-    ).length;
-    return within >= requiredNow(view, copiesRequired);
   }
 
   /** Brings a placed attempt to W stores; if that fails it is taken back, since it was never started. */
@@ -322,7 +318,9 @@ export class Attempts {
     const written = await this.#deps.replica.change<boolean>(id, ({ current, fact }) => {
       if (current?.kind !== 'task') return { value: false };
       const value = build(taskOf(current));
-      if (value === undefined) return { value: true };
+      const isMove = value?.t === 'adopt' || value?.t === 'hand';
+      if (value === undefined || (isMove && current.facts.length >= MOVES_UNTIL_FACTS))
+        return { value: true };
       return { value: true, next: withFact(current, fact(toWire(value))) };
     });
     if (!written.ok) return written;

@@ -15,6 +15,11 @@ import { NO_WORKER, type Slots, WANT_TTL_MS } from './slots.ts';
 export const REFUSAL_TTL_MS = 5_000;
 /** Wants are repeated before they expire at the other side. */
 const WANT_REPEAT_MS = WANT_TTL_MS / 3;
+/**
+ * What comes while others wait already is not asked for one by one: all in sight have just been asked, and with a thousand
+ * members looking at each of them for each task would take longer than all else.
+ */
+const LOOK_PAUSE_MS = 100;
 /** Asked of one peer at once: more would only be returned. */
 const WANT_MAX = 256;
 /** Peers without a link that are asked at once; they keep the link for a while, and others follow a second later. */
@@ -40,6 +45,8 @@ interface DemandState {
   localUsableUntilMs: number;
   checking: boolean;
   askedAtMs: number;
+  /** When it was last looked whom to ask. */
+  lookedMs: number;
   /** The last that was asked of those without a link. */
   farthest: string;
 }
@@ -112,7 +119,7 @@ export class Dispatcher {
       state.ids.add(task.id);
       state.ready.push(task);
     }
-    this.pump(demand);
+    this.#pump(demand, LOOK_PAUSE_MS);
   }
 
   /** Capacity was freed here, or the members changed. */
@@ -134,6 +141,11 @@ export class Dispatcher {
   }
 
   pump(demand: Demand): void {
+    this.#pump(demand, 0);
+  }
+
+  /** Others are asked unless that was done less than `pauseMs` ago. */
+  #pump(demand: Demand, pauseMs: number): void {
     const state = this.#demands.get(demand);
     if (state === undefined || this.#deps.closed()) return;
     this.#skipStale(state);
@@ -145,8 +157,8 @@ export class Dispatcher {
         if (!this.#startNext(state, { peerId: self, credit })) this.#deps.slots.release(credit);
       }
     }
-    if (state.ready.size > 0) this.#askOthers(demand, state);
-    else this.#withdraw(demand, state);
+    if (state.ready.size === 0) this.#withdraw(demand, state);
+    else if (this.#deps.clock.nowMs() - state.lookedMs >= pauseMs) this.#askOthers(demand, state);
   }
 
   #stateOf(demand: Demand): DemandState {
@@ -160,6 +172,7 @@ export class Dispatcher {
         localUsableUntilMs: 0,
         checking: false,
         askedAtMs: Number.NEGATIVE_INFINITY,
+        lookedMs: Number.NEGATIVE_INFINITY,
         farthest: '',
       };
       this.#demands.set(demand, state);
@@ -220,15 +233,19 @@ export class Dispatcher {
     const refused = this.#refusals(demand);
     const repeat = now - state.askedAtMs >= WANT_REPEAT_MS;
     if (repeat) state.askedAtMs = now;
-    const n = Math.min(state.ready.size, WANT_MAX);
+    state.lookedMs = now;
     const able = this.#deps.view
       .peers()
       .filter((peer) => mayServe(peer, demand) && !refused.has(peer.peerId));
     for (const peer of [...able.filter(({ linked }) => linked), ...this.#someFar(state, able)]) {
-      if (!repeat && state.asked.has(peer.peerId)) continue;
-      state.asked.set(peer.peerId, n);
-      this.#deps.messaging.cast(peer.peerId, 'slot.want', { demand, n });
+      if (repeat || !state.asked.has(peer.peerId)) this.#ask(peer.peerId, demand, state);
     }
+  }
+
+  #ask(peerId: string, demand: Demand, state: DemandState): void {
+    const n = Math.min(state.ready.size, WANT_MAX);
+    state.asked.set(peerId, n);
+    this.#deps.messaging.cast(peerId, 'slot.want', { demand, n });
   }
 
   /** In turn: each costs a dial or a third member, and a mesh may have a thousand of them. */
@@ -245,6 +262,7 @@ export class Dispatcher {
       this.#deps.messaging.cast(peer, 'slot.want', { demand, n: 0 });
     state.asked.clear();
     state.askedAtMs = Number.NEGATIVE_INFINITY;
+    state.lookedMs = Number.NEGATIVE_INFINITY;
     const idle = this.#deps.clock.nowMs() > state.localUsableUntilMs && !state.checking;
     if (idle) this.#demands.delete(demand);
   }
@@ -270,6 +288,9 @@ export class Dispatcher {
     state.asked.set(from, hoped - granted);
     if (hoped > granted) return;
     state.asked.delete(from);
-    if (state.ready.size > 0 && !this.#deps.closed()) this.#askOthers(demand, state);
+    if (state.ready.size === 0 || this.#deps.closed()) return;
+    const peer = this.#deps.view.peer(from);
+    const isAble = peer !== undefined && mayServe(peer, demand);
+    if (isAble && !this.#refusals(demand).has(from)) this.#ask(from, demand, state);
   }
 }

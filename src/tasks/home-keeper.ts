@@ -8,7 +8,7 @@ import { standingHome } from '../records/directory.ts';
 import { homeOf, type StoreId } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
 import type { Attempts } from './attempts.ts';
-import { type MeshView, presentPeers } from './mesh-view.ts';
+import { type MeshView, presentCount } from './mesh-view.ts';
 import { ownerOf } from './ownership.ts';
 import { GROW_TICK_MS, GROWS_AT_ONCE, GROWS_MAX } from './redundancy.ts';
 import { type Task, taskOf } from './task.ts';
@@ -108,8 +108,7 @@ export class HomeKeeper {
     const { view, copies } = this.#deps;
     const home = homeOf(task.record);
     const live = home.filter((store) => view.status(store) !== 'dead').length;
-    // In this order: it is asked for every owned task, and counting the members costs as much as there are.
-    if (live >= copies || live >= presentPeers(view).length) return undefined;
+    if (live >= copies || live >= presentCount(view)) return undefined;
     return view.directory
       .preference(task.id, home.length + copies)
       .find((store) => !home.includes(store));

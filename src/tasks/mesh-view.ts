@@ -42,9 +42,38 @@ export interface MeshView extends OwnerView {
 export const presentPeers = (view: MeshView): PeerSight[] =>
   view.peers().filter((peer) => peer.status === 'alive' || peer.status === 'suspect');
 
+/** How many they are; each task asks several times, and what is seen of a thousand members is not looked up for that. */
+export const presentCount = (view: MeshView): number => view.directory.present().length;
+
 /** W as it is now: never more than there are members, oneself included; never lowered by the merely unreachable. */
 export const requiredNow = (view: MeshView, copiesRequired: number): number =>
-  Math.max(1, Math.min(copiesRequired, presentPeers(view).length));
+  Math.max(1, Math.min(copiesRequired, presentCount(view)));
+
+/**
+ * Whether W stores are in touch, silent ones not counted: an attempt placed without them would only be taken back, or,
+ * worse, be confirmed at the end of a silence in which the others went on without this store.
+ */
+export function isEnoughInTouch(view: MeshView, copiesRequired: number): boolean {
+  const required = requiredNow(view, copiesRequired);
+  const own = view.self().storeId;
+  let within = 0;
+  for (const store of view.directory.present()) {
+    const isSeen = view.directory.statusOf(store) === 'alive' && view.inTouchForMs(store) >= 0;
+    if (isSeen || store === own) within += 1;
+    if (within >= required) return true;
+  }
+  return false;
+}
+
+/** The other peers among these stores that a request gets to. A read or a wait asks for the few of one home. */
+export const reachableAt = (
+  view: MeshView,
+  stores: readonly string[],
+): { readonly peerId: string; readonly storeId: string }[] =>
+  stores.flatMap((storeId) => {
+    const peerId = view.directory.peerOf(storeId);
+    return peerId === undefined || peerId === view.self().peerId ? [] : [{ peerId, storeId }];
+  });
 
 /**
  * Fewer than half of the last known members are in sight: this may be the small side of a partition. A suspect is

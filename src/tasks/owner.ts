@@ -8,19 +8,21 @@
 import type { WaitingReason } from '../api/task.ts';
 import type { Timer } from '../ports/clock.ts';
 import { takes } from '../ports/room.ts';
-import { homeOf, type RecordState } from '../records/record.ts';
+import type { RecordState } from '../records/record.ts';
 import type { Messaging } from '../wire/messaging.ts';
 import type { Placed } from './attempts.ts';
 import { nextDeadline, nextStep } from './decide.ts';
 import { demandOf } from './demand.ts';
 import type { Credit, Dispatcher } from './dispatcher.ts';
+import { handOverTasks } from './handing-over.ts';
 import { type HomeDeps, HomeKeeper } from './home-keeper.ts';
 import { type Fused, Newborns } from './newborn.ts';
-import { firstOwner, type OwnerView, ownerOf, ownerOrder } from './ownership.ts';
+import { ownerOf } from './ownership.ts';
 import { EARLIER_RUN, type Runner } from './runner.ts';
 import { sendStart } from './start-order.ts';
+import { Sweep } from './sweep.ts';
 import type { Takeover } from './takeover.ts';
-import { attemptByRun, currentAttempt, isOpen, type Task, taskOf } from './task.ts';
+import { attemptByRun, currentAttempt, isOpen, openAttempts, type Task, taskOf } from './task.ts';
 import type { TaskClock } from './task-clock.ts';
 import { type Entry, Watcher } from './watcher.ts';
 
@@ -44,6 +46,11 @@ export interface OwnerDeps extends HomeDeps {
 export class Owner {
   readonly #deps: OwnerDeps;
   readonly #entries = new Map<string, Entry>();
+  /** Those with an open attempt: few, however many wait. */
+  readonly #watched = new Set<Entry>();
+  /** Those that wait for a slot: how many is told to others ten times a second. */
+  readonly #queued = new Set<Entry>();
+  readonly #sweep: Sweep<RecordState>;
   readonly #newborns: Newborns;
   readonly #homes: HomeKeeper;
   readonly #watcher: Watcher;
@@ -65,9 +72,11 @@ export class Owner {
       readAgain: (entry) => this.#read(entry),
       isCurrent: (entry) => this.#entries.get(entry.id) === entry && !entry.starting,
     });
-    deps.replica.onVisible((record) => {
-      if (record.kind === 'task') this.evaluate(record.id);
-    });
+    const evaluate = ({ id, kind }: RecordState) => {
+      if (kind === 'task') this.evaluate(id);
+    };
+    this.#sweep = new Sweep(deps.clock, () => deps.replica.unfinished(), evaluate);
+    deps.replica.onVisible(evaluate);
     deps.replica.onGone((record) => this.evaluate(record.id));
   }
 
@@ -77,7 +86,7 @@ export class Owner {
       if (this.#wasPaused()) this.readAgain();
       this.#tickedMs = this.#deps.clock.nowMs();
       this.#newborns.sweep();
-      for (const entry of [...this.#entries.values()]) this.#watch(entry);
+      for (const entry of [...this.#watched]) this.#watch(entry);
       this.#timer = this.#deps.clock.after(WATCH_INTERVAL_MS, tick);
     };
     this.#timer = this.#deps.clock.after(WATCH_INTERVAL_MS, tick);
@@ -102,7 +111,7 @@ export class Owner {
 
   #read(entry: Entry): void {
     entry.phase = 'syncing';
-    entry.queued = false;
+    this.#queued.delete(entry);
     entry.mustRead = false;
     this.#deps.takeover.request(entry.id);
   }
@@ -119,6 +128,7 @@ export class Owner {
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#sweep.close();
     this.#homes.close();
     this.#deps.takeover.close();
     for (const entry of this.#entries.values()) entry.timer?.cancel();
@@ -128,11 +138,9 @@ export class Owner {
     return this.#entries.size;
   }
 
-  /** Tasks that could start and have no slot: neither active nor delayed. Looks at no record. */
+  /** Tasks that could start and have no slot: neither active nor delayed. */
   get waitingCount(): number {
-    let count = 0;
-    for (const entry of this.#entries.values()) if (entry.queued) count += 1;
-    return count;
+    return this.#queued.size;
   }
 
   owns(id: string): boolean {
@@ -151,9 +159,7 @@ export class Owner {
 
   /** Members changed: any unfinished task may have a new owner. */
   evaluateAll(): void {
-    for (const record of [...this.#deps.replica.unfinished()]) {
-      if (record.kind === 'task') this.evaluate(record.id);
-    }
+    this.#sweep.run();
   }
 
   /** For the creation of a record at this store, in the write that first stores it. */
@@ -181,6 +187,8 @@ export class Owner {
       entry = this.#enter(task);
       if (entry.phase === 'syncing') this.#deps.takeover.request(id);
     }
+    if (openAttempts(task).length > 0) this.#watched.add(entry);
+    else this.#watched.delete(entry);
     if (entry.phase === 'owned') this.#act(entry, task);
   }
 
@@ -191,7 +199,6 @@ export class Owner {
       id: task.id,
       phase: isFresh ? 'owned' : 'syncing',
       complete: isFresh,
-      queued: false,
       starting: false,
       mustRead: false,
       timer: undefined,
@@ -223,8 +230,10 @@ export class Owner {
   #forget(id: string): void {
     this.#newborns.forget(id);
     const entry = this.#entries.get(id);
-    entry?.timer?.cancel();
-    if (entry?.queued === true) this.#deps.onLoad();
+    if (entry === undefined) return;
+    entry.timer?.cancel();
+    if (this.#queued.delete(entry)) this.#deps.onLoad();
+    this.#watched.delete(entry);
     this.#entries.delete(id);
   }
 
@@ -243,8 +252,8 @@ export class Owner {
     const step = nextStep(task, now);
     if (step.step === 'finish') void this.#finish(entry);
     else if (step.step === 'running') this.#watch(entry);
-    else if (step.step === 'start' && !entry.queued && !entry.starting) {
-      entry.queued = true;
+    else if (step.step === 'start' && !this.#queued.has(entry) && !entry.starting) {
+      this.#queued.add(entry);
       this.#deps.onLoad();
       const { id, header, submittedAt } = task;
       dispatcher.add(demandOf(header), { id, priority: header.priority, submittedAt });
@@ -270,7 +279,7 @@ export class Owner {
   /** Whether the dispatcher's entry for the task still stands. */
   stillReady(id: string): boolean {
     const entry = this.#entries.get(id);
-    return entry?.queued === true && entry.phase === 'owned';
+    return entry !== undefined && this.#queued.has(entry) && entry.phase === 'owned';
   }
 
   /** The dispatcher found a slot. */
@@ -282,17 +291,27 @@ export class Owner {
       this.readAgain();
       this.#tickedMs = this.#deps.clock.nowMs();
     }
-    if (entry === undefined || runner === undefined || entry.starting || entry.phase !== 'owned') {
+    const isReady = entry !== undefined && !entry.starting && entry.phase === 'owned';
+    if (!isReady || runner === undefined || !this.#isStillOurs(id)) {
       this.#giveBack(credit);
       return;
     }
-    entry.queued = false;
+    this.#queued.delete(entry);
     entry.starting = true;
     const placed = await attempts.place(id, runner);
     if (typeof placed === 'string') this.#giveBack(credit);
     else await this.#order(entry, placed, credit);
     if (placed === 'later') this.#setTimer(entry, PLACE_RETRY_MS, 0);
     this.#settled(entry, placed !== 'later');
+  }
+
+  /** Members may have changed, and the walk over all tasks not have come to this one yet. */
+  #isStillOurs(id: string): boolean {
+    const { replica, view } = this.#deps;
+    const record = replica.get(id);
+    const isOurs = record !== undefined && ownerOf(taskOf(record), view) === replica.storeId;
+    if (!isOurs) this.#forget(id);
+    return isOurs;
   }
 
   async #secureFused(entry: Entry, fused: Fused): Promise<void> {
@@ -353,41 +372,9 @@ export class Owner {
     this.#watcher.watch(entry, taskOf(record));
   }
 
-  /** Before an orderly stop: attempts that this store owns go to the next live home store. Answers who got what. */
-  async handOver(): Promise<Map<string, string[]>> {
-    const { replica, view, attempts, clock } = this.#deps;
-    const byStore = new Map<string, string[]>();
-    // Not the entries alone: what had no open attempt was given up when this store began to stop, and nobody may
-    // have read it yet. Who takes it over after the goodbye would wait for our answer until patience ends.
-    const asAlive: OwnerView = {
-      status: (store) => (store === replica.storeId ? 'alive' : view.status(store)),
-    };
-    const mine = [...replica.unfinished()].filter(
-      (record) =>
-        record.kind === 'task' &&
-        (this.#entries.has(record.id) ||
-          firstOwner(ownerOrder(record.id, homeOf(record)), asAlive) === replica.storeId),
-    );
-    await Promise.all(
-      mine.map(async (record) => {
-        const { id } = record;
-        const others = homeOf(record).filter((store) => store !== replica.storeId);
-        const next = firstOwner(ownerOrder(id, others), view);
-        if (next === undefined || view.status(next) === 'stopping') return;
-        const ids = byStore.get(next) ?? [];
-        byStore.set(next, ids);
-        // Of what waits nothing is written or brought to others once more: there may be very many, and they come last.
-        const runs = currentAttempt(taskOf(record))?.owner === replica.storeId;
-        ids.splice(runs ? 0 : ids.length, 0, id);
-        if (!runs) return;
-        await attempts.note(id, (task) => {
-          const open = currentAttempt(task);
-          if (open === undefined || open.owner !== replica.storeId) return undefined;
-          return { t: 'hand', run_id: open.start.run_id, to: next, at: clock.wallMs() };
-        });
-      }),
-    );
-    return byStore;
+  /** Before an orderly stop: what this store owns goes to the next live home stores. Answers who got what. */
+  handOver(): Promise<Map<string, string[]>> {
+    return handOverTasks(this.#deps, (id) => this.#entries.has(id));
   }
 
   /** Why a task that this store owns waits. */

@@ -31,8 +31,25 @@ export function ownerStatus(member: {
 const ORDERS_MAX = 4_096;
 const orders = new Map<string, { readonly stores: string; readonly order: readonly StoreId[] }>();
 
-/** The home in the order in which its stores own the task: by hash(id, storeId), the same everywhere. */
+/** By the list that a version of a record has of its home: a hundred thousand that wait are looked at again and again. */
+const ordersOfHomes = new WeakMap<
+  readonly StoreId[],
+  { readonly id: string; readonly order: readonly StoreId[] }
+>();
+
+/**
+ * The home in the order in which its stores own the task: by hash(id, storeId), the same everywhere. The list given must
+ * not be changed later on.
+ */
 export function ownerOrder(id: string, stores: readonly StoreId[]): readonly StoreId[] {
+  const ofHome = ordersOfHomes.get(stores);
+  if (ofHome?.id === id) return ofHome.order;
+  const order = knownOrder(id, stores);
+  ordersOfHomes.set(stores, { id, order });
+  return order;
+}
+
+function knownOrder(id: string, stores: readonly StoreId[]): readonly StoreId[] {
   const text = stores.join();
   const known = orders.get(id);
   if (known?.stores === text) return known.order;

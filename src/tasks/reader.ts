@@ -22,7 +22,7 @@ import { encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { CallResult, Messaging } from '../wire/messaging.ts';
 import { decodeBlob, type TaskBlob } from './facts.ts';
-import { type MeshView, presentPeers } from './mesh-view.ts';
+import { type MeshView, presentPeers, reachableAt } from './mesh-view.ts';
 import { remainsOf } from './remains.ts';
 import type { Tails } from './tails.ts';
 import { isTaskRecord, taskOf } from './task.ts';
@@ -170,9 +170,7 @@ export class Reader {
     heard = new Set<string>(),
   ): Promise<Seen> {
     const { view, messaging, replica } = this.#deps;
-    const peers = view
-      .peers()
-      .filter((peer) => stores.includes(peer.storeId) && peer.reachable && !peer.self);
+    const peers = reachableAt(view, stores);
     const answers = await Promise.all(
       peers.map((peer) =>
         messaging.call(peer.peerId, 'task.read', { ids: [id], blobs }, { timeoutMs: 2_000 }),
@@ -283,7 +281,7 @@ export class Reader {
   #askFor(ids: readonly string[]): void {
     const { view, messaging, visibility, replica, homeOfId } = this.#deps;
     const byPeer = new Map<string, string[]>();
-    const peers = view.peers().filter((peer) => peer.reachable && !peer.self);
+    let all: readonly { readonly peerId: string }[] | undefined;
     for (const id of ids) {
       const local = visibility.get(id);
       const stone = local === undefined ? replica.tombstone(id) : undefined;
@@ -293,12 +291,14 @@ export class Reader {
         continue;
       }
       const home = new Set([...homeOfId(id), ...(local === undefined ? [] : homeOf(local))]);
-      const at = peers.filter((peer) => home.has(peer.storeId));
+      const at = reachableAt(view, [...home]);
       // A home out of reach may be stood in for by anybody.
-      for (const peer of at.length === 0 && local === undefined ? peers : at) {
-        const list = byPeer.get(peer.peerId) ?? [];
+      const isNobody = at.length === 0 && local === undefined;
+      if (isNobody) all ??= view.peers().filter((peer) => peer.reachable && !peer.self);
+      for (const { peerId } of (isNobody && all) || at) {
+        const list = byPeer.get(peerId) ?? [];
         list.push(id);
-        byPeer.set(peer.peerId, list);
+        byPeer.set(peerId, list);
       }
     }
     for (const [peer, list] of byPeer) {

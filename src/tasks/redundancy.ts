@@ -16,7 +16,7 @@ import type { Replica } from '../records/replica.ts';
 import type { Sharing } from '../records/sharing.ts';
 import type { Attempts } from './attempts.ts';
 import { withKeyHome } from './dedupe.ts';
-import { type MeshView, presentPeers, requiredNow } from './mesh-view.ts';
+import { type MeshView, presentCount, requiredNow } from './mesh-view.ts';
 import { ownerOrder } from './ownership.ts';
 
 export const GROW_TICK_MS = 1_000;
@@ -138,7 +138,7 @@ export class Redundancy {
     // Nobody of the home is left: whoever has a copy takes a place in it.
     if (kept.length === 0) return replica.isStandIn(id) ? replica.storeId : undefined;
     // In this order: it is asked for every final, and counting the members costs as much as there are.
-    if (kept.length >= copies || kept.length >= presentPeers(view).length) return undefined;
+    if (kept.length >= copies || kept.length >= presentCount(view)) return undefined;
     const first = ownerOrder(id, home).find((store) => view.status(store) !== 'dead');
     if (first !== replica.storeId) return undefined;
     return directory.preference(id, home.length + copies).find((store) => !home.includes(store));

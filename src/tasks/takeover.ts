@@ -2,6 +2,7 @@
  * Takeover sync: read before you own. Before a store acts as owner of records it did not see created, it asks
  * every member that is neither dead nor left what it holds of them and what of them runs there, and joins the answers.
  */
+import { greatest } from '../base/heap.ts';
 import { jitter, type Random, randomFloat } from '../base/random.ts';
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -147,7 +148,7 @@ export class Takeover {
     const all = [...this.#waiting];
     const isAll = all.length <= ROUND_IDS_MAX;
     const longest = isAll ? all : all.slice(0, ROUND_IDS_MAX - ROUND_YOUNGEST);
-    const youngest = isAll ? [] : all.slice(longest.length).sort().slice(-ROUND_YOUNGEST);
+    const youngest = isAll ? [] : greatest(all.slice(longest.length), ROUND_YOUNGEST);
     const ids = [...longest, ...youngest];
     for (const id of ids) this.#waiting.delete(id);
     return ids;

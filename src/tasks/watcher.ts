@@ -22,7 +22,6 @@ export interface Entry {
   phase: 'syncing' | 'owned';
   /** Everybody was heard when this store took over. */
   complete: boolean;
-  queued: boolean;
   starting: boolean;
   /** While it was being read or an attempt placed, this store learned that it may have been taken for dead. */
   mustRead: boolean;

@@ -11,7 +11,12 @@ import { createLibp2p } from 'libp2p';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { loadOrCreateIdentity } from '../../src/host/identity.ts';
 import { createLibp2pNetwork } from '../../src/host/libp2p-network.ts';
-import { STRANGERS_MAX } from '../../src/host/libp2p-node.ts';
+import {
+  CONNECTIONS_PER_PEER_MAX,
+  type Connection,
+  STRANGERS_MAX,
+} from '../../src/host/libp2p-node.ts';
+import { nodeTls } from '../../src/host/libp2p-tls.ts';
 import { TestPeer } from './network-bench.ts';
 import { type RealWorld, realWorld } from './network-worlds.ts';
 
@@ -312,4 +317,66 @@ test('no more strangers than the limit have a link', { timeout: 60_000 }, async 
   for (let i = 0; i < nodes.length; i += 8) await open(i, i + 8);
   expect(a.network.links().length).toBeLessThanOrEqual(STRANGERS_MAX);
   expect(a.openedLinks.length).toBeGreaterThanOrEqual(STRANGERS_MAX);
+});
+
+/** A node that stops in each connection it makes when it is encrypted, until `goOn`. */
+async function stallingNode() {
+  interface Transports {
+    dial(to: ReturnType<typeof multiaddr>, options: { signal: AbortSignal }): Promise<Connection>;
+  }
+  let transports: Transports | undefined;
+  let goOn = (): void => undefined;
+  let stalled = 0;
+  const released = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const node = await createLibp2p({
+    transports: [tcp()],
+    connectionEncrypters: [
+      (components) => {
+        const real = nodeTls()(components);
+        return {
+          ...real,
+          secureOutbound: async (stream, options) => {
+            // Which muxer it is to be is said later.
+            const later = { ...options, skipStreamMuxerNegotiation: true };
+            const secured = await real.secureOutbound(stream, later);
+            stalled += 1;
+            secured.connection.pause();
+            await released;
+            secured.connection.resume();
+            return secured;
+          },
+        };
+      },
+    ],
+    streamMuxers: [yamux()],
+    services: {
+      grab: ({ transportManager }: { transportManager: Transports }) => {
+        transports = transportManager;
+        return {};
+      },
+    },
+  });
+  cleanUps.push(() => node.stop());
+  const dial = (to: ReturnType<typeof multiaddr>) => {
+    if (!transports) throw new Error('no transports');
+    return transports.dial(to, { signal: AbortSignal.timeout(20_000) });
+  };
+  return { dial, goOn: () => goOn(), stalled: () => stalled };
+}
+
+test('nobody has more connections than the limit, though all were asked for at once', async () => {
+  const a = await startPeer('a');
+  const { dial, goOn, stalled } = await stallingNode();
+  const count = 3 * CONNECTIONS_PER_PEER_MAX;
+  const dials = Array.from({ length: count }, () => dial(addressOf(a)));
+  await world.settle(() => stalled() === count);
+  goOn();
+  const done = await Promise.allSettled(dials);
+  const open = () =>
+    done.filter((one) => one.status === 'fulfilled' && one.value.status === 'open').length;
+  await world.settle(() => open() <= CONNECTIONS_PER_PEER_MAX);
+  expect(open()).toBeGreaterThan(0);
+  expect(a.network.links()).toHaveLength(1);
 });

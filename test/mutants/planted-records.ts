@@ -132,8 +132,8 @@ export const RECORD_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'tasks/mesh-view.ts',
-        find: 'Math.max(1, Math.min(copiesRequired, presentPeers(view).length))',
-        replace: 'Math.max(1, Math.min(copiesRequired, presentPeers(view).length) - 1)',
+        find: 'Math.max(1, Math.min(copiesRequired, presentCount(view)))',
+        replace: 'Math.max(1, Math.min(copiesRequired, presentCount(view)) - 1)',
       },
     ],
   },
@@ -144,7 +144,7 @@ export const RECORD_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'tasks/mesh-view.ts',
-        find: 'Math.max(1, Math.min(copiesRequired, presentPeers(view).length))',
+        find: 'Math.max(1, Math.min(copiesRequired, presentCount(view)))',
         replace:
           'Math.max(1, Math.min(copiesRequired, presentPeers(view).filter((peer) => peer.linked).length))',
       },

@@ -70,7 +70,8 @@ const verdictArb = fc
   );
 const revocationArb = fc
   .tuple(fc.nat(8), fc.nat(8), fc.subarray([0, 1, 2, 3, 4, 5, 6, 7, 8]), fc.subarray([...MESHES]))
-  .map(([by, about, kept, keepsMeshes]) => {
+  .map(([by, about, kept, keptMeshes]) => {
+    const keepsMeshes = keptMeshes.map((mesh) => `${mesh} ${peers[mesh][0].peerId}`);
     const author = all[by] ?? peers.a[0];
     const mesh = MESHES.find((one) => peers[one].includes(author)) ?? 'a';
     return signFact(author, mesh, {
@@ -160,6 +161,16 @@ describe('a merge', () => {
 describe('nobody else is let in by it', () => {
   const [s0] = strangers as [Peer, Peer];
   const theirs = [entry(s0, s0, 'x'), record(s0, 'x')];
+  /** These facts, and a revocation by one that knew them. */
+  const listedBy = (by: Peer, about: Peer, facts: readonly Fact[]): Fact[] => {
+    const view = viewOf('a');
+    hear(view, facts);
+    const keepsMeshes = view.access.acceptedBy(about.peerId);
+    const keeps = view.access.admittedBy(about.peerId).map(({ statement }) => statement.peerId);
+    const { peerId } = about;
+    const revocation = { kind: 'revocation', peerId, revokedAtMs: 2, keeps, keepsMeshes } as const;
+    return [...facts, signFact(by, 'a', revocation)];
+  };
 
   it('not by a merge that a stranger, or a founder of somewhere else, has signed', () => {
     const view = viewOf('a');
@@ -192,10 +203,31 @@ describe('nobody else is let in by it', () => {
       hear(view, [
         signFact(peers.a[2], 'a', {
           ...{ kind: 'revocation', peerId: a1.peerId, revokedAtMs: 3 },
-          ...{ keeps: [peers.a[2].peerId], keepsMeshes: ['x'] },
+          ...{ keeps: [peers.a[2].peerId], keepsMeshes: [`x ${s0.peerId}`] },
         }),
       ]);
       expect(view.access.isAllowed(s0.peerId)).toBe(false);
+    }
+  });
+
+  it('not by another founder of a mesh whose merge was kept, whatever the revoked peer signs later', () => {
+    const [a0, a1] = peers.a;
+    const [, evil] = strangers as [Peer, Peer];
+    const kept = listedBy(a0, a1, [...factsOf('a'), merge(a1, 'a', 'x', s0), ...theirs]);
+    for (let mergedAtMs = 2; mergedAtMs < 12; mergedAtMs++) {
+      const later = signFact(a1, 'a', {
+        ...{ kind: 'merge', peerId: evil.peerId, mesh: 'x', mergedAtMs },
+      });
+      for (const order of [
+        [...kept, later, entry(evil, evil, 'x')],
+        [later, entry(evil, evil, 'x'), ...kept],
+      ]) {
+        const view = viewOf('a');
+        for (let round = 0; round < 2; round++) hear(view, [...factsOf('a'), ...order]);
+        expect(view.access.isAllowed(evil.peerId)).toBe(false);
+        expect(view.access.isAllowed(s0.peerId)).toBe(true);
+        expect(view.access.hasMesh('x')).toBe(true);
+      }
     }
   });
 
@@ -222,6 +254,24 @@ describe('nobody else is let in by it', () => {
     view.apply(elsewhere);
     expect(view.hash()).toBe(hash);
     expect(statusOf(view.get(a1.peerId) ?? fail()).status).toBe('alive');
+  });
+
+  it('what names one mesh after another is not unpacked again and again, in whatever order it comes', () => {
+    const author = strangers[0] as Peer;
+    const facts = Array.from({ length: 30 }, (_, i) => merge(author, `m${i}`, `m${i + 1}`, author));
+    let unpacked = 0;
+    const values = facts.toReversed().map((fact) => {
+      const [by, payload, signature] = toWire(fact) as [string, Uint8Array, Uint8Array];
+      const value = [by, payload, signature];
+      const get = () => {
+        unpacked += 1;
+        return payload;
+      };
+      return Object.defineProperty(value, 1, { get });
+    });
+    const verify: Peer['verify'] = (...args) => author.verify(...args);
+    expect(readFacts(values, new Set(['m0']), verify, () => undefined)).toHaveLength(30);
+    expect(unpacked).toBeLessThanOrEqual(60);
   });
 
   it('a fact travels as its bytes: what is read is what was signed', () => {

@@ -4,6 +4,8 @@
  */
 import { describe, expect, it } from 'vitest';
 import { encodeAdmit } from '../../src/membership/hello.ts';
+import { INVITES_MAX } from '../../src/membership/limits.ts';
+import { decodeToken } from '../../src/membership/token.ts';
 import { createSimIdentity } from '../../src/sim/identity.ts';
 import { type Host, World } from './membership-world.ts';
 
@@ -58,6 +60,42 @@ describe('admission', () => {
     await a.stop();
     await a.start();
     expect(codeOf(await world.until(b.membership.join(long)))).toBeUndefined();
+  });
+
+  it('so many tokens may be open; those that have ended stand in nobody’s way', async () => {
+    const [world, a] = await two('many tokens');
+    for (let i = 0; i < INVITES_MAX; i++) await tokenOf(world, a, 60_000);
+    const more = await world.until(a.membership.invite(60_000));
+    expect(more).toMatchObject({ ok: false, error: { code: 'BUSY' } });
+    await world.clock.runFor(61_000);
+    await tokenOf(world, a);
+    const invites = a.disk.read().range('membership/invite/', 'membership/invite/~', 1_000, false);
+    expect(invites.length).toBeLessThanOrEqual(INVITES_MAX);
+  });
+
+  it('one redeeming that fails does not fail those that come after it', async () => {
+    const [world, a, b] = await two('failed');
+    const token = decodeToken(await tokenOf(world, a));
+    const redeem = encodeAdmit({
+      ...{ type: 'redeem', name: 'x' },
+      secret: token.ok ? token.value.secret : new Uint8Array(),
+    });
+    const { sign } = a.identity;
+    const broken = Object.assign(a.identity, {
+      sign: () => {
+        throw new Error('a broken invariant');
+      },
+    });
+    const failures: unknown[] = [];
+    a.inOneTurn((to) => {
+      to.admitRequest(createSimIdentity('x').peerId, redeem).catch((e: unknown) =>
+        failures.push(e),
+      );
+    });
+    await world.timeUntil('failed', () => failures.length > 0, 1_000);
+    Object.assign(broken, { sign });
+    await b.joinBy(a);
+    expect(b.membership.members()).toHaveLength(2);
   });
 
   it('malformed, foreign and unreachable tokens are named errors', async () => {

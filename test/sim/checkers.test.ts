@@ -7,6 +7,7 @@ import type { Fact } from '../../src/records/record.ts';
 import { type CheckOptions, check } from '../../src/sim/checkers.ts';
 import { argvOf } from '../../src/sim/commands.ts';
 import type { Evidence, OutsideRun, Replicated } from '../../src/sim/evidence.ts';
+import { Knowledge } from '../../src/sim/knowledge.ts';
 import { World } from '../../src/sim/world.ts';
 
 const STRICT: CheckOptions = { strict: true, cutsOnly: false, strayMsMax: 15_000 };
@@ -101,20 +102,17 @@ describe('the checkers', () => {
     );
     const again: OutsideRun = { ...run, runId: 'again', startedMs: run.startedMs + 1 };
     // The host that knew first of the second start heard of the first one later.
-    const knownSince = new Map([
-      ['here', new Map([[run.runId, 1]])],
-      [
-        'there',
-        new Map([
-          ['again', 2],
-          [run.runId, 3],
-        ]),
-      ],
-    ]);
-    const story = (second: OutsideRun): Evidence => ({ ...both, knownSince, runs: [run, second] });
+    const knowledge = new Knowledge();
+    knowledge.learned('here', run.runId, 1);
+    knowledge.learned('there', 'again', 2);
+    knowledge.learned('there', run.runId, 3);
+    // A disk that was replaced later does not make it another one.
+    knowledge.replaced('there', new Set(), 4);
+    knowledge.learned('here', 'again', 5);
+    const story = (second: OutsideRun): Evidence => ({ ...both, knowledge, runs: [run, second] });
     expect(rulesOf(story({ ...again, host: 'elsewhere' }), WILD)).toEqual([]);
     expect(
-      rulesOf({ ...story({ ...again, host: 'elsewhere' }), knownSince: new Map() }, WILD),
+      rulesOf({ ...story({ ...again, host: 'elsewhere' }), knowledge: new Knowledge() }, WILD),
     ).toEqual(['started_again', 'unmarked_double']);
     expect(rulesOf(story(again), WILD)).toEqual(['started_again', 'unmarked_double']);
   });

@@ -6,7 +6,7 @@ import { RecordingLogger } from '../../src/base/telemetry.ts';
 import { Membership } from '../../src/membership/membership.ts';
 import type { MemberEvent } from '../../src/membership/types.ts';
 import type { Clock } from '../../src/ports/clock.ts';
-import type { Network } from '../../src/ports/network.ts';
+import type { Network, NetworkHandlers } from '../../src/ports/network.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import { SimDisk } from '../../src/sim/disk.ts';
 import { Freezer } from '../../src/sim/freezer.ts';
@@ -95,10 +95,13 @@ export class Host {
   bootIds: string[] = [];
   bootCount = 0;
   seq = 0;
+  /** Hears every frame that comes. */
+  onFrame: ((from: string, bytes: Uint8Array) => void) | undefined;
   freezer: Freezer;
   clock: Clock;
   #membership: Membership | undefined;
   #network: Network | undefined;
+  #handlers: NetworkHandlers | undefined;
   #run = 0;
 
   constructor(world: World, index: number, options: HostOptions) {
@@ -138,6 +141,19 @@ export class Host {
     const own = { name: this.name, dial_from: dialFrom, peers };
     const config = configSchema.parse({ ...this.world.config, ...own });
     const network = this.world.hub.createNetwork(this.identity, this.clock);
+    const { start } = network;
+    network.start = (handlers, listen) => {
+      const { frame } = handlers;
+      this.#handlers = handlers;
+      const heard: NetworkHandlers = {
+        ...handlers,
+        frame: (from, frameClass, bytes) => {
+          this.onFrame?.(from, bytes);
+          frame(from, frameClass, bytes);
+        },
+      };
+      return start.call(network, heard, listen);
+    };
     this.#network = this.freezer.network(network);
     const loaded = await this.world.until(
       Membership.load({
@@ -190,6 +206,11 @@ export class Host {
   /** A frame of control, as its membership would send one. */
   send(to: Host, bytes: Uint8Array): void {
     expect(this.#network?.send(to.peerId, 'control', bytes)).toBe('sent');
+  }
+
+  /** As a real network may call: one after the other, with nothing in between. */
+  inOneTurn(...calls: readonly ((handlers: NetworkHandlers) => void)[]): void {
+    for (const call of calls) if (this.#handlers) call(this.#handlers);
   }
 
   /** kill -9. */

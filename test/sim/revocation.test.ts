@@ -14,6 +14,7 @@ const revoke = async (world: World, at: Host, whom: Host) => {
 };
 const linksOf = (hosts: readonly Host[], whom: Host) =>
   hosts.filter((host) => host.runs && host.membership.linked(whom.peerId));
+const ids = (hosts: readonly Host[]) => hosts.map(({ peerId }) => peerId);
 const hashes = (hosts: readonly Host[]) => new Set(hosts.map((host) => host.membership.viewHash()));
 const settled = (world: World, hosts: readonly Host[]) =>
   world.timeUntil('one view', () => hashes(hosts).size === 1, 60_000);
@@ -109,9 +110,14 @@ describe('revocations at the same time', () => {
     const hosts = (await world.mesh(5)) as [Host, Host, Host, Host, Host];
     const [a, b, c, d, e] = hosts;
     await world.clock.runFor(3_000);
+    const rest = [c, d, e];
+    // Each is heard by somebody before the other one is: who is out already revokes nobody.
+    world.hub.partition([ids([a, c]), ids([b, d, e])]);
     const both = Promise.all([a.membership.revoke(b.peerId), b.membership.revoke(a.peerId)]);
     expect((await world.until(both)).every(({ ok }) => ok)).toBe(true);
-    const rest = [c, d, e];
+    const isHeard = () => c.statusOf(b) === 'removed' && d.statusOf(a) === 'removed';
+    await world.timeUntil('heard', isHeard, 2_000);
+    world.hub.heal();
     const out = () => rest.every((host) => [a, b].every((one) => host.statusOf(one) === 'removed'));
     await world.timeUntil('both out', out, 2_000);
     await world.timeUntil('told', () => a.standing.length + b.standing.length === 2, 2_000);
@@ -120,6 +126,19 @@ describe('revocations at the same time', () => {
     expect(rest.every((host) => host.membership.expelled === undefined)).toBe(true);
     const more = await addTo(world, d);
     await world.timeUntil('joined', () => linksOf([c, e], more).length === 2, 10_000);
+  });
+
+  it('by one that is cut off before its own is written: it is told, and the others have heard nothing', async () => {
+    const world = new World('overtaken');
+    const [a, b, c] = (await world.mesh(3)) as [Host, Host, Host];
+    await world.clock.runFor(3_000);
+    b.disk.stallMs = 1_000;
+    const late = b.membership.revoke(a.peerId);
+    const admitted = b.membership.allow(world.addHost().peerId, 'h4');
+    expect(await revoke(world, a, b)).toBe('revoked');
+    expect(await world.until(late)).toMatchObject({ error: { code: 'REVOKED' } });
+    expect(await world.until(admitted)).toMatchObject({ error: { code: 'REVOKED' } });
+    expect([a, c].map((host) => host.statusOf(a))).toEqual(['alive', 'alive']);
   });
 
   it('on both sides of a partition: heard on the other side when it heals', async () => {

@@ -125,6 +125,22 @@ describe('disks with little room', () => {
       expect(world.pending()).toEqual([]);
     });
   });
+
+  it('start what they own and have refused to create as soon as others have it', async () => {
+    await inWorld({ seed: 'little room', peers: 3, slots: 8 }, async (world) => {
+      world.host(0).disk.space = LOW;
+      await world.runFor(3_000);
+      const waits: number[] = [];
+      for (let i = 0; i < 20; i++) {
+        const sentMs = world.clock.nowMs();
+        const submitted = world.submit(1, command(50), ABOUT);
+        await world.runUntil(() => runsOf(world, submitted).length > 0, 10_000);
+        waits.push(world.clock.nowMs() - sentMs);
+      }
+      // Not with the next round of anti-entropy.
+      expect(Math.max(...waits)).toBeLessThan(500);
+    });
+  });
 });
 
 describe('full disks', () => {

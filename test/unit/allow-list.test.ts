@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { AllowList } from '../../src/membership/allow-list.ts';
 import { type Entry, type Fact, type Revocation, signFact } from '../../src/membership/fact.ts';
+import { REVOCATIONS_MAX } from '../../src/membership/limits.ts';
 import { createSimIdentity } from '../../src/sim/identity.ts';
 
 const [root, b, c, d] = ['root', 'b', 'c', 'd'].map((name) => createSimIdentity(name)) as [
@@ -43,6 +44,17 @@ describe('the allow-list', () => {
     ]);
   });
 
+  it('follows a chain as long as a mesh, whatever comes first', () => {
+    const chain = Array.from({ length: 2_000 }, (_, i) => createSimIdentity(`chain ${i}`));
+    const facts = chain.map((one, i) => entry(chain[i - 1] ?? root, one));
+    // Were each of them looked at for each step, this would take minutes.
+    for (const order of [facts, facts.toReversed()]) {
+      const list = listOf(...order);
+      expect(chain.every(({ peerId }) => list.isAllowed(peerId))).toBe(true);
+      expect(list.addAll(facts)).toEqual([]);
+    }
+  });
+
   it('does not let anybody admit himself, or be admitted by a stranger', () => {
     const list = listOf(entry(d, d), entry(d, c));
     expect(list.isAllowed(d.peerId)).toBe(false);
@@ -66,6 +78,20 @@ describe('the allow-list', () => {
       list.addAll([entry(root, c)]);
       expect(list.isAllowed(c.peerId)).toBe(true);
     }
+  });
+
+  it('has no room for revocations without end of nobody, and always for one of a member', () => {
+    const list = listOf(entry(root, b), entry(root, c));
+    const nobody = Array.from({ length: REVOCATIONS_MAX + 5 }, (_, i) =>
+      signFact(b, 'mesh', { kind: 'revocation', peerId: `p${i}`, revokedAtMs: 2, keeps: [] }),
+    );
+    expect(list.addAll(nobody)).toHaveLength(REVOCATIONS_MAX);
+    // It was said of one that is admitted only now: there is room for another.
+    list.addAll([signFact(c, 'mesh', { kind: 'entry', peerId: 'p0', name: 'n', admittedAtMs: 1 })]);
+    expect(list.isAllowed('p0')).toBe(false);
+    expect(list.addAll(nobody)).toHaveLength(1);
+    expect(list.addAll([revocation(root, b)])).toHaveLength(1);
+    expect(list.isAllowed(b.peerId)).toBe(false);
   });
 
   it('keeps whom all who revoked his admitter had seen', () => {

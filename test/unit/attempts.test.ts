@@ -1,11 +1,11 @@
 /** Attempts: secured before they start, ended once, lost with proof or without. */
 import { describe, expect, it } from 'vitest';
-import { encodeFacts } from '../../src/records/record.ts';
+import { encodeFacts, FACTS_MAX } from '../../src/records/record.ts';
 import { EARLIER_OUTPUT_BYTES_MAX } from '../../src/tasks/attempts.ts';
 import type { EndFact, StartFact } from '../../src/tasks/facts.ts';
 import { acceptedEnd, taskOf } from '../../src/tasks/task.ts';
 import { AttemptsWorld } from '../support/attempts-world.ts';
-import { endOf, factOf, startOf, storeOf } from '../support/task-records.ts';
+import { endOf, factOf, startOf, storeOf, withFacts } from '../support/task-records.ts';
 
 const endFor = (start: StartFact, more: Partial<EndFact> = {}): EndFact =>
   endOf(start.run_id, { n: start.n, ...more });
@@ -66,6 +66,27 @@ describe('attempts', () => {
     expect(await world.stores.run(a.attempts.place(id, self))).toBe('no');
     expect(await world.stores.run(a.attempts.place(late.id, self))).toBe('no');
     expect(await world.stores.run(a.attempts.place('unknown', self))).toBe('no');
+  });
+
+  it('end, however often they went from owner to owner: their moves do not fill the record', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const a = world.host('a');
+    const { id } = await world.submit();
+    const start = await world.place(a, id);
+    const adopt = { t: 'adopt', run_id: start.run_id, at: 1 } as const;
+    const moves = Array.from({ length: FACTS_MAX - 10 }, (_, i) =>
+      factOf(storeOf('x'), i + 1, adopt),
+    );
+    const record = withFacts(world.task(a, id).record, ...moves);
+    await world.stores.run(
+      a.sharing.accept({ record, blob: undefined, fresh: false, standIn: false }),
+    );
+    for (let flaps = 0; flaps < 20; flaps++)
+      expect(await world.stores.run(a.attempts.note(id, () => ({ ...adopt, at: flaps })))).toBe(
+        true,
+      );
+    await world.stores.run(a.attempts.take(id, endFor(start, { exit: 0 }), undefined));
+    expect(world.task(a, id).final).toMatchObject({ state: 'completed' });
   });
 
   it('take the same end twice without a trace of the second', async () => {

@@ -51,11 +51,11 @@ it('looks for all of what is set aside, a part each time', async () => {
       clock: world.clock,
       replica: { aside: { ids: () => ids, has: () => true } },
       messaging: { onRequest: () => undefined },
-      absences: { start: () => undefined, close: async () => undefined },
+      absences: { ttlMs: 100_000, start: () => undefined, close: async () => undefined },
       membership: {
         members: () => [{ peerId: 'b' }],
         linked: () => true,
-        mesh: { isInTouch: () => true },
+        mesh: { isInTouch: () => true, isPartial: false },
       },
       sharing: {
         ask: async (_peer: string, some: readonly string[]) => {

@@ -80,6 +80,21 @@ describe('the dispatcher', () => {
     expect(wants.length).toBeLessThan(10);
   });
 
+  it('does not look at all members for each of many tasks that wait', async () => {
+    const { stores, started, add } = await world({ a: 0, b: 64 });
+    const { view } = stores.host('a');
+    const peers = view.peers.bind(view);
+    let looks = 0;
+    view.peers = () => {
+      looks += 1;
+      return peers();
+    };
+    for (let i = 1; i <= 64; i++) add(String(i));
+    await stores.clock.runFor(50);
+    expect(started).toHaveLength(64);
+    expect(looks).toBeLessThan(5);
+  });
+
   it('starts by priority, 0 first, then by age', async () => {
     const { stores, slots, started, add } = await world({ a: 1 });
     const own = slots.get('peer-a');

@@ -1,7 +1,7 @@
 /** The priority queue, by example and against a sorted list. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Heap } from '../../src/base/heap.ts';
+import { greatest, Heap } from '../../src/base/heap.ts';
 
 const smaller = (a: number, b: number): boolean => a < b;
 
@@ -31,6 +31,16 @@ describe('the heap', () => {
           }
           expect([heap.size, heap.peek()]).toEqual([model.length, model[0]]);
         }
+      }),
+    );
+  });
+});
+
+describe('the greatest of very many', () => {
+  it('are those at the end of a sorted list', () => {
+    fc.assert(
+      fc.property(fc.array(fc.string()), fc.integer({ min: 1, max: 8 }), (list, count) => {
+        expect(greatest(list, count)).toEqual([...list].sort().slice(-count));
       }),
     );
   });

@@ -1,8 +1,11 @@
-/** What an owner hands over before it stops. */
+/** What an owner hands over before it stops, and how it looks after very many tasks. */
 import { expect, it } from 'vitest';
 import type { RecordState } from '../../src/records/record.ts';
+import { SimClock } from '../../src/sim/clock.ts';
 import { Owner, type OwnerDeps } from '../../src/tasks/owner.ts';
 import { ownerOrder } from '../../src/tasks/ownership.ts';
+import { SLICE_MAX } from '../../src/tasks/sweep.ts';
+import { TaskClock } from '../../src/tasks/task-clock.ts';
 import { factOf, newRecord, startOf, storeOf, withFacts } from '../support/task-records.ts';
 
 const [SELF, NEXT] = [storeOf('self'), storeOf('next')];
@@ -42,4 +45,109 @@ it('goes to the next store: what runs first, and nothing is written about what w
   expect(noted).toEqual([running.id]);
   expect(ids?.[0]).toBe(running.id);
   expect(new Set(ids)).toEqual(new Set([...waiting, running].map(({ id }) => id)));
+});
+
+/** An owner of these records, of which everybody else is alive, with what it asked for. */
+function ownerOf(records: readonly RecordState[]) {
+  const clock = new SimClock();
+  const held = new Map(records.map((record) => [record.id, record]));
+  const dead = new Set<string>();
+  const asked: string[] = [];
+  const returned: string[] = [];
+  const read: string[] = [];
+  const owner = new Owner({
+    clock,
+    copies: 2,
+    taskClock: new TaskClock(clock),
+    replica: {
+      storeId: SELF,
+      room: 'ample',
+      onVisible: () => undefined,
+      onGone: () => undefined,
+      isStandIn: () => false,
+      unfinished: () => held.values(),
+      get: (id: string) => {
+        read.push(id);
+        return held.get(id);
+      },
+    },
+    view: {
+      status: (store: string) => (dead.has(store) ? 'dead' : 'alive'),
+      self: () => ({ peerId: 'self' }),
+      peer: (peerId: string) => ({ peerId }),
+      peers: () => [],
+    },
+    takeover: { request: (id: string) => asked.push(id), close: () => undefined },
+    dispatcher: { add: () => undefined },
+    attempts: { place: async () => 'no', lose: async () => false },
+    messaging: {
+      cast: (_to: string, _type: string, body: { credits: string[] }) =>
+        returned.push(...body.credits),
+    },
+    onLoad: () => undefined,
+  } as unknown as OwnerDeps);
+  return { clock, owner, dead, asked, returned, read };
+}
+
+it('looks at very many tasks in slices, and at all of them once more when members change meanwhile', async () => {
+  const records = Array.from({ length: 3 * SLICE_MAX }, ownRecord);
+  const { clock, owner, dead, asked } = ownerOf(records);
+  dead.add(SELF);
+  owner.start();
+  expect(asked).toEqual([]);
+  // This store is the owner of all from here on, and the walk has passed the first of them.
+  dead.delete(SELF);
+  owner.evaluateAll();
+  expect(asked).toEqual([]);
+  await clock.runFor(10);
+  expect(new Set(asked)).toEqual(new Set(records.map(({ id }) => id)));
+  owner.close();
+});
+
+it('watches what runs, and not a hundred thousand that wait', async () => {
+  const waiting = Array.from({ length: 20 }, ownRecord);
+  const running = withFacts(ownRecord(), factOf(SELF, 1, startOf('run1')));
+  const { clock, owner, read } = ownerOf([...waiting, running]);
+  owner.start();
+  owner.synced([running.id, ...waiting.map(({ id }) => id)], () => true);
+  read.length = 0;
+  await clock.runFor(600);
+  expect(new Set(read)).toEqual(new Set([running.id]));
+  owner.close();
+});
+
+it('counts those that wait for a slot, until they start, are read again, or are another store’s', async () => {
+  const records = Array.from({ length: 4 }, ownRecord);
+  const [first, second] = records.map(({ id }) => id);
+  const { clock, owner, dead } = ownerOf(records);
+  owner.start();
+  owner.synced(
+    records.map(({ id }) => id),
+    () => true,
+  );
+  expect(owner.waitingCount).toBe(4);
+  const starting = owner.startOn(first ?? '', { peerId: 'runner', credit: 'c1' });
+  expect([owner.waitingCount, owner.stillReady(first ?? '')]).toEqual([3, false]);
+  await starting;
+  owner.readAgain();
+  expect([owner.waitingCount, owner.stillReady(second ?? '')]).toEqual([0, false]);
+  owner.synced([second ?? ''], () => true);
+  expect([owner.waitingCount, owner.stillReady(second ?? '')]).toEqual([1, true]);
+  dead.add(SELF);
+  owner.evaluateAll();
+  await clock.runFor(10);
+  expect(owner.waitingCount).toBe(0);
+  owner.close();
+});
+
+it('starts nothing that is not its own any more, though the walk has not come to it', async () => {
+  const record = ownRecord();
+  const { owner, dead, returned } = ownerOf([record]);
+  owner.start();
+  owner.synced([record.id], () => true);
+  dead.add(SELF);
+  await owner.startOn(record.id, { peerId: 'runner', credit: 'c1' });
+  expect(returned).toEqual(['c1']);
+  expect(owner.ownedCount).toBe(0);
+  owner.close();
 });

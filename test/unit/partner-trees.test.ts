@@ -1,10 +1,22 @@
 /** Merkle trees between partners at their edges: built anew, wrong, old, and where clocks or dots went wrong. */
-import { describe, expect, it } from 'vitest';
-import type { MerkleTree } from '../../src/records/merkle-tree.ts';
-import { SECOND_LOOK_FROM, SUSPECT_ROUNDS } from '../../src/records/partner-sync.ts';
+import { describe, expect, it, vi } from 'vitest';
+import type { Store } from '../../src/ports/store.ts';
+import { leafOf, MerkleTree } from '../../src/records/merkle-tree.ts';
+import { PartnerSync, SECOND_LOOK_FROM, SUSPECT_ROUNDS } from '../../src/records/partner-sync.ts';
+import { PartnerTrees } from '../../src/records/partner-trees.ts';
 import { contentHash, type RecordState } from '../../src/records/record.ts';
+import { Replica } from '../../src/records/replica.ts';
+import { keyRules } from '../../src/tasks/dedupe.ts';
+import { taskRules } from '../../src/tasks/task.ts';
 import { type StoreHost, StoreWorld } from '../support/store-world.ts';
-import { factOf, finalOf, newRecord, startOf, withFacts } from '../support/task-records.ts';
+import {
+  factOf,
+  finalOf,
+  newRecord,
+  startOf,
+  storeOf,
+  withFacts,
+} from '../support/task-records.ts';
 
 const HOUR_MS = 3_600_000;
 const EQUAL = { ok: true, value: { equal: true, pulled: 0, pushed: 0 } };
@@ -37,6 +49,34 @@ describe('trees of partners', () => {
     expect(a.sync.trees.count).toBe(1);
     for (const other of [b, c])
       expect(await world.run(a.sync.syncWith(other.storeId))).toEqual(EQUAL);
+  });
+
+  it('are kept for all partners of a large mesh, which is silent when all agree', async () => {
+    const world = await StoreWorld.of('a');
+    const a = world.host('a');
+    const partners = Array.from({ length: 300 }, (_, i) => storeOf(`partner${i}`));
+    const records = partners.map((partner) => newRecord([a.storeId, partner]));
+    await world.run(write(a, records));
+    let sent = 0;
+    const sync = new PartnerSync({
+      ...a,
+      clock: world.clock,
+      directory: { ...a.view.directory, peerOf: (store) => store },
+      messaging: {
+        ...{ onRequest: () => undefined, onMessage: () => undefined, cast: () => true },
+        call: async (_to, _type, body) => {
+          sent += 1;
+          return { ok: true, value: { equal: true, cut: body.cut ?? 0 } };
+        },
+      },
+    });
+    await world.run(sync.load());
+    expect(sync.trees.count).toBe(300);
+    for (const partner of partners) expect(await world.run(sync.syncWith(partner))).toEqual(EQUAL);
+    expect(sent).toBe(300);
+    const read = vi.spyOn(a.replica.shared, 'page');
+    for (const partner of partners) await world.run(sync.syncWith(partner));
+    expect([sent, read.mock.calls.length]).toEqual([300, 0]);
   });
 
   it('are mended when sums differ and no record does', async () => {
@@ -75,6 +115,71 @@ describe('trees of partners', () => {
     const round = await world.run(a.sync.syncWith(b.storeId));
     expect(round).toEqual({ ok: true, value: { equal: false, pulled: 0, pushed: 0 } });
     expect(world.mesh.count('sync.items')).toBe(0);
+  });
+});
+
+/** A disk that has what is appended at once, and says so when it is told to. */
+function lateDisk(below: Store) {
+  let open: (() => void) | undefined;
+  const gate = { isShut: false };
+  const store: Store = {
+    get: (key) => below.get(key),
+    range: (query) => below.range(query),
+    usedBytes: () => below.usedBytes(),
+    room: () => below.room(),
+    close: () => below.close(),
+    append: async (batch, purpose) => {
+      const result = await below.append(batch, purpose);
+      if (gate.isShut) await new Promise<void>((resolve) => (open = resolve));
+      return result;
+    },
+  };
+  const release = (): void => {
+    gate.isShut = false;
+    open?.();
+  };
+  return { store, gate, release };
+}
+
+describe('sums of what everybody sees, while the disk shows more', () => {
+  it.each([
+    ['moved over it', false],
+    ['made anew', true],
+  ])('are right when a record was dropped and the tree is %s', async (_, isNew) => {
+    const world = await StoreWorld.of('a');
+    const a = world.host('a');
+    const { store, gate, release } = lateDisk(a.store);
+    const replica = new Replica({
+      store,
+      identity: a.identity,
+      rules: { task: taskRules, key: keyRules },
+      onFailed: () => undefined,
+      runningMs: () => 0,
+    });
+    const trees = new PartnerTrees(replica, world.clock);
+    const partner = storeOf('b');
+    const now = world.clock.wallMs();
+    const stay = newRecord([a.storeId, partner]);
+    const going = withFacts(
+      newRecord([a.storeId, partner]),
+      factOf(a.storeId, 5, finalOf({ drop_at: now + HOUR_MS })),
+    );
+    for (const record of [stay, going])
+      await world.run(replica.change(record.id, () => ({ value: 0, next: record })));
+    const rootAt = (cutMs: number) => world.run(trees.at(partner, cutMs, (tree) => tree.root));
+    await rootAt(now);
+    gate.isShut = true;
+    const stone = { final: 'completed', digest: 'd', droppedWallMs: now + HOUR_MS };
+    const dropping = replica.drop(going.id, stone);
+    await world.clock.runFor(100);
+    if (isNew) trees.distrustAll();
+    const using = rootAt(isNew ? now : now + 2 * HOUR_MS);
+    world.clock.after(10, release);
+    await using;
+    await world.run(dropping);
+    const alone = new MerkleTree();
+    alone.add(leafOf(stay.id), BigInt(`0x${contentHash(stay).slice(0, 16)}`));
+    expect(await rootAt(now + 2 * HOUR_MS)).toBe(alone.root);
   });
 });
 

@@ -117,7 +117,9 @@ describe('placement', () => {
 describe('what a peer sees of the mesh', () => {
   const viewOf = (...statuses: PeerSight['status'][]) => {
     const peers = statuses.map((status, i) => peer(`p${i}`, { status, self: i === 0 }));
-    return { peers: () => peers } as unknown as Parameters<typeof requiredNow>[0];
+    const present = peers.filter(({ status }) => status === 'alive' || status === 'suspect');
+    const directory = { present: () => present.map(({ storeId }) => storeId) };
+    return { peers: () => peers, directory } as unknown as Parameters<typeof requiredNow>[0];
   };
 
   it.each([

@@ -152,6 +152,21 @@ describe('reading a task', () => {
     expect((await stores.run(at('a').reader.find(record.id, true)))?.record).toEqual(record);
   });
 
+  it('asks the stores of its home, and looks at nobody else of a thousand members', async () => {
+    const { tasks, stores, at } = await world('a', 'b', 'c');
+    const c = tasks.host('c');
+    const { id } = await tasks.submit();
+    c.view.peers = () => {
+      throw new Error('all members were looked at');
+    };
+    expect((await stores.run(at('c').reader.find(id, false)))?.record.id).toBe(id);
+    const heard: string[] = [];
+    at('c').reader.watch([id], (record) => heard.push(record.id));
+    await finish(tasks, tasks.host('a'), id);
+    await stores.clock.runFor(100);
+    expect(heard).toEqual([id]);
+  });
+
   it('is not misled by answers that are no tasks', async () => {
     const { tasks, stores, at } = await world('a', 'b');
     const b = tasks.host('b');

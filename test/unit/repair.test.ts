@@ -1,6 +1,8 @@
 /** A damaged record is not held until it was fetched again, and nobody counts on the copy meanwhile. */
 import { expect, test } from 'vitest';
+import { digestOf, utf8 } from '../../src/base/hash.ts';
 import { SeededRandom } from '../../src/base/random.ts';
+import { prefixEnd } from '../../src/ports/store.ts';
 import { CheckedStore } from '../../src/records/checked-store.ts';
 import type { RecordState } from '../../src/records/record.ts';
 import { ANSWERS_WITHIN_MS, Repair } from '../../src/records/repair.ts';
@@ -179,4 +181,83 @@ test('a record whose key is damaged is missed, and fetched again', async () => {
   repair.scrub();
   expect(await world.run(repair.round())).toBe(1);
   expect(a.store.get(`u/${unfinished?.id}`)).toBeDefined();
+});
+
+/** One bit of a key has turned: its value lies under another one, and nothing under its own. */
+async function misplace(world: StoreWorld, host: StoreHost, key: string, at: number, bit: number) {
+  const sealed = host.disk.read().get(key);
+  if (sealed === undefined) throw new Error('it is not on the disk');
+  const turned = String.fromCharCode(key.charCodeAt(at) ^ bit);
+  host.disk.read().set(key.slice(0, at) + turned + key.slice(at + 1), sealed);
+  await world.run(host.store.append([{ del: key }]));
+}
+
+test('what belongs to a record and lies under a damaged key is written again, wherever the bit was', async () => {
+  const payload = utf8('payload');
+  for (const [prefix, at, bit] of [
+    // In the id, where the key names a record that nobody has; …
+    ['x/', -4, 2],
+    ['b/', -4, 2],
+    // … and in what says of which kind the value is.
+    ['x/', 0, 8],
+    ['b/', 0, 1],
+  ] as const) {
+    const world = await StoreWorld.of('a', 'b');
+    const [a, b] = [world.host('a'), world.host('b')];
+    const { store, repair } = repairOf(world, a);
+    const record = { ...finalRecord(a, b), blobDigest: digestOf(payload) };
+    for (const host of [a, b])
+      await world.run(host.sharing.accept({ record, blob: payload, fresh: false, standIn: false }));
+    const [entry] = a.store.range({ from: prefix, to: prefixEnd(prefix), limit: 1 });
+    const key = entry?.key ?? '';
+    await misplace(world, a, key, at < 0 ? key.length + at : at, bit);
+    repair.scrub();
+    await world.run(repair.round());
+    expect([prefix, at, store.get(key) !== undefined, store.damaged()]).toEqual([
+      prefix,
+      at,
+      true,
+      [],
+    ]);
+    expect(a.replica.shared.get(record.id)?.partners).toEqual([b.storeId]);
+    expect(a.replica.blob(record.id)).toEqual(payload);
+  }
+});
+
+test('what nobody has does not keep from its turn what others have', async () => {
+  const world = await StoreWorld.of('a', 'b');
+  const [a, b] = [world.host('a'), world.host('b')];
+  const { store, repair } = repairOf(world, a);
+  const ids = Array.from({ length: 1_100 }, (_, i) => `r/0000${String(i).padStart(4, '0')}`);
+  for (const id of ids) a.disk.read().set(id, Uint8Array.of(1, 2, 3, 4, 5));
+  const record = finalRecord(a, b);
+  await take(world, b, record);
+  a.disk.read().set(`r/${record.id}`, Uint8Array.of(1, 2, 3, 4, 5));
+  a.replica.recount();
+  expect(store.damaged().length).toBe(1_101);
+  // Nobody was there who has it.
+  world.kill('b');
+  for (let rounds = 0; rounds < 2; rounds++) await world.run(repair.round());
+  world.revive('b');
+  for (let rounds = 0; rounds < 2; rounds++) await world.run(repair.round());
+  expect(a.replica.get(record.id)).toEqual(record);
+});
+
+test('a member that does not answer keeps nobody else waiting', async () => {
+  const world = await StoreWorld.of('a', 'b', 'c');
+  const [a, b, c] = [world.host('a'), world.host('b'), world.host('c')];
+  const { repair } = repairOf(world, a);
+  const record = finalRecord(a, b, c);
+  for (const host of [a, c]) await take(world, host, record);
+  damage(a, `r/${record.id}`);
+  const asked: string[] = [];
+  const ask = a.sharing.ask.bind(a.sharing);
+  a.sharing.ask = (peer, ...rest) => {
+    asked.push(peer);
+    return peer === b.peerId ? new Promise(() => undefined) : ask(peer, ...rest);
+  };
+  expect(a.replica.get(record.id)).toBeUndefined();
+  void repair.round();
+  await world.clock.runFor(100);
+  expect(asked).toEqual([b.peerId, c.peerId]);
 });

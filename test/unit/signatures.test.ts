@@ -1,6 +1,7 @@
 /** Signatures are verified once, and only the very same ones. */
 import { expect, it } from 'vitest';
 import { utf8 } from '../../src/base/hash.ts';
+import { SIGNED_BYTES_MAX } from '../../src/membership/limits.ts';
 import { Signatures } from '../../src/membership/signatures.ts';
 import { createSimIdentity } from '../../src/sim/identity.ts';
 
@@ -24,6 +25,14 @@ it('verifies a signature once, however often it comes', () => {
   for (let i = 0; i < 3; i++)
     expect(verify(member.peerId, payload.slice(), signature.slice())).toBe(true);
   expect(verified()).toBe(1);
+});
+
+it('remembers no large facts: a member or a stranger may send thousands of them', () => {
+  const { verify, verified } = counted();
+  const payload = new Uint8Array(SIGNED_BYTES_MAX + 1);
+  const signature = member.sign(payload);
+  for (let i = 0; i < 2; i++) expect(verify(member.peerId, payload, signature)).toBe(true);
+  expect(verified()).toBe(2);
 });
 
 it('takes nothing that was changed for what it knows', () => {

@@ -1,8 +1,6 @@
 /** Who a store is: minted once, every boot counted, no dot used twice. */
 import { describe, expect, it } from 'vitest';
-import { toHex } from '../../src/base/hash.ts';
 import { SeededRandom } from '../../src/base/random.ts';
-import { fingerprintOf } from '../../src/base/task-id.ts';
 import type { Store } from '../../src/ports/store.ts';
 import { withFact } from '../../src/records/record.ts';
 import { BOOT_IDS_KEPT, StoreIdentity } from '../../src/records/store-identity.ts';
@@ -13,9 +11,6 @@ import { encodeValue, type WireValue } from '../../src/wire/codec.ts';
 import { checkedIdentity } from '../support/checked-identity.ts';
 import { StoreWorld } from '../support/store-world.ts';
 import { newRecord, startOf } from '../support/task-records.ts';
-
-/** What the seed of the test below mints first. */
-const FIRST_MINT = toHex(new SeededRandom('another').bytes(16));
 
 describe('the identity of a store', () => {
   it('is minted once, counts every boot, and remembers the boots before', async () => {
@@ -99,36 +94,6 @@ describe('the identity of a store', () => {
     // Others see that the dots that it has forgotten lie in none of its boots.
     const [span] = again.spans;
     expect(span).toEqual({ start: first.spans[0]?.start, end: span?.start });
-  });
-
-  it('becomes another store with what it holds as stand-in copies, in one batch', async () => {
-    const world = await StoreWorld.of('a');
-    const a = world.host('a');
-    const [kept, old] = ['1', '2'].map((n) => ({ ...newRecord([a.storeId]), id: `task${n}` }));
-    if (kept === undefined || old === undefined) throw new Error('two records');
-    for (const record of [kept, old])
-      await world.run(a.replica.change(record.id, () => ({ value: 0, next: record })));
-    a.disk.crash();
-    const store = a.disk.openStore();
-    const renewed = await world.run(
-      StoreIdentity.remint(store, new SeededRandom('another'), {
-        why: 'rolled back',
-        isTaken: (fingerprint) => fingerprint === fingerprintOf(FIRST_MINT),
-        offered: [kept.id],
-        aside: [old.id],
-        stale: [],
-      }),
-    );
-    expect(renewed).toMatchObject({ ok: true });
-    const again = await world.restart('a');
-    expect(again.storeId).not.toBe(FIRST_MINT);
-    expect(again.identity).toMatchObject({
-      bootCount: 1,
-      former: { storeId: a.storeId, why: 'rolled back' },
-    });
-    expect([...again.replica.unfinished()]).toEqual([kept]);
-    expect(again.replica.isStandIn(kept.id)).toBe(true);
-    expect(again.replica.get(old.id)).toBeUndefined();
   });
 
   it.each([

@@ -32,7 +32,6 @@ async function asked(state: string) {
     id,
     phase: 'owned',
     complete: true,
-    queued: false,
     starting: false,
     mustRead: false,
     timer: undefined,
