@@ -99,6 +99,8 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     end();
   });
 }
+// A reader that goes away (`| head`) must not keep the directory from being removed.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 const order = await asked();
 const dir = await mkdtemp(join(tmpdir(), 'cvb-'));
 try {

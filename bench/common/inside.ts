@@ -26,6 +26,8 @@ const stop = (): void => process.exit(1);
 process.stdin.on('end', stop).on('error', stop).resume();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
 setTimeout(stop, LIMIT_MS).unref();
+// Whoever read the progress may have gone; the result is a file.
+process.stderr.on('error', () => undefined);
 process.env.NODE_COMPILE_CACHE = join(order.dir, 'compile-cache');
 
 const load = BENCHES[order.name];
