@@ -13,8 +13,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { COVEY_NODE } from '../src/testnet/paths.ts';
+import { namespaces } from './common/namespaces.ts';
+import { debian, type Fetched } from './common/packages.ts';
+import { type Target, table } from './common/targets.ts';
 import type { Order } from './membership/inside.ts';
-import type { Target } from './membership/targets.ts';
 import { STAND_INS, writeProgram } from './membership/upring.ts';
 
 const INSIDE = fileURLToPath(new URL('./membership/inside.ts', import.meta.url));
@@ -24,7 +26,6 @@ const N_MAX = 60;
 const SYSTEMS = ['covey', 'serf', 'upring'];
 
 const run = promisify(execFile);
-type Fetched = { readonly path: string } | { readonly why: string };
 
 function usage(why: string): never {
   process.stderr.write(`${why}\nusage: npm run bench:membership -- [--n 5,15,30] `);
@@ -57,21 +58,6 @@ function options() {
   return { sizes, only, rounds, loadMs: 1_000 * loadSeconds, quick, json };
 }
 
-/** Debian's package, unpacked and not installed. */
-async function fetchSerf(dir: string): Promise<Fetched> {
-  const how = 'apt-get update && apt-get download serf && dpkg -x serf_*.deb DIR';
-  try {
-    await mkdir(dir, { recursive: true });
-    await run('apt-get', ['download', 'serf'], { cwd: dir, timeout: FETCH_TIMEOUT_MS });
-    const deb = (await readdir(dir)).find((name) => name.endsWith('.deb'));
-    if (deb === undefined) return { why: `not there; on Debian: ${how}` };
-    await run('dpkg', ['-x', deb, 'root'], { cwd: dir });
-    return { path: join(dir, 'root/usr/bin/serf') };
-  } catch {
-    return { why: `not there; on Debian: ${how}` };
-  }
-}
-
 /** Without its build scripts: what they would compile gets a stand-in. */
 async function fetchUpring(dir: string): Promise<Fetched> {
   try {
@@ -92,34 +78,12 @@ async function fetchUpring(dir: string): Promise<Fetched> {
   }
 }
 
-/** Its own network: no other traffic on the loopback device. Its own pids: whatever happens, all of it ends. */
-async function namespaces(): Promise<[string, ...string[]] | undefined> {
-  const user = process.getuid?.() === 0 ? [] : ['--map-root-user'];
-  const flags = [...user, '--net', '--pid', '--fork', '--kill-child', '--mount-proc'];
-  try {
-    await run('unshare', [...flags, 'ip', 'link', 'set', 'lo', 'up']);
-    return ['unshare', ...flags, 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'];
-  } catch {
-    return undefined; // not allowed here: bytes are those of the daemons' own counters, and nothing is cut
-  }
-}
-
-function table(targets: readonly Target[]): string {
-  const rows = targets.map(({ what, value, must, aim, met }) => {
-    const shown = value === null ? '-' : String(Number(value.toFixed(3)));
-    const bound = must === Number.MAX_SAFE_INTEGER ? '-' : String(must);
-    return `${what.padEnd(50)}${shown.padStart(10)}${bound.padStart(8)}${String(aim).padStart(8)}  ${met}`;
-  });
-  const head = `${''.padEnd(50)}${'value'.padStart(10)}${'must'.padStart(8)}${'aim'.padStart(8)}`;
-  return `${[head, ...rows].join('\n')}\n`;
-}
-
 async function perform(dir: string, ended: (kill: () => void) => void): Promise<boolean> {
   const { sizes, only, rounds, loadMs, quick, json } = options();
   const absent: Record<string, string> = {};
   const found: Record<string, string> = {};
   for (const [name, fetch] of [
-    ['serf', fetchSerf],
+    ['serf', (into: string) => debian(into, ['serf'], 'usr/bin/serf')],
     ['upring', fetchUpring],
   ] as const) {
     if (!only.includes(name)) continue;

@@ -1,5 +1,5 @@
 /** What the bench needs of a system to measure it: three of them answer to this. */
-import type { Launched, Owned } from './launch.ts';
+import type { Launched, Owned } from '../common/launch.ts';
 import type { Views } from './views.ts';
 
 export interface Place {

@@ -3,8 +3,8 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Connection, openConnection } from '../../src/client/index.ts';
 import { COVEYD } from '../../src/testnet/paths.ts';
+import { firstLine, parseJson } from '../common/launch.ts';
 import type { Backend, Place, Running, Setting } from './backend.ts';
-import { firstLine, parseJson } from './launch.ts';
 import type { Status } from './views.ts';
 
 const STATUS_OF_EVENT: Readonly<Record<string, Status>> = {

@@ -4,9 +4,9 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { freePort } from '../../src/testnet/ports.ts';
+import type { Owned } from '../common/launch.ts';
 import type { Backend, Place, Running } from './backend.ts';
 import { cut, mend } from './host.ts';
-import type { Owned } from './launch.ts';
 import { type Status, Views, type Waited } from './views.ts';
 
 /** What is not seen by then is not seen. */

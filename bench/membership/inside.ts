@@ -2,11 +2,12 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { Owned } from '../common/launch.ts';
+import { loadAverage } from '../common/proc.ts';
 import type { Backend } from './backend.ts';
 import { COVEY } from './covey.ts';
 import { prepareCuts } from './host.ts';
-import { Owned } from './launch.ts';
-import { bareResidentMiB, type Figures, loadAverage, measure } from './measure.ts';
+import { bareResidentMiB, type Figures, measure } from './measure.ts';
 import { serf } from './serf.ts';
 import { targetsOf } from './targets.ts';
 import { upring } from './upring.ts';

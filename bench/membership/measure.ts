@@ -1,13 +1,12 @@
 /** One system at one size: rounds of a fleet each, and the medians of what they showed. */
-import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { COVEY_NODE } from '../../src/testnet/paths.ts';
+import { firstLine, type Owned, parseJson } from '../common/launch.ts';
+import { cpuSeconds, loadAverage, loopbackBytes, residentMiB } from '../common/proc.ts';
 import type { Backend } from './backend.ts';
 import { Fleet } from './fleet.ts';
-import { cpuSeconds, loopbackBytes, residentMiB } from './host.ts';
-import { firstLine, type Owned, parseJson } from './launch.ts';
 
 /** All links stand by then, probes of addresses and gossip's meshes are done. */
 const SETTLE_MS = 5_000;
@@ -60,10 +59,6 @@ function median(values: readonly (number | undefined)[]): number | null {
 
 const rounded = (value: number | null, digits: number): number | null =>
   value === null ? null : Number(value.toFixed(digits));
-
-export async function loadAverage(): Promise<number> {
-  return Number((await readFile('/proc/loadavg', 'utf8')).split(' ')[0]);
-}
 
 export async function measure(backend: Backend, n: number, to: Measuring): Promise<Figures> {
   const { say } = to;

@@ -1,7 +1,7 @@
 /** Agents of Serf with its `lan` profile; their log says each change of a member as it happens. */
 import { join } from 'node:path';
+import { firstLine } from '../common/launch.ts';
 import type { Backend } from './backend.ts';
-import { firstLine } from './launch.ts';
 import type { Status } from './views.ts';
 
 const STATUS_OF_EVENT: Readonly<Record<string, Status>> = {

@@ -1,15 +1,8 @@
 /** What issue and design ask of the figures, and whether they are met. */
+import { type Target, atMost as target } from '../common/targets.ts';
 import type { Figures } from './measure.ts';
 
 export type Results = Readonly<Record<string, Readonly<Record<string, Figures>>>>;
-
-export interface Target {
-  readonly what: string;
-  readonly value: number | null;
-  readonly must: number;
-  readonly aim: number;
-  readonly met: 'aim' | 'must' | 'missed' | 'not measured';
-}
 
 const KILLED: Readonly<Record<number, readonly [number, number]>> = {
   5: [500, 100],
@@ -30,14 +23,6 @@ const BARE_PLUS_MIB = [35, 20] as const;
 const GROWTH_MAX = 1.2;
 const TIMES_SERF = 2;
 const FULL_SIZE = 30;
-
-function target(what: string, value: number | null | undefined, must: number, aim: number): Target {
-  if (value === null || value === undefined || !Number.isFinite(value)) {
-    return { what, value: null, must, aim, met: 'not measured' };
-  }
-  const met = value <= aim ? 'aim' : value <= must ? 'must' : 'missed';
-  return { what, value, must, aim, met };
-}
 
 /** Of Covey's figures; `null` stands for what was not seen in time as well. */
 export function targetsOf(results: Results, sizes: readonly number[]): Target[] {

@@ -2,8 +2,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { COVEY_NODE } from '../../src/testnet/paths.ts';
+import { firstLine, parseJson } from '../common/launch.ts';
 import type { Backend } from './backend.ts';
-import { firstLine, parseJson } from './launch.ts';
 
 /** upring tells a member that left from a dead one no more than its events do: both are `peerDown`. */
 const PROGRAM = `

@@ -9,7 +9,7 @@ import type { Messaging } from '../wire/messaging.ts';
 import type { Demand } from './demand.ts';
 import type { MeshView, PeerSight } from './mesh-view.ts';
 import { type Placement, place } from './place.ts';
-import { type Slots, WANT_TTL_MS } from './slots.ts';
+import { NO_WORKER, type Slots, WANT_TTL_MS } from './slots.ts';
 
 /** How long a peer that refused a demand is not asked again. */
 export const REFUSAL_TTL_MS = 5_000;
@@ -94,7 +94,9 @@ export class Dispatcher {
     deps.messaging.onMessage('slot.refuse', (from, body) => {
       const state = this.#demands.get(String(body.demand));
       const code = String(body.code);
-      const untilMs = deps.clock.nowMs() + REFUSAL_TTL_MS;
+      // Asked although it has no worker: its load was old. The next heartbeat tells, and also of a worker that is back.
+      const isSoonTold = code === NO_WORKER && deps.view.peer(from)?.isLoadUnknown !== true;
+      const untilMs = deps.clock.nowMs() + (isSoonTold ? WANT_REPEAT_MS : REFUSAL_TTL_MS);
       state?.refused.set(from, { code, detail: String(body.detail), untilMs });
     });
   }

@@ -21,6 +21,8 @@ export const WANT_TTL_MS = 3_000;
 export const WANTS_MAX = 4_096;
 /** Slots of one grant: a large fleet of workers fills up in a few turns instead of one. */
 const GRANT_MAX = 64;
+/** The refusal of a peer where nobody works on such tasks. */
+export const NO_WORKER = 'no_worker';
 /** A system that had no process or descriptor left is not tried again for so long: others get the commands. */
 export const PAUSE_TTL_MS = 5_000;
 
@@ -208,8 +210,9 @@ export class Slots {
   async #want(owner: string, demand: Demand, n: number): Promise<void> {
     const refusal = await this.refusalOf(demand);
     if (refusal !== undefined) {
-      this.#deps.messaging.cast(owner, 'slot.refuse', { demand, ...refusal });
-      return;
+      if (n > 0) this.#deps.messaging.cast(owner, 'slot.refuse', { demand, ...refusal });
+      // A worker program that died is mostly back in a moment: then whoever still wants it need not ask again.
+      if (refusal.code !== NO_WORKER) return;
     }
     const owners = this.#wants.get(demand) ?? new Map<string, { n: number; untilMs: number }>();
     if (n <= 0) {
@@ -241,7 +244,7 @@ export class Slots {
       const { total } = this.#deps.workerCapacity(parts.type);
       return total > 0
         ? undefined
-        : { code: 'no_worker', detail: `no worker for '${parts.type}' is connected` };
+        : { code: NO_WORKER, detail: `no worker for '${parts.type}' is connected` };
     }
     if (this.#deps.execSlots === 0)
       return { code: 'exec_disabled', detail: 'this peer runs no commands' };

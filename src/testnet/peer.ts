@@ -34,6 +34,8 @@ export interface PeerOptions {
   readonly command: readonly [string, ...string[]];
   readonly env: Readonly<Record<string, string>>;
   readonly config: Readonly<Record<string, unknown>>;
+  readonly hasPreset: boolean;
+  readonly hasRelay: boolean;
   readonly slots: number | undefined;
   readonly isCut: (sourceHost: string) => boolean;
   readonly onStarted: (ref: ProcessRef) => Promise<void>;
@@ -61,6 +63,12 @@ export class TestPeer {
 
   get state(): PeerState {
     return this.#options.state;
+  }
+
+  /** Where others reach it. */
+  get address(): string {
+    const { host, port, relayPort } = this.state;
+    return `${host}:${this.#options.hasRelay ? relayPort : port}`;
   }
 
   get ready(): ReadyLine | undefined {
@@ -122,7 +130,7 @@ export class TestPeer {
     if (!started.ok) return started;
     this.#ready = started.value;
     // One that was revoked does not listen.
-    if (started.value.addresses.length === 0) return ok(undefined);
+    if (started.value.addresses.length === 0 || !this.#options.hasRelay) return ok(undefined);
     this.relay.check();
     const daemon = this.#daemon;
     await Promise.race([this.relay.whenListening(true), daemon?.exited]);
@@ -157,25 +165,25 @@ export class TestPeer {
   }
 
   async status(): Promise<PeerStatus> {
-    const { index, name, socket, host, relayPort } = this.state;
+    const { index, name, socket } = this.state;
     const state = this.ref ? await runStateOf(this.ref) : 'dead';
     const members = state === 'running' ? await membersSeenAt(socket) : null;
     const pid = this.ref?.pid ?? null;
-    return { index, name, pid, state, socket, address: `${host}:${relayPort}`, members };
+    return { index, name, pid, state, socket, address: this.address, members };
   }
 
   #adopt(daemon: DaemonProcess): void {
     this.#daemon = daemon;
     // The relay sees connections end, but a daemon without any has none to end.
-    void daemon.exited.then(() => this.relay.check());
+    if (this.#options.hasRelay) void daemon.exited.then(() => this.relay.check());
   }
 
   #arguments(): string[] {
-    const { dataDir, host, port, relayPort, socket, name } = this.state;
+    const { dataDir, host, port, socket, name } = this.state;
     const { slots } = this.#options;
     return [
       ...['--data-dir', dataDir, '--config', this.#configFile()],
-      ...['--bind', `${host}:${port}`, '--advertise', `${host}:${relayPort}`],
+      ...['--bind', `${host}:${port}`, '--advertise', this.address],
       ...['--socket', socket, '--name', name, '--allow-root'],
       ...(slots === undefined ? [] : ['--slots', String(slots)]),
     ];
@@ -187,9 +195,9 @@ export class TestPeer {
 
   async #writeConfig(): Promise<void> {
     await mkdir(this.state.dataDir, { recursive: true, mode: 0o700 });
-    const preset = z
-      .record(z.string(), z.unknown())
-      .parse(parse(await readFile(TESTNET_PRESET, 'utf8')));
+    const preset = this.#options.hasPreset
+      ? z.record(z.string(), z.unknown()).parse(parse(await readFile(TESTNET_PRESET, 'utf8')))
+      : {};
     const config = { ...preset, ...this.#options.config, dial_from: this.state.host };
     await writeFile(this.#configFile(), stringify(config), { mode: 0o600 });
   }

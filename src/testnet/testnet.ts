@@ -47,6 +47,10 @@ export interface TestNetworkOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Configuration keys over those of configs/testnet.yaml. */
   readonly config?: Readonly<Record<string, unknown>>;
+  /** False: the daemon's own defaults below `config`, without configs/testnet.yaml. */
+  readonly preset?: boolean;
+  /** False: the daemons dial each other, with nothing of this process in between, and there are no partitions. */
+  readonly relays?: boolean;
   /** The daemon's program, for tests of the network itself. */
   readonly coveyd?: readonly [string, ...string[]];
   /** Recorded for `covey testnet`, by the supervisor. */
@@ -128,10 +132,9 @@ export class TestNetwork {
     return this.#peer(index).state.socket;
   }
 
-  /** Where other peers reach it: the relay's address. */
+  /** Where other peers reach it: the relay's address, if there is one. */
   address(index: number): string {
-    const { host, relayPort } = this.#peer(index).state;
-    return `${host}:${relayPort}`;
+    return this.#peer(index).address;
   }
 
   dataDir(index: number): string {
@@ -207,6 +210,7 @@ export class TestNetwork {
 
   /** Stops the bytes between peers of different groups; peers in no group keep talking to all. */
   partition(groups: readonly (readonly number[])[]): void {
+    if (this.#options.relays === false) throw new TestNetworkError('there are no relays to cut');
     const all = groups.flat();
     for (const index of all) this.#peer(index);
     if (new Set(all).size !== all.length) {
@@ -305,6 +309,8 @@ export class TestNetwork {
       command: this.#options.coveyd ?? [COVEYD],
       env: this.#options.env ?? {},
       config: this.#options.config ?? {},
+      hasPreset: this.#options.preset ?? true,
+      hasRelay: this.#options.relays ?? true,
       slots: this.#options.slots,
       isCut: (source) => {
         const other = this.#state.peers.find((peer) => peer.host === source);

@@ -46,6 +46,19 @@ test(
 );
 
 test(
+  'without relays the daemons dial each other, find a restarted one again, and cannot be cut',
+  async () => {
+    const network = await upNetwork({ peers: 2, relays: false, preset: false });
+    const own = (await network.members(1))?.map(({ addresses }) => addresses);
+    expect(own).toContainEqual([network.address(2)]);
+    await network.restart(2, { graceful: false });
+    await network.waitForAllAlive();
+    expect(() => network.partition([[1], [2]])).toThrow('there are no relays to cut');
+  },
+  TEST_MS,
+);
+
+test(
   'after a partition each side lists the other dead, and heal makes one mesh again',
   async () => {
     const network = await up(4);

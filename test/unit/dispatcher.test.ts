@@ -147,6 +147,25 @@ describe('the dispatcher', () => {
     expect(asked()).toBe(2);
   });
 
+  it('asks a peer whose worker was gone again with its next heartbeats', async () => {
+    const { stores, dispatcher, ready } = await world({ a: 0, b: 0 });
+    const load = { slots: 0, slotsFree: 0, active: 0, waiting: 0 };
+    // As it was told before the worker died.
+    stores.overrides.set('peer-b', { load: { ...load, workers: { mail: { total: 1, free: 1 } } } });
+    ready.add('1');
+    dispatcher.add('worker:mail', { id: '1', priority: 0, submittedAt: 1 });
+    const asked = () => stores.mesh.count('slot.want');
+    await stores.clock.runFor(100);
+    expect([asked(), stores.mesh.count('slot.refuse')]).toEqual([1, 1]);
+    await stores.clock.runFor(REFUSAL_TTL_MS / 2);
+    expect(asked()).toBeGreaterThan(1);
+    // Now it has told that it has none: nothing is to be asked for there.
+    stores.overrides.set('peer-b', { load: { ...load, workers: {} } });
+    const before = asked();
+    await stores.clock.runFor(REFUSAL_TTL_MS);
+    expect(asked()).toBe(before);
+  });
+
   it('gives commands to others, and says why, while this host cannot start any', async () => {
     const { stores, dispatcher, slots, started, add } = await world({ a: 1, b: 1 });
     // It knows that its directory is there.

@@ -133,6 +133,32 @@ describe('slots', () => {
     expect(slots.execBusy).toBe(1);
   });
 
+  it('are granted to whoever wanted them when there was no worker, as soon as one is there', async () => {
+    const { clock, slots, want, creditsOf, refused, workers } = world(0);
+    await want(0, 1, 'worker:mail');
+    await want(1, 1, 'worker:mail');
+    expect(refused).toMatchObject([{ code: 'no_worker' }, { code: 'no_worker' }]);
+    await want(1, 0, 'worker:mail');
+    // Who wants it no more is not refused either.
+    expect(refused).toHaveLength(2);
+    workers.total = 2;
+    workers.free = 2;
+    slots.pump();
+    await clock.runFor(10);
+    expect([creditsOf(0).length, creditsOf(1).length]).toEqual([1, 0]);
+  });
+
+  it('are not granted to whoever wanted them long before there was a worker', async () => {
+    const { clock, slots, want, creditsOf, workers } = world(0);
+    await want(0, 1, 'worker:mail');
+    await clock.runFor(WANT_TTL_MS);
+    workers.total = 1;
+    workers.free = 1;
+    slots.pump();
+    await clock.runFor(10);
+    expect(creditsOf(0)).toEqual([]);
+  });
+
   it.each([
     ['worker:other', 'no_worker'],
     ['exec:/nowhere', 'no_such_cwd'],

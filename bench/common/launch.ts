@@ -1,21 +1,29 @@
 /** Child processes of the bench: spawned in sessions of their own, known by their handle, and ended with us. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdir, open } from 'node:fs/promises';
+import { mkdir, open, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 
 /** Thirty programs that start at once on a busy machine of two cores. */
 const READY_TIMEOUT_MS = 180_000;
+const LOG_TAIL_CHARS = 2_000;
 
 export interface Launched {
   readonly child: ChildProcess;
   readonly pid: number;
   readonly exited: Promise<void>;
+  /** Its standard error, for the story of a start that failed. */
+  readonly logFile: string;
   onLine(handler: (line: string) => void): void;
+  /** The handlers so far hear no more. */
+  forgetLines(): void;
+  /** One line of JSON to its standard input; it should end when that ends. */
+  tell(value: unknown): void;
 }
 
 export class Owned {
   readonly #children = new Set<ChildProcess>();
+  readonly #ends = new Set<() => void>();
   #ending = false;
 
   async launch(
@@ -29,8 +37,9 @@ export class Owned {
     const child = spawn(program, args, {
       detached: true,
       env: { ...process.env, ...options.env },
-      stdio: ['ignore', 'pipe', log.fd],
+      stdio: ['pipe', 'pipe', log.fd],
     });
+    child.stdin?.on('error', () => undefined); // it has ended, as `exited` says
     this.#children.add(child);
     const exited = new Promise<void>((resolve) => {
       const gone = (): void => {
@@ -53,17 +62,26 @@ export class Owned {
       child,
       pid,
       exited,
+      logFile: options.logFile,
       onLine: (handler) => {
         handlers.push(handler);
         for (const line of early.splice(0)) handler(line);
       },
+      forgetLines: () => void handlers.splice(0),
+      tell: (value) => void child.stdin?.write(`${JSON.stringify(value)}\n`),
     };
   }
+
+  /** What ends a process that somebody else has started. */
+  readonly ends = (kill: () => void): void => {
+    this.#ends.add(kill);
+  };
 
   /** A handle signals only while its process is not reaped: never one that has the pid by now. */
   killNow(): void {
     this.#ending = true;
     for (const child of this.#children) child.kill('SIGKILL');
+    for (const kill of this.#ends) kill();
   }
 }
 
@@ -84,9 +102,10 @@ export function firstLine<T>(
       clearTimeout(timer);
       resolve({ value, atMs: performance.now() });
     });
-    void launched.exited.then(() => {
+    void launched.exited.then(async () => {
       clearTimeout(timer);
-      reject(new Error(`${what}: ended before it was ready`));
+      const log = await readFile(launched.logFile, 'utf8').catch(String);
+      reject(new Error(`${what}: ended before it was ready: ${log.slice(-LOG_TAIL_CHARS)}`));
     });
   });
 }
