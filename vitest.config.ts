@@ -1,6 +1,6 @@
 /**
- * `npm test` runs everything. Two cores are what a developer's machine and CI have. First what only computes, then
- * what waits for daemons most of its time, both two files at a time; last, one file after the other, what measures
+ * `npm test` runs everything. Two cores are what a developer's machine and CI have. First what only computes, two files at a
+ * time; then what waits for daemons most of its time, three; last, one file after the other, what measures
  * real time or takes the whole machine.
  */
 import { defineConfig } from 'vitest/config';
@@ -46,7 +46,7 @@ export default defineConfig({
           name: 'host',
           include: [HOST],
           exclude: TIMED,
-          maxWorkers: 2,
+          maxWorkers: 3,
           testTimeout: 60_000,
           hookTimeout: 60_000,
           sequence: { groupOrder: 1 },

@@ -145,7 +145,7 @@ describe('disks with little room', () => {
 
 describe('full disks', () => {
   it('of a few hosts do not hold up the mesh: the others own what waits there, and give it back', async () => {
-    await inWorld({ seed: 'one full', peers: 5, slots: 2 }, async (world) => {
+    await inWorld({ seed: 'one full disk', peers: 5, slots: 2 }, async (world) => {
       const full = world.peer(0).identity.storeId;
       const running = Array.from({ length: 6 }, () =>
         world.submit(0, { ...command(60_000), run_timeout_ms: 90_000 }, ABOUT),
