@@ -271,10 +271,11 @@ export const FAULTS = {
   disk_failure: {
     what: 'a sync fails with EIO: the daemon exits, and is started again',
     strike: withOne((trouble, i) => {
-      trouble.world.host(i).disk.failNextSync = true;
+      const host = trouble.world.host(i);
+      host.disk.failNextSync = true;
       const lookAfter = (): void => {
-        // It may write nothing for a long time, and ends only then.
-        if (trouble.world.host(i).disk.failNextSync) trouble.later(1_000, lookAfter);
+        // It may write nothing for a long time, and ends only then. One that is down already writes nothing at all.
+        if (host.disk.failNextSync && host.state !== 'down') trouble.later(1_000, lookAfter);
         else trouble.later(1_000, () => restart(trouble, i));
       };
       trouble.later(pauseMs(trouble), lookAfter);
