@@ -242,6 +242,7 @@ export class Membership {
   }
 
   viewHash = (): string => this.#core.view.hash();
+  epoch = (): number => this.#core.own.turn.epoch;
 
   updateSelf({ load, ...change }: SelfChange): void {
     if (load) {
@@ -288,8 +289,7 @@ export class Membership {
     if (this.#expelled) return err(this.#core.refusalOf(this.#core.peerId));
     const token = this.#gate.tokenWithoutSecret();
     if (!token.ok) return token;
-    const announce = (facts: readonly Fact[]) => this.#sync.announce(facts);
-    const added = await allowPeer(this.#core, peerId, name, announce);
+    const added = await allowPeer(this.#core, peerId, name, (facts) => this.#sync.announce(facts));
     return added.ok ? ok({ token: token.value, isNew: added.value }) : added;
   }
 

@@ -8,18 +8,18 @@ import type { PartialMesh } from '../membership/partial-mesh.ts';
 import type { Member } from '../membership/types.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Identity } from '../ports/identity.ts';
-import type { Random } from '../ports/random.ts';
 import { encodeEnvelope, type WireMap } from '../wire/envelope.ts';
 import type { CallOptions, CallResult } from '../wire/messaging.ts';
 import type { Messenger } from './messenger.ts';
+import { nonceOf } from './nonces.ts';
 import {
   type Case,
   isAnswerOf,
-  NONCE_BYTES,
   PASS,
   passingBody,
   RELAY_BYTES_MAX,
   readSealed,
+  type Sealed,
   sealRequest,
 } from './relay.ts';
 
@@ -33,11 +33,12 @@ const CALL_TIMEOUT_MS = 5_000;
 
 export interface DetourDeps {
   readonly clock: Clock;
-  readonly random: Random;
   readonly identity: Identity;
   readonly messenger: Messenger;
   readonly mesh: Pick<PartialMesh, 'wayTo' | 'connect' | 'relaysTo'>;
   readonly meshId: () => string;
+  /** Of this peer: each start has a higher one. */
+  readonly epoch: () => number;
   readonly memberOf: (peerId: string) => Member | undefined;
   /** Nothing between the two is left to be settled after a long absence, of which only a hello tells. */
   readonly isSettled: (peerId: string) => boolean;
@@ -47,6 +48,8 @@ export interface DetourDeps {
 export class Detour {
   readonly #deps: DetourDeps;
   #casts = 0;
+  /** Requests that were relayed in this epoch, or before it in this boot. */
+  #count = 0;
 
   constructor(deps: DetourDeps) {
     this.#deps = deps;
@@ -93,7 +96,7 @@ export class Detour {
   }
 
   async #ask(to: string, bytes: Uint8Array, leftMs: () => number): Promise<CallResult> {
-    const { mesh, memberOf, mayRelay } = this.#deps;
+    const { identity, mesh, meshId, epoch, memberOf, mayRelay } = this.#deps;
     const gone = err(coveyError('UNREACHABLE', { what: to }));
     const boot = memberOf(to)?.bootId;
     if (boot === undefined || !mayRelay(to)) return gone;
@@ -101,9 +104,14 @@ export class Detour {
       const sizes = { bytes: bytes.length, limit_bytes: RELAY_BYTES_MAX };
       return err(coveyError('PAYLOAD_TOO_LARGE', { what: 'a relayed request', ...sizes }));
     }
+    this.#count += 1;
+    const nonce = nonceOf(epoch(), this.#count);
+    const about: Case = { meshId: meshId(), from: identity.peerId, to, toBoot: boot, nonce };
+    // One for all thirds: what came through the first, whose answer was lost or changed, is no other request.
+    const sealed = sealRequest(identity, about, bytes);
     let refused: CoveyError | undefined;
     for (const third of mesh.relaysTo(to).slice(0, RELAYS_TRIED_MAX)) {
-      const answer = await this.#through(third, to, boot, bytes, leftMs());
+      const answer = await this.#through(third, about, sealed, leftMs());
       // Whether it was carried out is not known after a timeout: another attempt is for the caller to make.
       if (answer.ok || answer.error.code === 'TIMEOUT' || answer.isOfTarget) return answer.result;
       refused = answer.error;
@@ -111,12 +119,10 @@ export class Detour {
     return refused?.code === 'BUSY' ? err(refused) : gone;
   }
 
-  async #through(third: string, to: string, boot: string, bytes: Uint8Array, timeoutMs: number) {
-    const { identity, random, messenger, meshId } = this.#deps;
-    const nonce = random.bytes(NONCE_BYTES);
-    const about: Case = { meshId: meshId(), from: identity.peerId, to, toBoot: boot, nonce };
-    const sealed = sealRequest(identity, about, bytes);
-    const body = passingBody({ ...sealed, peer: to, toBoot: boot, nonce, timeoutMs });
+  async #through(third: string, about: Case, sealed: Sealed, timeoutMs: number) {
+    const { identity, messenger } = this.#deps;
+    const { to, toBoot, nonce } = about;
+    const body = passingBody({ ...sealed, peer: to, toBoot, nonce, timeoutMs });
     const options = { frameClass: 'bulk', timeoutMs } as const;
     const answer = await messenger.callLinked(third, PASS, body, options);
     if (!answer.ok) return { ok: false, error: answer.error, isOfTarget: false, result: answer };

@@ -3,13 +3,13 @@
  * that is asked, which serves it as if it had come from its author.
  */
 import { coveyError } from '../base/errors.ts';
-import { toHex } from '../base/hash.ts';
 import type { Refused } from '../base/refused.ts';
 import { err, ok } from '../base/result.ts';
 import type { Identity } from '../ports/identity.ts';
 import type { WireMap } from '../wire/envelope.ts';
 import type { CallResult } from '../wire/messaging.ts';
 import type { Messenger } from './messenger.ts';
+import { SeenNonces } from './nonces.ts';
 import {
   type Case,
   encodeAnswer,
@@ -31,8 +31,6 @@ export const PASSING_ALL_MAX = 512;
 export const PASSING_BYTES_MAX = 32 * 1_024 * 1_024;
 /** No request between members waits longer for its answer. */
 const TIMEOUT_MS_MAX = 30_000;
-/** Nonces of this boot that are remembered: a third may show an old request again, and meets one of these for hours. */
-export const NONCES_MAX = 16_384;
 const BUSY_RETRY_MS = 500;
 
 export interface RelayDeps {
@@ -52,7 +50,7 @@ export class RelayService {
   readonly #passing = new Map<string, number>();
   #all = 0;
   #bytes = 0;
-  readonly #nonces = new Set<string>();
+  readonly #nonces = new SeenNonces();
 
   constructor(deps: RelayDeps) {
     this.#deps = deps;
@@ -117,13 +115,7 @@ export class RelayService {
     if (toBoot !== bootId) return this.#refuse('to another boot');
     const about: Case = { meshId: meshId(), from, to: identity.peerId, toBoot, nonce };
     if (!isRequestOf(identity, about, read.value)) return this.#refuse('not signed by its author');
-    const id = `${from} ${toHex(nonce)}`;
-    if (this.#nonces.has(id)) return this.#refuse('seen before');
-    this.#nonces.add(id);
-    for (const oldest of this.#nonces) {
-      if (this.#nonces.size <= NONCES_MAX) break;
-      this.#nonces.delete(oldest);
-    }
+    if (!this.#nonces.take(from, nonce)) return this.#refuse('seen before');
     const carried = readCarried(read.value.bytes);
     if (carried === undefined) return this.#refuse('of something else than a request');
     const result = await messenger.serveRelayed(from, carried);

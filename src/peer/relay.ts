@@ -15,6 +15,7 @@ import {
   type WireMap,
 } from '../wire/envelope.ts';
 import type { CallResult } from '../wire/messaging.ts';
+import { NONCE_BYTES } from './nonces.ts';
 
 /** What the asker sends to the third, and the third to the one that is asked. */
 export const PASS = 'relay.pass';
@@ -24,7 +25,6 @@ const OWN_PREFIX = 'relay.';
 
 /** A request or an answer: a task with payload and output, 1 MiB each, and their CBOR. */
 export const RELAY_BYTES_MAX = 4 * 1_024 * 1_024;
-export const NONCE_BYTES = 16;
 const REQUEST_CONTEXT = 'covey relayed request 1';
 const ANSWER_CONTEXT = 'covey relayed answer 1';
 const SIGNATURE_BYTES = 64;

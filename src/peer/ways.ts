@@ -18,6 +18,7 @@ export function openWays(peer: Peer, refused: Refused): void {
   messenger.detour = new Detour({
     ...ports,
     ...{ messenger, mesh, meshId, memberOf, isSettled, mayRelay },
+    epoch: membership.epoch,
   });
   messenger.onUse = (to) => mesh.used(to);
   mesh.isBusy = (peerId) => messenger.isWaitingFor(peerId);

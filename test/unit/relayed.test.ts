@@ -6,7 +6,8 @@ import { silentLogger } from '../../src/base/telemetry.ts';
 import type { Member } from '../../src/membership/types.ts';
 import { Detour } from '../../src/peer/detour.ts';
 import { Messenger } from '../../src/peer/messenger.ts';
-import { PASS, RELAY_BYTES_MAX, TAKE } from '../../src/peer/relay.ts';
+import { NONCE_WINDOW, nonceOf, SeenNonces } from '../../src/peer/nonces.ts';
+import { PASS, passingBody, RELAY_BYTES_MAX, sealRequest, TAKE } from '../../src/peer/relay.ts';
 import { PASSING_MAX, RelayService } from '../../src/peer/relay-service.ts';
 import type { Network } from '../../src/ports/network.ts';
 import { SimClock } from '../../src/sim/clock.ts';
@@ -20,7 +21,8 @@ import {
 } from '../../src/wire/envelope.ts';
 import type { CallResult } from '../../src/wire/messaging.ts';
 
-const NAMES = ['a', 'third', 'b'] as const;
+const NAMES = ['a', 'third', 'other', 'b'] as const;
+const THIRDS: readonly Name[] = ['third', 'other'];
 type Name = (typeof NAMES)[number];
 const idOf = Object.fromEntries(NAMES.map((name) => [name, createSimIdentity(name)])) as Record<
   Name,
@@ -32,14 +34,18 @@ const nameOf = (peerId: string): Name =>
 interface Options {
   /** What becomes of a frame on its way. */
   readonly change?: (from: Name, to: Name, envelope: Envelope) => Envelope;
+  readonly thirds?: readonly Name[];
 }
 
-/** `a` and `b` have no link; both have one to the third. */
-function world({ change = (_from, _to, envelope) => envelope }: Options = {}) {
+/** `a` and `b` have no link; both have one to the third, and to another one. */
+const asItIs: NonNullable<Options['change']> = (_from, _to, envelope) => envelope;
+
+function world({ change = asItIs, thirds = ['third'] }: Options = {}) {
   const clock = new SimClock();
   const peers = new Map<Name, { messenger: Messenger; refused: Refused }>();
   const seen: { from: Name; to: Name; envelope: Envelope }[] = [];
-  const isLinked = (a: Name, b: Name) => a !== b && [a, b].includes('third');
+  const isLinked = (a: Name, b: Name) =>
+    a !== b && THIRDS.some((third) => a === third || b === third);
   for (const name of NAMES) {
     const random = new SimRandom(name);
     const send: Network['send'] = (to, frameClass, bytes) => {
@@ -67,11 +73,12 @@ function world({ change = (_from, _to, envelope) => envelope }: Options = {}) {
       isMember: () => true,
     });
     messenger.detour = new Detour({
-      ...{ clock, random, identity, messenger, meshId },
+      ...{ clock, identity, messenger, meshId },
+      epoch: () => 1,
       mesh: {
         wayTo: (peerId) => (isLinked(name, nameOf(peerId)) ? 'link' : 'relay'),
         connect: async () => false,
-        relaysTo: () => [idOf.third.peerId],
+        relaysTo: () => thirds.map((third) => idOf[third].peerId),
       },
       memberOf: (peerId) => ({ bootId: `boot of ${nameOf(peerId)}` }) as Member,
       isSettled: () => true,
@@ -191,6 +198,55 @@ describe('a relayed request', () => {
     expect(mesh.of('b').refused.counts).toEqual({ 'relay: seen before': 1 });
   });
 
+  it('is not served twice, however much the third lets others forget', async () => {
+    const mesh = world();
+    const served = serving(mesh);
+    await mesh.call({ n: 1 });
+    const [take] = mesh.takes();
+    // So many of its own that whoever keeps them all in one memory has forgotten the first.
+    const { peerId } = idOf.third;
+    const carried = encodeEnvelope({ kind: 'request', id: 0, type: 'add', body: { n: 2 } });
+    const about = { meshId: 'mesh', from: peerId, to: idOf.b.peerId, toBoot: 'boot of b' };
+    const { messenger } = mesh.of('third');
+    for (let count = 1; count <= NONCE_WINDOW; count++) {
+      const nonce = nonceOf(7, count);
+      const sealed = sealRequest(idOf.third, { ...about, nonce }, carried);
+      const body = { ...sealed, peer: peerId, toBoot: about.toBoot, nonce, timeoutMs: 1_000 };
+      const sent = messenger.call(idOf.b.peerId, TAKE, passingBody(body));
+      if (count % 64 === 0) await mesh.settled(sent);
+    }
+    expect(served.length).toBe(NONCE_WINDOW + 1);
+    const again = messenger.call(idOf.b.peerId, TAKE, take ?? {});
+    expect(codeOf(await mesh.settled(again))).toBe('INVALID_PARAMS');
+    expect(served.length).toBe(NONCE_WINDOW + 1);
+  });
+
+  it('is not served twice where another third is asked, because the first one lies', async () => {
+    const mesh = world({
+      thirds: ['third', 'other'],
+      change: (from, to, envelope) => {
+        if (from !== 'third' || to !== 'a' || envelope.kind !== 'reply') return envelope;
+        return { ...envelope, body: {} };
+      },
+    });
+    const served = serving(mesh);
+    expect(codeOf(await mesh.call({ n: 1 }))).toBe('UNREACHABLE');
+    expect(served.length).toBe(1);
+    expect(mesh.of('b').refused.counts).toEqual({ 'relay: seen before': 1 });
+  });
+
+  it('goes through another third where the first one did not carry it', async () => {
+    const mesh = world({
+      thirds: ['third', 'other'],
+      change: (from, to, envelope) =>
+        from === 'a' && to === 'third' && envelope.kind === 'request'
+          ? { ...envelope, body: {} }
+          : envelope,
+    });
+    serving(mesh);
+    expect(await mesh.call({ n: 1 })).toEqual(ok({ sum: 2 }));
+  });
+
   it('has no answer but that of the one that was asked', async () => {
     const mesh = world({
       change: (from, to, envelope) => {
@@ -201,6 +257,27 @@ describe('a relayed request', () => {
     });
     serving(mesh);
     expect(codeOf(await mesh.call({ n: 1 }))).toBe('UNREACHABLE');
+  });
+});
+
+describe('the nonces of an author', () => {
+  it('are taken once each, in any order within the window, and never below it', () => {
+    const seen = new SeenNonces();
+    const take = (count: number, epoch = 3) => seen.take('a', nonceOf(epoch, count));
+    expect([take(1), take(3), take(2), take(2), take(3), take(1)]).toEqual([
+      ...[true, true, true],
+      ...[false, false, false],
+    ]);
+    expect([take(NONCE_WINDOW), take(NONCE_WINDOW)]).toEqual([true, false]);
+    expect([take(4), take(NONCE_WINDOW + 4), take(4), take(5)]).toEqual([true, true, false, true]);
+    // Another start of it: what it asked before is refused, whatever is remembered of it.
+    expect([take(1, 4), take(NONCE_WINDOW + 5), take(2, 4), take(1, 4)]).toEqual([
+      ...[true, false],
+      ...[true, false],
+    ]);
+    // A leap of any size costs no memory.
+    expect(take(1, Number.MAX_SAFE_INTEGER)).toBe(true);
+    expect(seen.take('b', nonceOf(3, 1))).toBe(true);
   });
 });
 
