@@ -163,7 +163,9 @@ export async function ownerOf(
   expected: RemotePeer | undefined,
 ): Promise<RemotePeer> {
   if (certificate === undefined) throw new Error('the other end showed no certificate');
-  const { raw, publicKey } = certificate;
+  const { raw, publicKey, issuerCertificate } = certificate;
+  // Node tells the next one of the chain so, whether or not it has issued the first.
+  if (issuerCertificate !== undefined) throw new Error('more than one certificate was shown');
   if (raw.length > CERTIFICATE_BYTES_MAX) throw new Error('the certificate is too long');
   const now = Date.now();
   if (certificate.validFromDate.getTime() > now || certificate.validToDate.getTime() < now)

@@ -37,7 +37,11 @@ export const nodeTls =
       stream: MessageStream,
       options: SecureOptions,
     ): Promise<Secured> => {
-      context ??= contextOf(components.privateKey);
+      context ??= contextOf(components.privateKey).catch((error: unknown) => {
+        // The next connection tries again: kept, one failure would keep this peer alone for as long as it runs.
+        context = undefined;
+        throw error;
+      });
       const muxers = components.upgrader.getStreamMuxers();
       return handshake({ isServer, stream, options, muxers, secureContext: await context });
     };

@@ -1,9 +1,13 @@
 /** TLS as libp2p's specification has it: with libp2p's own on the other side, and with whoever lies about who he is. */
 import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { connect, createServer, type TLSSocket } from 'node:tls';
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { tcp } from '@libp2p/tcp';
 import { tls } from '@libp2p/tls';
+import { multiaddrConnectionPair } from '@libp2p/utils';
 import { yamux } from '@libp2p/yamux';
 import fc from 'fast-check';
 import { createLibp2p, type Libp2p } from 'libp2p';
@@ -66,6 +70,59 @@ describe('the certificate', () => {
       }),
     );
   });
+});
+
+/** What the server and the client of a connection see where both show these. */
+async function seenBy(cert: string, key: string): Promise<(X509Certificate | undefined)[]> {
+  const common = { cert, key, rejectUnauthorized: false };
+  const server = createServer({ ...common, requestCert: true });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  const accepted = once(server, 'secureConnection') as Promise<[TLSSocket]>;
+  const client = connect({ port, host: '127.0.0.1', ...common });
+  const [served] = await accepted;
+  const seen = [served, client].map((socket) => socket.getPeerX509Certificate());
+  client.destroy();
+  server.close();
+  return seen;
+}
+
+it('a chain of more than one certificate is refused, whatever the others are', async () => {
+  const [key, other] = [await newKey(), await makeCertificate(await newKey())];
+  const own = await makeCertificate(key);
+  const peer = peerIdFromPrivateKey(key);
+  for (const seen of await seenBy(own.cert, own.key))
+    expect((await ownerOf(seen, undefined)).equals(peer)).toBe(true);
+  for (const seen of await seenBy(own.cert + other.cert, own.key))
+    await expect(ownerOf(seen, peer)).rejects.toThrow(/more than one certificate/);
+});
+
+it('a certificate that could not be made is made for the next connection', async () => {
+  const privateKey = await newKey();
+  let attempts = 0;
+  const failsOnce = {
+    ...privateKey,
+    publicKey: privateKey.publicKey,
+    sign: (bytes: Uint8Array) => {
+      attempts += 1;
+      if (attempts === 1) throw new Error('no key at the moment');
+      return privateKey.sign(bytes);
+    },
+  };
+  const upgrader = { getStreamMuxers: () => new Map() };
+  const encrypter = nodeTls()({ privateKey: failsOnce as typeof privateKey, upgrader });
+  const attempt = () => {
+    const [ours, theirs] = multiaddrConnectionPair();
+    const controller = new AbortController();
+    // A handshake has begun: that is enough.
+    theirs.addEventListener('message', () => controller.abort());
+    return encrypter.secureOutbound(ours, { signal: controller.signal });
+  };
+  await expect(attempt()).rejects.toThrow('no key at the moment');
+  await expect(attempt()).rejects.toThrow('took too long');
+  expect(attempts).toBe(2);
 });
 
 const nodes: Libp2p[] = [];
