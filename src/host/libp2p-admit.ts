@@ -9,7 +9,10 @@ export const ADMIT_PROTOCOL = '/covey/admit/1';
 // Limits of this room.
 /** The whole exchange, as the other end sees it; a stranger that dawdles is cut off. */
 const SERVE_TIMEOUT_MS = 5_000;
-/** Requests of all strangers that may wait for their answers; who is over gets a reset. */
+/**
+ * Requests that may wait for their answers; who is over gets a reset. Streams on which no request has come yet are not
+ * among them: a connection has two of those at most, so strangers have 512, with 64 KiB each.
+ */
 export const ADMIT_REQUESTS_MAX = 64;
 /** Streams of one connection at a time: one is all that the protocol needs. */
 export const ADMIT_STREAMS_MAX = 2;

@@ -20,6 +20,15 @@ import type { Connection, Libp2pNode, Stream } from './libp2p-node.ts';
 /** Streams of one class that a peer may have open to us at once: one in use, and those it has given up. */
 const INBOUND_STREAMS_MAX = 8;
 
+/**
+ * Set aside for frames of one peer that have come in part, over all its streams: the longest frame in each class, and a
+ * third more. Each stream alone keeps to the limit of a frame, but a peer may have 96 of them.
+ */
+export const PARTIAL_BYTES_MAX = 4 * FRAME_BYTES_MAX;
+
+const TOO_MANY = 'stream: too many requests';
+const TOO_MUCH_IN_PART = 'frame: too much in part of one peer';
+
 export interface InboundOptions {
   readonly handlers: HandlerQueue<NetworkHandlers>;
   isMember(peerId: PeerId): boolean;
@@ -29,6 +38,7 @@ export interface InboundOptions {
 export class Inbound {
   readonly #options: InboundOptions;
   #admitRequests = 0;
+  readonly #partial = new Map<PeerId, number>();
 
   constructor(options: InboundOptions) {
     this.#options = options;
@@ -57,8 +67,11 @@ export class Inbound {
       return;
     }
     const decoder = new FrameDecoder(FRAME_BYTES_MAX);
+    const partial = this.#partialCount(peerId);
+    stream.addEventListener('close', () => partial(undefined));
     stream.addEventListener('message', ({ data }) => {
       const decoded = decoder.push(data.subarray());
+      const isMuch = partial(decoder.heldBytes);
       if (decoded.frames.length > 0) {
         handlers.call((to) => {
           // One by one: the handler of a frame may end the membership of its sender.
@@ -67,10 +80,11 @@ export class Inbound {
           }
         });
       }
-      if (decoded.ok) return;
-      handlers.call((to) => to.refused?.('frame: too long'));
-      log('a peer broke the protocol', { peer: peerId, error: decoded.error });
-      connection.abort(new Error(decoded.error));
+      if (decoded.ok && !isMuch) return;
+      const error = decoded.ok ? TOO_MUCH_IN_PART : decoded.error;
+      handlers.call((to) => to.refused?.(decoded.ok ? TOO_MUCH_IN_PART : 'frame: too long'));
+      log('a peer broke the protocol', { peer: peerId, error });
+      connection.abort(new Error(error));
     });
     const onEnd = () => {
       // The sender takes this as the sign that everything was read; see OutboundChannel.finish.
@@ -82,28 +96,47 @@ export class Inbound {
     if (stream.readableEnded) onEnd();
   }
 
+  /**
+   * Counts what one stream holds; true: all of this peer hold too much. Undefined: the stream has ended, and what is read
+   * of it after that is not counted, for nobody would take it back.
+   */
+  #partialCount(peerId: PeerId): (heldBytes: number | undefined) => boolean {
+    let counted = 0;
+    let hasEnded = false;
+    return (heldBytes) => {
+      hasEnded ||= heldBytes === undefined;
+      const now = hasEnded ? 0 : (heldBytes ?? 0);
+      const all = (this.#partial.get(peerId) ?? 0) + now - counted;
+      counted = now;
+      if (all > 0) this.#partial.set(peerId, all);
+      else this.#partial.delete(peerId);
+      return !hasEnded && all > PARTIAL_BYTES_MAX;
+    };
+  }
+
   #onAdmit(stream: Stream, connection: Connection): void {
     const { handlers, log } = this.#options;
-    if (this.#admitRequests >= ADMIT_REQUESTS_MAX) {
-      handlers.call((to) => to.refused?.('stream: too many requests'));
-      stream.abort(new Error('too many requests'));
-      return;
-    }
-    this.#admitRequests++;
     const peerId = connection.remotePeer.toString();
-    const answer = (request: Uint8Array): Promise<Uint8Array | undefined> =>
-      new Promise((resolve, reject) => {
+    let asks = 0;
+    const answer = (request: Uint8Array): Promise<Uint8Array | undefined> => {
+      // Counted when it is there: who sends nothing must not keep those out who have something to say.
+      if (this.#admitRequests >= ADMIT_REQUESTS_MAX) return Promise.reject(new Error(TOO_MANY));
+      this.#admitRequests++;
+      asks++;
+      return new Promise((resolve, reject) => {
         handlers.call((to) => {
           to.admitRequest(peerId, request).then(resolve, reject);
         });
       });
+    };
     serveAdmit(stream, answer).then(
       () => {
-        this.#admitRequests--;
+        this.#admitRequests -= asks;
       },
       (error: unknown) => {
-        this.#admitRequests--;
-        handlers.call((to) => to.refused?.('stream: no answer in time'));
+        this.#admitRequests -= asks;
+        const isMany = error instanceof Error && error.message === TOO_MANY;
+        handlers.call((to) => to.refused?.(isMany ? TOO_MANY : 'stream: no answer in time'));
         log('an admission request was not answered', { peer: peerId, error: String(error) });
       },
     );

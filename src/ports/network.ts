@@ -74,6 +74,7 @@ export const NETWORK_REFUSALS = [
   'stream: too many requests',
   'stream: no answer in time',
   'frame: too long',
+  'frame: too much in part of one peer',
   'news: too much of one peer',
   'news: of a stranger',
 ] as const;
