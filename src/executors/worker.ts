@@ -10,6 +10,7 @@ import { toHex } from '../base/hash.ts';
 import { readJsonText } from '../base/json-text.ts';
 import type { Random } from '../base/random.ts';
 import { err, ok, type Result } from '../base/result.ts';
+import { WORKER_TYPES_TOLD_MAX } from '../membership/limits.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { WireValue } from '../wire/codec.ts';
 import {
@@ -102,6 +103,10 @@ export class WorkerRegistry {
     if (this.#workers.size >= WORKERS_MAX) {
       return err(coveyError('BUSY', { what: 'workers', retry_after_ms: 1_000 }));
     }
+    // Others could not be told of more, and would look for none of them here.
+    const offered = new Set([...this.types(), ...types.map(({ type }) => type)]);
+    if (offered.size > WORKER_TYPES_TOLD_MAX)
+      return err(coveyError('BUSY', { what: 'types of workers', retry_after_ms: 1_000 }));
     const id = toHex(this.#random.bytes(8));
     const capacity = new Map(
       types.map((item) => [item.type, { total: item.concurrency, busy: 0 }]),

@@ -63,6 +63,12 @@ export const REDIAL_HOT_MS = 200;
 export const REDIAL_HOT_FOR_MS = 3_000;
 /** A link that is open for so long without a finished handshake is greeted again by us. */
 export const HANDSHAKE_RETRY_MS = 1_000;
+/**
+ * Types of workers in the load of one peer, and the bytes of a name: they come on heartbeats, and are kept of each peer
+ * that is observed. A daemon offers no more of them, so a heartbeat that tells of more is refused whole.
+ */
+export const WORKER_TYPES_TOLD_MAX = 1_024;
+export const WORKER_TYPE_BYTES_MAX = 128;
 /** In every so many heartbeats the load is told though it is the same: who lost it has it again in ten seconds. */
 export const LOAD_EVERY_BEATS = 10;
 /** After so many hellos without an answer, 6 s each, the connection is closed and another one dialled. */

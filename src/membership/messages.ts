@@ -5,7 +5,12 @@ import type { PeerId } from '../ports/identity.ts';
 import type { WireValue } from '../wire/codec.ts';
 import { decodeEnvelope, encodeEnvelope, isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { Turn } from './fact.ts';
-import { DELTA_FACTS_MAX, MEMBERS_MAX } from './limits.ts';
+import {
+  DELTA_FACTS_MAX,
+  MEMBERS_MAX,
+  WORKER_TYPE_BYTES_MAX,
+  WORKER_TYPES_TOLD_MAX,
+} from './limits.ts';
 import { readInt, readList, readText, readTexts } from './read.ts';
 import type { Evidence, Load } from './types.ts';
 
@@ -104,7 +109,9 @@ function readMessage(type: string, body: WireMap): ControlMessage | undefined {
       return { type, ...readNonce(body) };
     case 'heartbeat': {
       const seq = readInt(body.seq);
-      return seq === undefined ? undefined : { type, seq, load: readLoad(body.load) };
+      const isMuch = isWireMap(body.load) && !areFewTypes(body.load.workers);
+      if (seq === undefined || isMuch) return undefined;
+      return { type, seq, load: readLoad(body.load) };
     }
     case 'opinion': {
       const peerId = readText(body.peer_id);
@@ -164,6 +171,12 @@ function readLines(value: WireValue | undefined): Map<string, string> | undefine
     lines.set(text, toHex(line));
   }
   return lines;
+}
+
+function areFewTypes(workers: WireValue | undefined): boolean {
+  const types = isWireMap(workers) ? Object.keys(workers) : [];
+  if (types.length > WORKER_TYPES_TOLD_MAX) return false;
+  return types.every((type) => readText(type, WORKER_TYPE_BYTES_MAX) !== undefined);
 }
 
 function readLoad(value: WireValue | undefined): Load | undefined {

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { toHex } from '../../src/base/hash.ts';
 import { decodeFact, factBytes, signFact } from '../../src/membership/fact.ts';
 import { decodeAdmit, encodeAdmit } from '../../src/membership/hello.ts';
+import { WORKER_TYPE_BYTES_MAX, WORKER_TYPES_TOLD_MAX } from '../../src/membership/limits.ts';
 import {
   type ControlMessage,
   decodeMessage,
@@ -57,6 +58,20 @@ describe('messages between members', () => {
         "84000067676f6f64627965a166726561736f6e656c65617665",
       ]
     `);
+  });
+
+  it('a heartbeat tells of so many types of workers, and no more', () => {
+    const withTypes = (types: string[]) => {
+      const workers = Object.fromEntries(types.map((type) => [type, { total: 2, free: 1 }]));
+      return encodeMessage({ type: 'heartbeat', seq: 1, load: { ...load, workers } });
+    };
+    const most = Array.from({ length: WORKER_TYPES_TOLD_MAX }, (_, i) => `t${i}`);
+    expect(decodeMessage(withTypes(most))).toMatchObject({ ok: true });
+    expect(decodeMessage(withTypes([...most, 'one more']))).toMatchObject({ ok: false });
+    expect(decodeMessage(withTypes(['x'.repeat(WORKER_TYPE_BYTES_MAX)]))).toMatchObject({
+      ok: true,
+    });
+    expect(decodeMessage(withTypes(['x'.repeat(WORKER_TYPE_BYTES_MAX + 1)])).ok).toBe(false);
   });
 
   it('any bytes are a message or a refusal, never a throw', () => {

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
 import type { RunOutcome, RunRequest } from '../../src/executors/executor.ts';
 import { WORKERS_MAX, type WorkerLink, WorkerRegistry } from '../../src/executors/worker.ts';
+import { WORKER_TYPES_TOLD_MAX } from '../../src/membership/limits.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import { headerOf } from '../support/task-records.ts';
 
@@ -206,5 +207,21 @@ describe('the registry of workers', () => {
       error: { code: 'BUSY', details: { retry_after_ms: 1_000 } },
     });
     expect(registry.types()).toEqual(['mail']);
+  });
+
+  it('takes as many types as others can be told of, and no more', () => {
+    const { registry, link } = world();
+    const register = (...types: string[]) => {
+      const offered = types.map((type) => ({ type, concurrency: 1 }));
+      return registry.register(link, offered, 'worker', (offer) => offer());
+    };
+    const most = Array.from({ length: WORKER_TYPES_TOLD_MAX }, (_, i) => `t${i}`);
+    expect(register(...most).ok).toBe(true);
+    // The same types again are no more of them.
+    expect(register('t0', 't1').ok).toBe(true);
+    expect(register('t0', 'one more')).toMatchObject({
+      error: { code: 'BUSY', details: { what: 'types of workers' } },
+    });
+    expect(registry.types()).toEqual(most);
   });
 });
