@@ -105,7 +105,7 @@ export class AllowList {
     const known = this.#facts.get(key);
     if (known && staysBefore(known, fact)) return false;
     if (!known && fact.statement.kind === 'entry') {
-      if (this.#entries >= ENTRIES_MAX) return false;
+      if (this.isFull) return false;
       this.#entries += 1;
     }
     if (!known && fact.statement.kind === 'merge') {
@@ -176,6 +176,11 @@ export class AllowList {
 
   #sorted(): Access[] {
     return [...this.#facts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, fact]) => fact);
+  }
+
+  /** Another entry would be dropped, without a word to whom it is about. */
+  get isFull(): boolean {
+    return this.#entries >= ENTRIES_MAX;
   }
 
   isAllowed(peerId: PeerId): boolean {

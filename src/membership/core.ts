@@ -24,6 +24,7 @@ import type { Hello } from './hello.ts';
 import {
   ACCUSED_ALLOWANCE,
   COUNTED_MAX,
+  ENTRIES_MAX,
   OUTBID_MAX,
   STRANGER_RETRY_MS,
   TURN_LEAP_MAX,
@@ -189,6 +190,13 @@ export class Core {
     const { revokedAtMs, peerId: revoked } = by.statement;
     const details = { by: this.nameOf(by.signed.by), at: toRfc3339(revokedAtMs), revoked };
     return coveyError('ADMISSION_VOID', details);
+  }
+
+  /** Why an entry for this peer would not be, or was not, taken; undefined: it is, as far as is known here. */
+  fullError(peerId: PeerId): CoveyError | undefined {
+    const { access } = this.view;
+    const isLost = access.isFull && !access.isAllowed(peerId);
+    return isLost ? coveyError('ALLOW_LIST_FULL', { limit: ENTRIES_MAX }) : undefined;
   }
 
   /** What shows a refused peer that the refusal is right. */

@@ -143,12 +143,18 @@ export class Gate {
     if (redeemer !== undefined || invite === undefined) return refuse(coveyError('TOKEN_USED'));
     if (invite.forMerge) return refuse(coveyError('TOKEN_FOR_MERGE'));
     if (invite.expiresAtMs < deps.clock.wallMs()) return refuse(coveyError('TOKEN_EXPIRED'));
+    // Before the token is spent.
+    const full = core.fullError(from);
+    if (full) return refuse(full);
     const admittedAtMs = Math.round(deps.clock.wallMs());
     const statement: Entry = { kind: 'entry', peerId: from, name, admittedAtMs };
     const entry = signFact(deps.identity, view.meshId, statement);
     const saved = await book.saveRedeemed(hash, from, [entry]);
     if (!saved.ok) return refuse(coveyError('STORE_FULL', { peer: this.#core.peerId }));
-    this.#core.accept([entry], 'own');
+    core.accept([entry], 'own');
+    // Others may have filled the list while it was written.
+    const lost = core.fullError(from);
+    if (lost) return refuse(lost);
     this.#hooks.announce([entry]);
     return this.#welcome(from);
   }

@@ -71,12 +71,17 @@ export async function allowPeer(
   const bar = access.barOf(peerId);
   if (bar?.kind === 'revoked') return err(core.revokedError(peerId));
   if (access.isAllowed(peerId)) return ok(false);
+  const full = core.fullError(peerId);
+  if (full) return err(full);
   const admittedAtMs = Math.round(clock.wallMs());
   const statement: Entry = { kind: 'entry', peerId, name, admittedAtMs };
   const entry = signFact(identity, meshId, statement);
   const saved = await core.book.saveFacts([entry]);
   if (!saved.ok) return err(coveyError('STORE_FULL', { peer: core.peerId }));
   core.accept([entry], 'own');
+  // Others may have filled the list while it was written.
+  const lost = core.fullError(peerId);
+  if (lost) return err(lost);
   announce([entry]);
   if (core.expelled()) return err(core.refusalOf(core.peerId));
   return ok(true);

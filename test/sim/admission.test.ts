@@ -2,7 +2,8 @@
  * Who comes in and who does not: tokens, foreign meshes, stores that were rolled back, loopback,
  * strangers.
  */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { AllowList } from '../../src/membership/allow-list.ts';
 import { encodeAdmit } from '../../src/membership/hello.ts';
 import { INVITES_MAX } from '../../src/membership/limits.ts';
 import { decodeToken } from '../../src/membership/token.ts';
@@ -49,6 +50,30 @@ describe('admission', () => {
     const codes = (await world.until(both)).map(codeOf);
     expect(codes.filter((code) => code === undefined)).toHaveLength(1);
     expect(codes).toContain('TOKEN_USED');
+  });
+
+  it('a full allow-list is told to whoever admits, and to whom it turns away', async () => {
+    const [world, a, b] = await two('full');
+    const token = await tokenOf(world, a);
+    const full = vi.spyOn(AllowList.prototype, 'isFull', 'get').mockReturnValue(true);
+    try {
+      expect(codeOf(await world.until(b.membership.join(token)))).toBe('ALLOW_LIST_FULL');
+      const allowed = await world.until(a.membership.allow(b.peerId, 'b'));
+      expect(codeOf(allowed)).toBe('ALLOW_LIST_FULL');
+      // Nobody is hurt by it who is a member already.
+      expect(await world.until(a.membership.allow(a.peerId, 'a'))).toMatchObject({ ok: true });
+      // It fills while the entry is written.
+      full.mockReturnValue(false);
+      const late = a.membership.allow(b.peerId, 'b');
+      vi.spyOn(AllowList.prototype, 'addAll').mockReturnValueOnce([]);
+      full.mockReturnValue(true);
+      expect(codeOf(await world.until(late))).toBe('ALLOW_LIST_FULL');
+      expect(a.membership.members()).toHaveLength(1);
+    } finally {
+      vi.restoreAllMocks();
+    }
+    // The token is not spent.
+    expect(codeOf(await world.until(b.membership.join(token)))).toBeUndefined();
   });
 
   it('a token ends with its time, and outlives a restart of its inviter', async () => {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { AllowList } from '../../src/membership/allow-list.ts';
 import { type Entry, type Fact, type Revocation, signFact } from '../../src/membership/fact.ts';
-import { REVOCATIONS_MAX } from '../../src/membership/limits.ts';
+import { ENTRIES_MAX, REVOCATIONS_MAX } from '../../src/membership/limits.ts';
 import { createSimIdentity } from '../../src/sim/identity.ts';
 
 const [root, b, c, d] = ['root', 'b', 'c', 'd'].map((name) => createSimIdentity(name)) as [
@@ -27,6 +27,21 @@ const listOf = (...facts: (Fact<Entry> | Fact<Revocation>)[]): AllowList => {
   list.addAll([entry(root, root), ...facts]);
   return list;
 };
+
+it('is full when it has the most entries there may be, and says so', () => {
+  const list = listOf();
+  // Nobody checks a signature here: that is done where facts are read.
+  const like = entry(root, b);
+  const of = (i: number): Fact<Entry> => ({
+    ...like,
+    statement: { ...like.statement, peerId: `peer ${i}` },
+  });
+  list.addAll(Array.from({ length: ENTRIES_MAX - 2 }, (_, i) => of(i)));
+  expect(list.isFull).toBe(false);
+  expect([list.add(of(-1)), list.isFull, list.add(of(-2))]).toEqual([true, true, false]);
+  // Who is on it already may be named again.
+  expect([list.isAllowed('peer -1'), list.isAllowed('peer -2')]).toEqual([true, false]);
+});
 
 describe('the allow-list', () => {
   it('allows whom a chain of entries from the founder leads to', () => {
