@@ -37,6 +37,7 @@ import {
   type RemotePeer,
   STRANGERS_MAX,
 } from './libp2p-node.ts';
+import { givesWayTo } from './libp2p-strangers.ts';
 import { LocalNames } from './mdns.ts';
 import { resolvePlaces } from './names.ts';
 
@@ -107,7 +108,7 @@ class Libp2pNetwork implements Network {
       dialFrom: this.#options.dialFrom,
       linksMax: this.#linksMax,
       isMember: (peer) => this.#members.has(peer.toString()),
-      denyInbound: (peer) => this.#denyInbound(peer),
+      denyInbound: (peer, from) => this.#denyInbound(peer, toAddress(from)),
     });
     const queue = new HandlerQueue(handlers);
     await this.#register(parts, queue);
@@ -157,32 +158,39 @@ class Libp2pNetwork implements Network {
     hearNews(parts, handlers, isMember);
   }
 
-  #denyInbound(peer: RemotePeer): boolean {
+  #denyInbound(peer: RemotePeer, from: Address): boolean {
     if (this.#state.kind !== 'running') return true;
-    const refusal = this.#tooMany(peer.toString());
+    const refusal = this.#tooMany(peer.toString(), from);
     if (refusal !== undefined) this.#refused(refusal);
     return refusal !== undefined;
   }
 
-  #tooMany(peerId: PeerId): NetworkRefusal | undefined {
+  #tooMany(peerId: PeerId, from: Address): NetworkRefusal | undefined {
     const connections = this.#links.get(peerId)?.connections.size ?? 0;
     if (connections >= CONNECTIONS_PER_PEER_MAX) return 'connection: too many of one peer';
     if (connections > 0) return undefined;
     const isMember = this.#members.has(peerId);
     if (isMember && this.#links.size >= this.#linksMax + STRANGERS_MAX)
       return 'connection: too many links';
-    const isMuch = !isMember && this.#strangers() >= STRANGERS_MAX;
-    return isMuch ? 'connection: too many strangers' : undefined;
+    const strangers = isMember ? [] : this.#strangers();
+    if (strangers.length < STRANGERS_MAX || givesWayTo(from, strangers)) return undefined;
+    return 'connection: too many strangers';
   }
 
   #refused(reason: NetworkRefusal): void {
     if (this.#state.kind === 'running') this.#state.handlers.call((to) => to.refused?.(reason));
   }
 
-  #strangers(): number {
-    let strangers = 0;
-    for (const peerId of this.#links.keys()) if (!this.#members.has(peerId)) strangers++;
-    return strangers;
+  #strangers(): LinkInfo[] {
+    return this.links().filter(({ peerId }) => !this.#members.has(peerId));
+  }
+
+  #makeRoomFor(from: Address): void {
+    const strangers = this.#strangers();
+    const last = strangers.length < STRANGERS_MAX ? undefined : givesWayTo(from, strangers);
+    if (last === undefined) return;
+    this.#refused('connection: too many strangers');
+    this.#links.get(last.peerId)?.abort(new Error('another host has fewer links'));
   }
 
   // Connections and links
@@ -203,13 +211,15 @@ class Libp2pNetwork implements Network {
     const stranger = !this.#members.has(peerId);
     // Asked a second time: many handshakes may have been under way when the gater was asked, and who makes them may have
     // them wait there.
-    const refusal = direction === 'inbound' ? this.#tooMany(peerId) : undefined;
+    const address = toAddress(connection.remoteAddr);
+    const refusal = direction === 'inbound' ? this.#tooMany(peerId, address) : undefined;
     if (refusal !== undefined) {
       this.#refused(refusal);
       connection.abort(new Error(refusal));
       return;
     }
-    const info: LinkInfo = { peerId, address: toAddress(connection.remoteAddr), direction };
+    if (stranger && !known && direction === 'inbound') this.#makeRoomFor(address);
+    const info: LinkInfo = { peerId, address, direction };
     const link = known ?? new Link(info, this.#log);
     link.connections.add(connection);
     connection.addEventListener('close', (event) => {

@@ -23,6 +23,7 @@ export type PrivateKey = NonNullable<Libp2pOptions['privateKey']>;
 export type Connection = ReturnType<Libp2pNode['getConnections']>[number];
 export type Stream = Awaited<ReturnType<Connection['newStream']>>;
 export type RemotePeer = Connection['remotePeer'];
+type Endpoint = Pick<Connection, 'remoteAddr'>;
 type ServiceFactory = NonNullable<Libp2pOptions['services']>[string];
 type Components = Parameters<ServiceFactory>[0];
 type TransportManager = Components['transportManager'];
@@ -73,7 +74,7 @@ export interface NodeOptions {
   /** False for strangers: every protocol but `/covey/admit/1` is refused to them. */
   isMember(peer: RemotePeer): boolean;
   /** Asked for each inbound connection once its PeerId is proven. */
-  denyInbound(peer: RemotePeer): boolean;
+  denyInbound(peer: RemotePeer, from: Endpoint['remoteAddr']): boolean;
 }
 
 export interface NodeParts {
@@ -226,7 +227,8 @@ function settings(options: NodeOptions) {
       // The default refuses loopback and private addresses in browsers only; say it all the same.
       denyDialMultiaddr: () => false,
       // D13: who may stay is settled before any handler of a protocol runs.
-      denyInboundEncryptedConnection: (peer: RemotePeer) => options.denyInbound(peer),
+      denyInboundEncryptedConnection: (peer: RemotePeer, { remoteAddr }: Endpoint) =>
+        options.denyInbound(peer, remoteAddr),
     },
   };
 }

@@ -207,9 +207,10 @@ test('bytes that are not libp2p, and connections that are reset, harm nobody', a
 });
 
 /** A libp2p node that knows nothing of Covey. */
-async function bareNode() {
+async function bareNode(host = '127.0.0.1') {
+  const dialOpts = { noDelay: true, localAddress: host };
   const node = await createLibp2p({
-    transports: [tcp()],
+    transports: [tcp({ dialOpts })],
     connectionEncrypters: [tls()],
     streamMuxers: [yamux()],
     connectionMonitor: { enabled: false },
@@ -317,6 +318,13 @@ test('no more strangers than the limit have a link', { timeout: 60_000 }, async 
   for (let i = 0; i < nodes.length; i += 8) await open(i, i + 8);
   expect(a.network.links().length).toBeLessThanOrEqual(STRANGERS_MAX);
   expect(a.openedLinks.length).toBeGreaterThanOrEqual(STRANGERS_MAX);
+  // All places are one host's; another one gets in, and stays.
+  const elsewhere = await bareNode('127.77.201.1');
+  const other = await elsewhere.dial(addressOf(a));
+  await world.settle(() => a.closedPeers.length > 0);
+  expect(a.network.links().map(({ peerId }) => peerId)).toContain(elsewhere.peerId.toString());
+  expect(a.network.links().length).toBeLessThanOrEqual(STRANGERS_MAX);
+  expect([other.status, a.closedPeers.length]).toEqual(['open', 1]);
 });
 
 /** A node that stops in each connection it makes when it is encrypted, until `goOn`. */
