@@ -265,12 +265,6 @@ export const ERROR_CODES = {
     rpc: -32040,
     help: 'Run it again with --yes to do it all the same.',
   },
-  ALLOW_LIST_FULL: {
-    sentence: 'The allow-list of the mesh has {limit} entries, which is the most.',
-    retryable: false,
-    rpc: -32041,
-    help: 'Entries stay for good. A host that comes back as the same peer needs no new one; for others found another mesh.',
-  },
 } as const satisfies Record<string, CodeEntry>;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

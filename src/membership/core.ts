@@ -196,7 +196,8 @@ export class Core {
   fullError(peerId: PeerId): CoveyError | undefined {
     const { access } = this.view;
     const isLost = access.isFull && !access.isAllowed(peerId);
-    return isLost ? coveyError('ALLOW_LIST_FULL', { limit: ENTRIES_MAX }) : undefined;
+    const why = `the allow-list of the mesh has ${ENTRIES_MAX} entries, which is the most; entries stay for good`;
+    return isLost ? coveyError('INVALID_PARAMS', { why }) : undefined;
   }
 
   /** What shows a refused peer that the refusal is right. */

@@ -26,12 +26,9 @@ const REASONS = {
   failed: FAILED_REASONS,
 } as const;
 
-/** Answered after 20,000 admissions, and no world has so many: test/sim/admission.test.ts has it answered. */
-export const BEYOND_WORLDS: readonly ErrorCode[] = ['ALLOW_LIST_FULL'];
-
 /** Everything that there is to reach, from the tables of the product. */
 export const REACHABLE = {
-  codes: (Object.keys(ERROR_CODES) as ErrorCode[]).filter((code) => !BEYOND_WORLDS.includes(code)),
+  codes: Object.keys(ERROR_CODES) as ErrorCode[],
   states: TASK_STATES.flatMap((state): string[] =>
     state === 'delayed' || state === 'waiting' || state === 'failed'
       ? REASONS[state].map((reason) => `${state}(${reason})`)
