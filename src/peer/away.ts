@@ -378,4 +378,11 @@ export class Away {
 const isPresent = ({ status }: Member): boolean => status !== 'left' && status !== 'removed';
 
 const isOld = (record: RecordState, beforeMs: number): boolean =>
-  record.kind === 'task' && (parseTaskId(record.id)?.createdMs ?? 0) < beforeMs;
+  record.kind === 'task' && bornMs(record) < beforeMs;
+
+/** Its id was made by one clock, which may have been ahead; whoever did something with it since had another. */
+const bornMs = ({ id, facts }: RecordState): number =>
+  facts.reduce(
+    (ms, { value }) => (typeof value.at === 'number' ? Math.min(ms, value.at) : ms),
+    parseTaskId(id)?.createdMs ?? 0,
+  );

@@ -62,8 +62,12 @@ function forgetWhenOut(trouble: Trouble, i: number, lookMs: number, comeBack: ()
   later(lookMs, look);
 }
 
-function noteWhatIsMissed(world: World, i: number): void {
+function noteWhatIsMissed(world: World, i: number, sinceMs: number): void {
   const host = world.host(i);
+  // Where all others have lost their disks meanwhile nobody remembers for how long it was away.
+  const remembers = ({ name }: { name: string }): boolean =>
+    name !== host.name && (world.replacedMs.get(name) ?? 0) < sinceMs;
+  if (!world.hosts.some(remembers)) return;
   const isOpen = (record: RecordState | undefined): boolean =>
     record !== undefined && taskOf(record).final === undefined;
   const others = world.hosts.filter((other) => other !== host);
@@ -102,6 +106,7 @@ export const AWAY_FAULTS = {
       // Where most were away for so long nobody is left who could tell what is over: all is set aside, as it must be.
       if (ttlMs === 0 || 2 * (notes.away.size + 1) >= world.hosts.length) return false;
       const { name } = world.host(i);
+      const sinceMs = world.clock.nowMs();
       if (notes.away.has(name)) return false;
       notes.away.add(name);
       const share = AWAY_SHARE_MIN + (AWAY_SHARE_MAX - AWAY_SHARE_MIN) * randomFloat(random);
@@ -115,7 +120,7 @@ export const AWAY_FAULTS = {
       else world.crash(i);
       later(share * ttlMs, () => {
         notes.away.delete(name);
-        if (world.host(i).state === 'down') noteWhatIsMissed(world, i);
+        if (world.host(i).state === 'down') noteWhatIsMissed(world, i, sinceMs);
         restart(trouble, i);
       });
       return true;

@@ -89,6 +89,8 @@ export class World {
   readonly asking: Asking[] = [];
   readonly waits: Waiting[] = [];
   readonly knowledge = new Knowledge();
+  /** By host: when its disk got other contents last. */
+  readonly replacedMs = new Map<string, number>();
   readonly fatals: { host: string; why: string }[] = [];
   readonly cuts: Cut[] = [];
   readonly losses = new Losses(() => this.hosts);
@@ -115,8 +117,10 @@ export class World {
       this.steps.violate('wrong_edge', detail),
     );
     this.wires = new Wires(this.hub, this.trace, (i) => this.host(i).peerId);
-    this.losses.onReplaced = (host, kept) =>
+    this.losses.onReplaced = (host, kept) => {
       this.knowledge.replaced(host, kept, this.clock.nowMs());
+      this.replacedMs.set(host, this.clock.nowMs());
+    };
     this.#config = configSchema.parse(options.config ?? {});
     this.#options = options;
     this.hosts = [];
