@@ -139,6 +139,9 @@ export class Repair {
       const damaged = keys.flatMap((key) => this.#recordsOf(key));
       const lost = this.#inTurn(new Set([...this.#hidden.keys(), ...this.#missing, ...damaged]));
       for (const id of lost) await this.#rewrite(id);
+      // A tree that was built meanwhile lacks it, and a change of a record that it lacks leaves it lacking.
+      const left = new Set(store.damaged());
+      if (keys.some((key) => key.startsWith('x/') && !left.has(key))) this.#deps.sync.recount();
       for (let i = 0; i < lost.length; i += ASK_IDS_MAX)
         await this.#fetch(lost.slice(i, i + ASK_IDS_MAX));
       for (const id of this.#missing)

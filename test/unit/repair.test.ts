@@ -224,6 +224,33 @@ test('what belongs to a record and lies under a damaged key is written again, wh
   }
 });
 
+test('what the trees lacked is in them once it is written again, though they were compared meanwhile', async () => {
+  const world = await StoreWorld.of('a', 'b');
+  const [a, b] = [world.host('a'), world.host('b')];
+  const { repair } = repairOf(world, a);
+  const record = newRecord([a.storeId, b.storeId].sort());
+  await take(world, a, record);
+  const [entry] = a.store.range({ from: 'x/', to: prefixEnd('x/'), limit: 1 });
+  a.disk.read().set(entry?.key ?? '', Uint8Array.of(1, 2, 3, 4, 5));
+  expect(a.store.get(entry?.key ?? '')).toBeUndefined();
+  // Between the word of the damage and the writing: both lack it, and agree.
+  const recount = a.sync.recount.bind(a.sync);
+  let compared: Promise<unknown> | undefined;
+  a.sync.recount = () => {
+    recount();
+    compared ??= a.sync.syncWith(b.storeId);
+  };
+  const change = a.replica.change.bind(a.replica);
+  a.replica.change = async (...args) => {
+    await compared;
+    return change(...args);
+  };
+  await world.run(repair.round());
+  expect(compared).toBeDefined();
+  await world.run(a.sync.syncWith(b.storeId));
+  expect(b.replica.get(record.id)).toEqual(record);
+});
+
 test('what nobody has does not keep from its turn what others have', async () => {
   const world = await StoreWorld.of('a', 'b');
   const [a, b] = [world.host('a'), world.host('b')];
