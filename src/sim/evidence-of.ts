@@ -25,7 +25,7 @@ export function evidenceOf(world: World): Evidence {
     steps: world.steps.violations,
     cuts: world.cuts,
     replaced: world.losses.replaced,
-    lost: world.losses.lost,
+    lost: lostIn(world),
     dropped: world.steps.notes.allDropped,
     laterFacts: world.steps.notes.laterFacts,
     aside: asideOf(world),
@@ -33,6 +33,14 @@ export function evidenceOf(world: World): Evidence {
     endMs: world.clock.nowMs(),
     endWallMs: world.clock.wallMs(),
   };
+}
+
+/** Destroyed by a fault, or overtaken by a tombstone. */
+function lostIn({ losses, steps }: World): Map<string, ReadonlySet<string>> {
+  const lost = new Map<string, ReadonlySet<string>>(losses.lost);
+  for (const [id, names] of steps.notes.overtaken)
+    lost.set(id, new Set([...(lost.get(id) ?? []), ...names]));
+  return lost;
 }
 
 function asideOf({ hosts }: World): Map<string, string[]> {

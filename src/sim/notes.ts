@@ -9,6 +9,8 @@ import {
   type RecordState,
   type StoreId,
 } from '../records/record.ts';
+import { taskOf } from '../tasks/task.ts';
+import { startName } from './losses.ts';
 
 /** A fact of a type, or with members, that the version of now does not know. */
 export interface LaterFact {
@@ -26,6 +28,8 @@ export class Notes {
   readonly acknowledged = new Set<string>();
   /** Hosts that are away for too long just now. */
   readonly away = new Set<string>();
+  /** By task: names of the starts that a tombstone made forgotten. */
+  readonly overtaken = new Map<string, ReadonlySet<string>>();
   readonly #dropped = new Map<string, RecordState>();
   /** By host: what it held unfinished when it came back, and everybody else had let go. */
   readonly #missed = new Map<string, ReadonlySet<string>>();
@@ -43,6 +47,13 @@ export class Notes {
 
   get allDropped(): ReadonlyMap<string, RecordState> {
     return this.#dropped;
+  }
+
+  /** A copy that was not final gave way to the tombstone of one that was: what only it knew is gone with it. */
+  overtake(record: RecordState): void {
+    const names = taskOf(record).attempts.map(({ start }) => startName(start.run_id));
+    const known = this.overtaken.get(record.id) ?? [];
+    this.overtaken.set(record.id, new Set([...known, ...names]));
   }
 
   /** A host comes back after it was away for too long; `isHeld`: another one has that task unfinished. */

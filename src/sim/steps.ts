@@ -217,6 +217,7 @@ export class Steps {
     if (record.kind !== 'task') return;
     if (this.#disk(actor.host)?.isBuried(record.id) === true) {
       if (taskOf(record).final !== undefined) this.notes.drop(record);
+      else if (this.notes.dropped(record.id) !== undefined) this.notes.overtake(record);
       return;
     }
     const copies = this.#copies(record.id, () => true);

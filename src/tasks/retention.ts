@@ -5,7 +5,7 @@
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Spool } from '../ports/processes.ts';
-import { homeOf, KEY_PREFIX } from '../records/record.ts';
+import { homeOf, KEY_PREFIX, type RecordState } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
 import type { Attempts } from './attempts.ts';
 import type { MeshView } from './mesh-view.ts';
@@ -27,6 +27,8 @@ const AT_ONCE = 50;
 export const WALK_MAX = 10_000;
 /** Read without letting other work in between. */
 const PAGE_MAX = 1_000;
+/** Named in one line of the log. */
+const RUNS_TOLD_MAX = 16;
 
 export interface RetentionDeps {
   readonly clock: Clock;
@@ -52,6 +54,24 @@ export class Retention {
 
   constructor(deps: RetentionDeps) {
     this.#deps = deps;
+    deps.replica.onGone((record) => this.#tellOvertaken(record));
+  }
+
+  /**
+   * Others ended it, and forgot it, while this side could not hear them and started it too: the end is told by the
+   * tombstone, but no history will ever show what ran here.
+   */
+  #tellOvertaken(record: RecordState): void {
+    const { log, replica } = this.#deps;
+    if (record.kind !== 'task') return;
+    const { attempts, final } = taskOf(record);
+    const stone = final === undefined ? replica.tombstone(record.id) : undefined;
+    if (stone === undefined || attempts.length === 0) return;
+    log.log('warn', 'a task that others had ended and forgotten was started on this side', {
+      task: record.id,
+      final: stone.final,
+      runs: attempts.map(({ start }) => start.run_id).slice(0, RUNS_TOLD_MAX),
+    });
   }
 
   start(): void {

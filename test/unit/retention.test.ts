@@ -83,6 +83,25 @@ describe('retention', () => {
     expect(a.replica.tombstone(id)).toBeUndefined();
   });
 
+  it('says so when a task was started here that others had ended and forgotten', async () => {
+    const world = await AttemptsWorld.of('a', 'b');
+    const [a, b] = [world.host('a'), world.host('b')];
+    const { log } = retentionAt(world, b);
+    const [started, waiting] = [await world.submit(), await world.submit()];
+    const start = await world.place(a, started.id);
+    const stone = { final: 'canceled', digest: '', droppedWallMs: 1 };
+    await world.stores.run(b.replica.bury(waiting.id, stone));
+    expect(log.lines).toEqual([]);
+    await world.stores.run(b.replica.bury(started.id, stone));
+    expect(log.lines).toMatchObject([
+      {
+        level: 'warn',
+        message: 'a task that others had ended and forgotten was started on this side',
+        fields: { task: started.id, final: 'canceled', runs: [start.run_id] },
+      },
+    ]);
+  });
+
   it('goes on when output cannot be deleted, and says so', async () => {
     const world = await AttemptsWorld.of('a', 'b');
     const a = world.host('a');
