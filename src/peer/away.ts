@@ -47,9 +47,6 @@ const VOUCH_AFTER_MS = 2_000;
 /** Nor before that is settled, for so long: where two large sides meet all of them have doubts. */
 const VOUCH_ANYWAY_MS = 15_000;
 
-/** Two sides of a partition meet member by member. */
-const BACK_TOGETHER_MS = 600_000;
-
 export interface AwayDeps {
   readonly clock: Clock;
   readonly log: Logger;
@@ -81,8 +78,6 @@ export class Away {
   readonly #tellers = new Set<string>();
   readonly #settling = new Set<string>();
   readonly #linkedMs = new Map<string, number>();
-  /** By store: when its long absence was settled, or it told of ours. */
-  readonly #apartMs = new Map<StoreId, number>();
   /** Of those set aside: vouched for by a member that ran through the absence. */
   readonly #returned = new Set<string>();
   #heldUntilMs: number;
@@ -101,7 +96,7 @@ export class Away {
     messaging.onRequest('away.done', (from) => {
       const store = this.#storeOf(from);
       if (store !== undefined) {
-        if (deps.absences.isLong(store)) this.#apartMs.set(store, clock.nowMs());
+        if (deps.absences.isLong(store)) deps.absences.wereApart(store);
         deps.absences.settled(store);
       }
       return ok({});
@@ -183,7 +178,7 @@ export class Away {
       this.#tellers.add(from);
       const store = this.#storeOf(from);
       // Its store may be another one than before, of which nothing is noted here.
-      if (store !== undefined) this.#apartMs.set(store, this.#deps.clock.nowMs());
+      if (store !== undefined) this.#deps.absences.wereApart(store);
     } else if (!this.#settling.has(from)) this.#doubts.delete(from);
   }
 
@@ -201,18 +196,10 @@ export class Away {
     return 2 * home.filter((store) => this.#isApart(store)).length < home.length;
   }
 
+  /** Or until lately: those who came back with it would look like the smaller side, one after the other. */
   #isApart(store: StoreId): boolean {
     const { absences, replica } = this.#deps;
-    return store !== replica.storeId && (absences.isLong(store) || this.#wasApart(store));
-  }
-
-  /** Until lately: those who came back with it would look like the smaller side, one after the other. */
-  #wasApart(store: StoreId): boolean {
-    const atMs = this.#apartMs.get(store);
-    if (atMs === undefined) return false;
-    if (this.#deps.clock.nowMs() - atMs < BACK_TOGETHER_MS) return true;
-    this.#apartMs.delete(store);
-    return false;
+    return store !== replica.storeId && (absences.isLong(store) || absences.wasApart(store));
   }
 
   /**

@@ -22,6 +22,10 @@ const STORES_MAX = 10_000;
 
 const RUNNING_KEY = 'm/run';
 const SEEN = 'm/seen/';
+const APART = 'm/apart/';
+
+/** Two sides of a partition meet member by member, some of them after a restart: so long it is remembered who was where. */
+export const BACK_TOGETHER_MS = 600_000;
 
 export class Absences {
   readonly #store: Store;
@@ -30,6 +34,8 @@ export class Absences {
   /** By store: the running time when it was last in touch. */
   readonly #seen = new Map<StoreId, number>();
   readonly #dirty = new Set<StoreId>();
+  /** By store: the running time when a long absence between the two was settled or told of. */
+  readonly #apart = new Map<StoreId, number>();
   #countedMs: number;
   #tickedMs: number;
   #writtenMs: number;
@@ -45,6 +51,9 @@ export class Absences {
     const range = { from: SEEN, to: prefixEnd(SEEN), limit: STORES_MAX };
     for (const { key, value } of deps.store.range(range))
       this.#seen.set(key.slice(SEEN.length), readMs(value) ?? 0);
+    const apart = { from: APART, to: prefixEnd(APART), limit: STORES_MAX };
+    for (const { key, value } of deps.store.range(apart))
+      this.#apart.set(key.slice(APART.length), readMs(value) ?? 0);
   }
 
   /**
@@ -97,6 +106,23 @@ export class Absences {
     this.#dirty.add(store);
   }
 
+  /**
+   * The two were apart for too long until now. Written at once: a store that starts anew amid the meeting of two large
+   * sides would else take those that were with it for members of the other side.
+   */
+  wereApart(store: StoreId): void {
+    if (!this.#apart.has(store) && this.#apart.size >= STORES_MAX) return;
+    const runningMs = this.runningMs;
+    this.#apart.set(store, runningMs);
+    void this.#append([{ put: APART + store, value: encodeValue(runningMs) }]);
+  }
+
+  /** Apart for too long until lately. */
+  wasApart(store: StoreId): boolean {
+    const atMs = this.#apart.get(store);
+    return atMs !== undefined && this.runningMs - atMs < BACK_TOGETHER_MS;
+  }
+
   #forgetOne(): void {
     const [longest] = [...this.#seen].sort(([, a], [, b]) => a - b);
     if (longest !== undefined) this.#seen.delete(longest[0]);
@@ -108,11 +134,19 @@ export class Absences {
     const batch: StoreOp[] = [{ put: RUNNING_KEY, value: encodeValue(runningMs) }];
     for (const store of stores)
       batch.push({ put: SEEN + store, value: encodeValue(this.#seen.get(store) ?? 0) });
+    for (const store of this.#apart.keys()) {
+      if (this.wasApart(store)) continue;
+      batch.push({ del: APART + store });
+      this.#apart.delete(store);
+    }
     this.#dirty.clear();
     this.#writtenMs = runningMs;
-    // Not written, it is as after a crash: counted once more, from less. A broken disk is found by whoever writes next.
-    const written = await this.#store.append(batch);
-    if (!written.ok) for (const store of stores) this.#dirty.add(store);
+    if (!(await this.#append(batch))) for (const store of stores) this.#dirty.add(store);
+  }
+
+  /** Not written, it is as after a crash: counted once more, from less. A broken disk is found by whoever writes next. */
+  async #append(batch: StoreOp[]): Promise<boolean> {
+    return (await this.#store.append(batch)).ok;
   }
 }
 

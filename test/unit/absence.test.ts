@@ -1,7 +1,7 @@
 /** The running time of a store, and for how much of it others were out of touch. */
 import { describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
-import { Absences } from '../../src/records/absence.ts';
+import { Absences, BACK_TOGETHER_MS } from '../../src/records/absence.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import { SimDisk } from '../../src/sim/disk.ts';
 
@@ -62,6 +62,21 @@ describe('absence', () => {
     expect(absences.isLong(X)).toBe(false);
     await clock.runFor(HOUR_MS + 10_000);
     expect(absences.isLong(X)).toBe(true);
+  });
+
+  it('that was too long is remembered for ten minutes of running time, over a crash as well', async () => {
+    const { clock, disk, start, crash } = world();
+    start().wereApart(X);
+    await clock.runFor(1_000);
+    crash();
+    const absences = start();
+    expect([absences.wasApart(X), absences.wasApart(Y)]).toEqual([true, false]);
+    await clock.runFor(BACK_TOGETHER_MS - 2_000);
+    expect(absences.wasApart(X)).toBe(true);
+    await clock.runFor(63_000);
+    expect(absences.wasApart(X)).toBe(false);
+    const kept = [...disk.read().range('m/apart/', 'm/apart0', 10, false)];
+    expect(kept).toEqual([]);
   });
 
   it('of a store that was away for too long lasts until it has settled that', async () => {

@@ -21,7 +21,11 @@ it('is not answered before its partner can have heard what the others have forgo
       clock,
       replica: { aside: {}, unfinished: () => [] },
       messaging: unused,
-      absences: { isLong: (store: string) => store === 'store of b', touch: () => undefined },
+      absences: {
+        isLong: (store: string) => store === 'store of b',
+        touch: () => undefined,
+        wereApart: () => undefined,
+      },
       membership: {
         member: (peer: string) => ({ storeId: `store of ${peer}` }),
         linked: () => false,
@@ -96,7 +100,12 @@ it.each([
           return ok({});
         },
       },
-      absences: { isLong: () => false, touch: () => undefined, close: async () => undefined },
+      absences: {
+        isLong: () => false,
+        touch: () => undefined,
+        wereApart: () => undefined,
+        close: async () => undefined,
+      },
       membership: {
         member: () => ({ storeId: 'store of b' }),
         linked: () => true,
