@@ -97,7 +97,12 @@ async function host(name: string, peers: Map<string, string>) {
   };
   const messaging = wire.end(name);
   const deps = { replica, messaging, directory, clock };
-  const sharing = new Sharing({ ...deps, requestDigest: () => '', enrich: (record) => record });
+  const sharing = new Sharing({
+    ...deps,
+    requestDigest: () => '',
+    isDamaged: () => false,
+    enrich: (record) => record,
+  });
   const sync = new PartnerSync({ ...deps, sharing });
   await sync.load();
   return { storeId, replica, sync };

@@ -104,6 +104,7 @@ export class Peer {
       clock,
       directory: this.sight.directory,
       requestDigest: (record) => requestDigestOf(record.header),
+      isDamaged: (key) => store.isDamaged(key),
       enrich: (record, fact) => this.tasks.owner.enrich(record, fact),
     });
     this.#sync = new PartnerSync({

@@ -106,6 +106,11 @@ export class CheckedStore implements Store {
     return this.#store.close();
   }
 
+  /** Something damaged lies under this key, as far as it was read. */
+  isDamaged(key: string): boolean {
+    return this.#damaged.has(key);
+  }
+
   /** Keys under which something damaged lies. */
   damaged(): string[] {
     return [...this.#damaged];

@@ -40,6 +40,8 @@ export interface SharingDeps {
   readonly messaging: Messaging;
   readonly clock: Clock;
   readonly directory: StoreDirectory;
+  /** Of a key that was read: what lies under it is not what was written. */
+  readonly isDamaged: (key: string) => boolean;
   /** Equal for two creations that are the same request. */
   readonly requestDigest: (record: RecordState) => string;
   /** May add facts to a creation in the very write that first stores it (the owner's first attempt). */
@@ -79,7 +81,7 @@ export class Sharing {
       if (!replica.isReadable(record)) {
         return refuse(coveyError('INVALID_PARAMS', { why: `${record.id} cannot be read` }));
       }
-      const refusal = current === undefined ? this.#refusalOf(record) : undefined;
+      const refusal = current === undefined ? this.#refusalOf(incoming) : undefined;
       if (refusal !== undefined) return refuse(refusal);
       if (fresh && current !== undefined && requestDigest(current) !== requestDigest(record)) {
         return refuse(coveyError('ID_CONFLICT', { id: record.id }));
@@ -109,7 +111,7 @@ export class Sharing {
   }
 
   /** Why a record that is not here yet is not taken. */
-  #refusalOf(record: RecordState): CoveyError | undefined {
+  #refusalOf({ record, fresh, isFirst }: Incoming): CoveyError | undefined {
     // The stores of a home do not sweep in step: whoever still has a forgotten key would bring it back for ever.
     if (this.isForgotten(record)) return coveyError('ID_EXPIRED', { id: record.id });
     const { replica } = this.#deps;
@@ -117,7 +119,16 @@ export class Sharing {
       return coveyError('BUSY', { what: 'dedupe keys', retry_after_ms: 60_000 });
     if (record.kind === 'task' && replica.unfinishedCount >= UNFINISHED_MAX)
       return coveyError('BUSY', { what: 'unfinished tasks', retry_after_ms: 1_000 });
+    // A client that repeats itself would start anew what has run, and ended, as the damaged copy here may have said.
+    if (fresh && isFirst !== true && this.#wasHeld(record.id))
+      return coveyError('UNREACHABLE', { what: `${record.id}, whose copy here is damaged` });
     return undefined;
+  }
+
+  /** It is not here, and was: the value is damaged, or the key (then only its entry for the trees tells of it). */
+  #wasHeld(id: string): boolean {
+    const { isDamaged, replica } = this.#deps;
+    return isDamaged(`r/${id}`) || replica.shared.get(id) !== undefined;
   }
 
   /** A key past its time; it is neither offered to others nor taken from them. */

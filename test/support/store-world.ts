@@ -143,6 +143,7 @@ export class StoreWorld {
       clock,
       directory: view.directory,
       requestDigest: (record: RecordState) => decodeHeader(record.header)?.digest ?? '',
+      isDamaged: (key) => store.isDamaged(key),
       enrich: (record) => record,
     });
     const sync = new PartnerSync({

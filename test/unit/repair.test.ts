@@ -87,6 +87,37 @@ test('what nobody has stays damaged, and is not counted as held', async () => {
   expect(a.replica.heldCount).toBe(0);
 });
 
+test.each(['value', 'key'])(
+  'what nobody has, for a damaged %s, is not created anew by a client that repeats itself',
+  async (what) => {
+    const world = await StoreWorld.of('a', 'b');
+    const a = world.host('a');
+    const { store, repair } = repairOf(world, a);
+    const record = finalRecord(a, world.host('b'));
+    await take(world, a, record);
+    if (what === 'value') damage(a, `r/${record.id}`);
+    else await world.run(store.append([{ del: `r/${record.id}` }]));
+    await world.run(repair.round());
+    expect(store.get(`r/${record.id}`)).toBeUndefined();
+    const again = {
+      record: { ...record, facts: [] },
+      blob: undefined,
+      fresh: true,
+      standIn: false,
+    };
+    expect(await world.run(a.sharing.accept(again))).toMatchObject({
+      ok: false,
+      error: { code: 'UNREACHABLE' },
+    });
+    // From a store that has it still, it is taken.
+    expect(await take(world, a, record)).toMatchObject({ ok: true });
+    expect(await world.run(a.sharing.accept(again))).toMatchObject({
+      ok: true,
+      value: { existed: true },
+    });
+  },
+);
+
 test('an unfinished record is written again from memory', async () => {
   const world = await StoreWorld.of('a');
   const a = world.host('a');
