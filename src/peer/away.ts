@@ -47,6 +47,9 @@ const VOUCH_AFTER_MS = 2_000;
 /** Nor before that is settled, for so long: where two large sides meet all of them have doubts. */
 const VOUCH_ANYWAY_MS = 15_000;
 
+/** Clocks of hosts differ by less, unless one of them is wrong. */
+const SKEW_MS_MAX = 60_000;
+
 export interface AwayDeps {
   readonly clock: Clock;
   readonly log: Logger;
@@ -269,13 +272,13 @@ export class Away {
   async #examine(peer: string, notice: Doubt): Promise<boolean> {
     const { replica, clock, log } = this.#deps;
     // By the later clock: one that was set back must not make old tasks look young.
-    const beforeMs = Math.max(clock.wallMs(), notice.wallMs) - notice.ttlMs;
+    const nowMs = Math.max(clock.wallMs(), notice.wallMs);
     const store = this.#storeOf(peer) ?? '';
     const running = this.#deps.runsHere();
     const doubted: string[] = [];
     const elsewhere: RecordState[] = [];
     for (const record of replica.unfinished()) {
-      if (!isOld(record, beforeMs) || running.has(record.id)) continue;
+      if (!isOld(record, nowMs, notice.ttlMs) || running.has(record.id)) continue;
       if (notice.isOfFewer && this.#hasMostOf(homeOf(record))) continue;
       if (this.#isJudgeOf(record, store)) doubted.push(record.id);
       else elsewhere.push(record);
@@ -364,8 +367,11 @@ export class Away {
 
 const isPresent = ({ status }: Member): boolean => status !== 'left' && status !== 'removed';
 
-const isOld = (record: RecordState, beforeMs: number): boolean =>
-  record.kind === 'task' && bornMs(record) < beforeMs;
+/** Older than that; or from ahead of all clocks, as one that was wrong made it: then its age is not known. */
+function isOld(record: RecordState, nowMs: number, ttlMs: number): boolean {
+  const ageMs = nowMs - bornMs(record);
+  return record.kind === 'task' && (ageMs > ttlMs || ageMs < -Math.min(ttlMs, SKEW_MS_MAX));
+}
 
 /** Its id was made by one clock, which may have been ahead; whoever did something with it since had another. */
 const bornMs = ({ id, facts }: RecordState): number =>

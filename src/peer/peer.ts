@@ -119,11 +119,8 @@ export class Peer {
     this.away = this.#awayOf(absences);
     this.#shortage = shortageWatchOf(this);
     store.onDamaged = (key) => this.#upkeep.damaged(key);
-    this.workers = new WorkerRegistry({
-      clock,
-      random,
-      onCapacity: () => this.tasks.capacityChanged(),
-    });
+    const onCapacity = (): void => this.tasks.capacityChanged();
+    this.workers = new WorkerRegistry({ clock, random, onCapacity });
     this.tasks = new Tasks({
       clock,
       random,

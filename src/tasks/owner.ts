@@ -204,6 +204,7 @@ export class Owner {
       timer: undefined,
       heardMs: now,
       askedMs: Number.NEGATIVE_INFINITY,
+      endedRun: undefined,
       held: undefined,
     };
     this.#entries.set(task.id, entry);

@@ -17,7 +17,7 @@ import type { Sharing } from '../records/sharing.ts';
 import type { Attempts } from './attempts.ts';
 import { withKeyHome } from './dedupe.ts';
 import { type MeshView, presentCount, requiredNow } from './mesh-view.ts';
-import { ownerOrder } from './ownership.ts';
+import { firstOwner, ownerOrder } from './ownership.ts';
 
 export const GROW_TICK_MS = 1_000;
 /** Records looked at in a tick: some ten milliseconds. */
@@ -139,8 +139,8 @@ export class Redundancy {
     if (kept.length === 0) return replica.isStandIn(id) ? replica.storeId : undefined;
     // In this order: it is asked for every final, and counting the members costs as much as there are.
     if (kept.length >= copies || kept.length >= presentCount(view)) return undefined;
-    const first = ownerOrder(id, home).find((store) => view.status(store) !== 'dead');
-    if (first !== replica.storeId) return undefined;
+    // One whose disk is full could not write it down, and may not even know that the task is over.
+    if (firstOwner(ownerOrder(id, home), view) !== replica.storeId) return undefined;
     return directory.preference(id, home.length + copies).find((store) => !home.includes(store));
   }
 

@@ -3,6 +3,8 @@
  * adopts what runs without an owner, and gives up those whose runner is gone.
  */
 import type { Clock, Timer } from '../ports/clock.ts';
+import type { StoreStatus } from '../records/directory.ts';
+import { homeOf } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
 import type { Messaging } from '../wire/messaging.ts';
 import { type Attempts, lossOf } from './attempts.ts';
@@ -15,6 +17,8 @@ import type { TaskClock } from './task-clock.ts';
 export const QUERY_AFTER_MS = 6_000;
 /** A runner that does not answer a question or a cancel is asked again this often. */
 export const REPEAT_MS = 2_000;
+/** Of a store that may come back with what it has. One that was replaced is removed from all homes, or comes back. */
+const AWAY: ReadonlySet<StoreStatus> = new Set(['dead', 'unknown']);
 
 /** A task that this store owns or is taking over. */
 export interface Entry {
@@ -29,6 +33,8 @@ export interface Entry {
   /** When the current attempt was last heard of. */
   heardMs: number;
   askedMs: number;
+  /** The runner said of this run that a home store has taken its end; what others hold was read again since. */
+  endedRun: string | undefined;
   /** The last hold that was met, and when. */
   held: { readonly runId: string; readonly at: number; readonly seenMs: number } | undefined;
 }
@@ -118,6 +124,12 @@ export class Watcher {
     for (const attempt of openAttempts(task)) this.#cancelRun(task, attempt, 'stale');
   }
 
+  /** No store of its home is away, with facts that nobody else has. What has left has handed over what it had. */
+  #isHomeHere(task: Task): boolean {
+    const { directory } = this.#deps.view;
+    return homeOf(task.record).every((store) => !AWAY.has(directory.statusOf(store)));
+  }
+
   /** Asks the runner about an attempt that was silent; a new owner adopts it that way. */
   async #query(entry: Entry, task: Task, attempt: Attempt): Promise<void> {
     const { replica, clock, attempts, messaging } = this.#deps;
@@ -137,8 +149,14 @@ export class Watcher {
         return { t: 'adopt', run_id: start.run_id, at: clock.wallMs() };
       });
     } else if (answer.value.state === 'ended') {
-      // Its end lies at another home store: read what they hold, and let the join decide.
       entry.heardMs = clock.nowMs();
+      if (entry.endedRun === start.run_id && entry.complete && this.#isHomeHere(task)) {
+        const why = `the stores that had its end from ${start.runner_name} have lost it`;
+        await attempts.lose(task, attempt, { weight: 1, proven: true, why });
+        return;
+      }
+      // Its end lies at another home store: read what they hold, and let the join decide.
+      entry.endedRun = start.run_id;
       this.#deps.readAgain(entry);
     } else if (answer.value.state === 'given_up') {
       // It ran there, when no store in its reach knew of the task.

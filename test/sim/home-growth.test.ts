@@ -5,6 +5,7 @@
 import { describe, expect, it } from 'vitest';
 import type { RecordState } from '../../src/records/record.ts';
 import { argvOf } from '../../src/sim/commands.ts';
+import { AMPLE } from '../../src/sim/disk.ts';
 import { World, type WorldOptions } from '../../src/sim/world.ts';
 import { GROWS_MAX } from '../../src/tasks/redundancy.ts';
 
@@ -99,6 +100,30 @@ describe('a store that dies', () => {
       expect(Math.min(...times) - deadMs).toBeGreaterThan(200);
       // A wave from each of three owners, not one from all.
       expect(Math.max(...times) - Math.min(...times)).toBeGreaterThan(50);
+    });
+  });
+});
+
+describe('a store that leaves', () => {
+  it('is replaced, for what is over, by another one of the home while the disk of its first one is full', async () => {
+    await inWorld({ seed: 'leaves', peers: 4 }, async (world) => {
+      await world.joinAll();
+      await world.runFor(3_000);
+      for (let i = 0; i < 40; i++) world.submit(i % 4, job(20), ABOUT);
+      await world.runFor(10_000);
+      expect(short(world, 3)).toEqual([]);
+      world.host(0).disk.space = { ...AMPLE, freeBytes: 0 };
+      const isFull = (): boolean =>
+        world.peer(1).sight.peer(world.host(0).peerId)?.shortage === 'full';
+      expect(await world.runUntil(isFull, 10_000)).toBe(true);
+      void world.host(3).leave();
+      const lacking = (): number =>
+        [...world.peer(0).replica.ids({ limit: 1_000 })].filter((id) =>
+          [1, 2].some((i) => world.peer(i).replica.shared.get(id) === undefined),
+        ).length;
+      expect(await world.runUntil(() => world.host(3).peer === undefined, 10_000)).toBe(true);
+      expect(lacking()).toBeGreaterThan(0);
+      expect(await world.runUntil(() => lacking() === 0, 20_000)).toBe(true);
     });
   });
 });

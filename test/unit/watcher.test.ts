@@ -5,9 +5,9 @@ import { TaskClock } from '../../src/tasks/task-clock.ts';
 import { type Entry, Watcher } from '../../src/tasks/watcher.ts';
 import { AttemptsWorld } from '../support/attempts-world.ts';
 
-/** An attempt that host a has placed on host b, which answers a question with `state`. */
-async function asked(state: string) {
-  const world = await AttemptsWorld.of('a', 'b');
+/** An attempt that host a has placed on host b, which answers a question with `state`. Host c has a copy. */
+async function watched(state: string, complete = true) {
+  const world = await AttemptsWorld.of('a', 'b', 'c');
   const [a, b] = [world.host('a'), world.host('b')];
   const { clock } = world.stores;
   const { id } = await world.submit({ argv: ['true'] });
@@ -31,18 +31,25 @@ async function asked(state: string) {
   const entry: Entry = {
     id,
     phase: 'owned',
-    complete: true,
+    complete,
     starting: false,
     mustRead: false,
     timer: undefined,
     heardMs: Number.NEGATIVE_INFINITY,
     askedMs: Number.NEGATIVE_INFINITY,
+    endedRun: undefined,
     held: undefined,
   };
-  watcher.watch(entry, world.task(a, id));
-  await clock.runFor(1_000);
-  return { attempt: world.task(a, id).attempts[0], readAgain };
+  const ask = async () => {
+    Object.assign(entry, { heardMs: Number.NEGATIVE_INFINITY, askedMs: Number.NEGATIVE_INFINITY });
+    watcher.watch(entry, world.task(a, id));
+    await clock.runFor(1_000);
+    return { attempt: world.task(a, id).attempts[0], readAgain };
+  };
+  return { world, ask };
 }
+
+const asked = async (state: string) => (await watched(state)).ask();
 
 describe('the watch over an attempt', () => {
   it('takes one that its runner gave up for lost: no end of it will ever come', async () => {
@@ -56,5 +63,23 @@ describe('the watch over an attempt', () => {
     expect(await asked('running')).toMatchObject({ attempt: { ends: [] }, readAgain: 0 });
     const { attempt } = await asked('unknown');
     expect(attempt?.ends).toMatchObject([{ out: 'refused', code: 'never_started' }]);
+  });
+
+  it('gives it up when all were read again, and the stores that had taken its end have lost it', async () => {
+    const { ask } = await watched('ended');
+    expect(await ask()).toMatchObject({ attempt: { ends: [] }, readAgain: 1 });
+    const { attempt, readAgain } = await ask();
+    expect(attempt?.ends).toMatchObject([{ out: 'lost', loss: 1, proven: true }]);
+    expect(readAgain).toBe(1);
+  });
+
+  it('goes on looking while somebody was not heard, or a store of its home is away', async () => {
+    const unheard = await watched('ended', false);
+    await unheard.ask();
+    expect(await unheard.ask()).toMatchObject({ attempt: { ends: [] }, readAgain: 2 });
+    const { world, ask } = await watched('ended');
+    await ask();
+    world.stores.kill('c');
+    expect(await ask()).toMatchObject({ attempt: { ends: [] }, readAgain: 2 });
   });
 });
