@@ -195,12 +195,12 @@ export class Membership {
     return result;
   }
 
-  // What others ask
-
   /** Of several that were merged the smallest, which is the same everywhere. */
   get meshId(): string {
     return this.#core.view.access.shownMesh;
   }
+
+  hasMesh = (meshId: string): boolean => this.#core.view.access.hasMesh(meshId);
 
   self(): Member {
     const self = this.#core.roster.get(this.#core.peerId);

@@ -274,7 +274,7 @@ export class World {
 
   /** Its daemon runs and belongs to the mesh, as far as it knows itself. */
   isMember(i: number): boolean {
-    return this.host(i).peer?.membership.meshId === this.#meshId;
+    return this.host(i).peer?.membership.hasMesh(this.#meshId) === true;
   }
 
   /** Every daemon runs and sees every other alive and linked. */
