@@ -130,9 +130,21 @@ function listen(path: string, accept: (stream: ByteStream) => ByteStreamHandlers
 
 function serve(socket: Socket, accept: (stream: ByteStream) => ByteStreamHandlers): void {
   let over = false;
+  let corked = false;
+  /** What is written in one turn goes out in one piece: a hundred answers are one call of the system, not a hundred. */
+  const cork = (): void => {
+    if (corked) return;
+    corked = true;
+    socket.cork();
+    process.nextTick(() => {
+      corked = false;
+      socket.uncork();
+    });
+  };
   const stream: ByteStream = {
     write: (bytes) => {
       if (!socket.writable) return false;
+      cork();
       socket.write(bytes);
       over = socket.writableLength > WRITE_BUFFER_BYTES_MAX;
       return !over;

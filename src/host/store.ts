@@ -9,6 +9,7 @@
  * ends the process.
  */
 import { err, ok, type Result } from '../base/result.ts';
+import { MIB } from '../base/units.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import {
   FREE_BYTES_MIN,
@@ -43,6 +44,12 @@ const GROUP_BYTES_MAX = 16 * 1_024 * 1_024;
 const QUEUE_BYTES_MAX = 256 * 1_024 * 1_024;
 /** How old what `room` says may be when nothing is written. */
 const LOOK_INTERVAL_MS = 2_000;
+/**
+ * A look at the file system is one thread's turn and back, as long as the rest of a small commit. What was seen is good for
+ * this long, as far as the disk cannot have been filled since: so many bytes are taken off for what others write.
+ */
+const SPACE_TTL_MS = 250;
+const FILLED_BYTES_MAX = 1_024 * MIB;
 /** What an operation may take beside its value: a leaf is copied, and a share of the branches above it. */
 const OP_BYTES = 2 * 4_096;
 
@@ -65,6 +72,8 @@ export class HostStore implements Store {
   #failure: string | undefined;
   #closed = false;
   #room: Room = 'ample';
+  /** When it was looked last how much is free, and how much it was. */
+  #seen: { readonly space: Space; readonly atMs: number } | undefined;
   #looking: Timer | undefined;
 
   constructor(engine: Engine, clock: Clock, deadlineMs = DISK_DEADLINE_MS) {
@@ -133,11 +142,26 @@ export class HostStore implements Store {
     if (!this.#closed && this.#failure === undefined) this.#lookLater();
   }
 
+  /** As it was a moment ago, if that is far more than is needed; else as it is. */
+  async #spaceNow(): Promise<Outcome<Space>> {
+    const seen = this.#seen;
+    const ageMs = this.#clock.nowMs() - (seen?.atMs ?? Number.NEGATIVE_INFINITY);
+    if (seen !== undefined && this.#room === 'ample' && ageMs < SPACE_TTL_MS) {
+      const freeBytes = seen.space.freeBytes - FILLED_BYTES_MAX;
+      const space = { ...seen.space, freeBytes };
+      if (roomAfter('ample', space) === 'ample') return { kind: 'done', value: space };
+    }
+    const outcome = await this.#bounded(this.#engine.space());
+    const atMs = this.#clock.nowMs();
+    this.#seen = outcome.kind === 'done' ? { space: outcome.value, atMs } : undefined;
+    return outcome;
+  }
+
   async #writeAll(): Promise<void> {
     while (this.#queue.length > 0) {
       // Whatever else this turn of the event loop appends joins the group.
       await new Promise((resolve) => setImmediate(resolve));
-      const space = await this.#bounded(this.#engine.space());
+      const space = await this.#spaceNow();
       if (space.kind === 'done') await this.#writeGroup(space.value);
       else this.#refuseQueue(await this.#resultOf(space, FREE_BYTES_MIN));
     }

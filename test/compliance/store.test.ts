@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { open } from 'lmdb';
 import { afterEach, describe, expect, test } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
+import { MIB } from '../../src/base/units.ts';
 import { HostClock } from '../../src/host/clock.ts';
 import { lockDataDirectory } from '../../src/host/directory-lock.ts';
 import { CommitError, type Engine, provesDurable } from '../../src/host/lmdb-engine.ts';
@@ -203,6 +204,29 @@ describe('the real store on a failing disk', () => {
     engine.outcome = 'ok';
     expect(await store.append([{ put: 'a', value }])).toMatchObject({ code: 'failed' });
     expect(engine.committed).toEqual([]);
+    await store.close();
+  });
+
+  test('is not asked for its room before each commit while there is plenty, and is when there is not', async () => {
+    const engine = new FakeEngine();
+    let looks = 0;
+    let freeBytes = 1e12;
+    engine.space = async () => {
+      looks += 1;
+      return { freeBytes, totalBytes: 1e12, reusableBytes: 0 };
+    };
+    const clock = new SimClock();
+    const store = new HostStore(engine, clock);
+    const write = () => store.append([{ put: 'a', value }]);
+    for (let i = 0; i < 5; i++) expect(await write()).toEqual({ ok: true });
+    expect(looks).toBe(1);
+    await clock.runFor(300);
+    // What others may have filled since the next look is taken off.
+    freeBytes = 1_024 * MIB;
+    for (let i = 0; i < 5; i++) expect(await write()).toEqual({ ok: true });
+    expect(looks).toBe(6);
+    freeBytes = 0;
+    expect(await write()).toMatchObject({ ok: false, code: 'full' });
     await store.close();
   });
 
