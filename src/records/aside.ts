@@ -3,10 +3,9 @@
  * The value keeps the checksum of the key that it had, as renewed stores write it (store-identity.ts).
  */
 import type { Store, StoreOp } from '../ports/store.ts';
-import { encodeValue } from '../wire/codec.ts';
 import { seal, unseal } from './checked-store.ts';
 import { keysOf } from './keys.ts';
-import { decodeRecordBytes, encodeRecord, type RecordState } from './record.ts';
+import { decodeRecord, encodeRecord, type RecordState } from './record.ts';
 
 const ASIDE = 'q/';
 
@@ -39,13 +38,13 @@ export class AsideRecords {
   get(id: string): RecordState | undefined {
     const sealed = this.#ids.has(id) ? this.#store.get(ASIDE + id) : undefined;
     const bytes = sealed === undefined ? undefined : unseal(`r/${id}`, sealed);
-    return bytes === undefined ? undefined : decodeRecordBytes(bytes);
+    return bytes === undefined ? undefined : decodeRecord(bytes);
   }
 
   /** To be written behind the removal of the record: the payload stays where it was. */
   putOps(record: RecordState, blob: Uint8Array | undefined): StoreOp[] {
     const { id } = record;
-    const value = seal(`r/${id}`, encodeValue(encodeRecord(record)));
+    const value = seal(`r/${id}`, encodeRecord(record));
     const kept: StoreOp[] = blob === undefined ? [] : [{ put: `b/${id}`, value: blob }];
     return [{ put: ASIDE + id, value }, ...kept];
   }

@@ -1,7 +1,7 @@
 /** Copies of records as they come from other stores, and what becomes of them. */
 import type { WireValue } from '../wire/codec.ts';
 import { isWireMap } from '../wire/envelope.ts';
-import { decodeRecordBytes, type RecordState } from './record.ts';
+import { decodeRecord, type RecordState } from './record.ts';
 
 export interface Incoming {
   readonly record: RecordState;
@@ -26,7 +26,7 @@ export interface Copy {
 export const readCopies = (value: WireValue | undefined): Copy[] =>
   (Array.isArray(value) ? (value as readonly WireValue[]) : []).flatMap((item) => {
     if (!isWireMap(item) || !(item.record instanceof Uint8Array)) return [];
-    const record = decodeRecordBytes(item.record);
+    const record = decodeRecord(item.record);
     const blob = item.blob instanceof Uint8Array ? item.blob : undefined;
     return record === undefined ? [] : [{ record, blob }];
   });

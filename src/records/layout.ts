@@ -8,6 +8,7 @@
 import { err, ok, type Result } from '../base/result.ts';
 import { prefixEnd, type RangeQuery, type Store, type StoreOp } from '../ports/store.ts';
 import { IDENTITY_KEY, seal } from './checked-store.ts';
+import { recordsAsParts } from './layout-3.ts';
 
 export type Readable = Pick<Store, 'get' | 'range'>;
 /** From one layout to the next: what to write, given what lies there. */
@@ -21,7 +22,7 @@ export interface Layout {
 }
 
 /** Raise the version with every change of a key or an encoding, and add the step from the one before. */
-export const LAYOUT: Layout = { version: 2, migrations: { 1: sealAll } };
+export const LAYOUT: Layout = { version: 3, migrations: { 1: sealAll, 2: recordsAsParts } };
 
 /** Entries read at once by a step. */
 const PAGE_MAX = 1_000;

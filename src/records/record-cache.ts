@@ -6,7 +6,7 @@
  */
 import { bytesEqual } from '../base/hash.ts';
 import type { StoreOp } from '../ports/store.ts';
-import { decodeRecordBytes, type RecordState } from './record.ts';
+import { decodeRecord, type RecordState } from './record.ts';
 
 const RECORDS_MAX = 512;
 /** Longer ones are rare, and would make eight megabytes of these into many. */
@@ -25,7 +25,7 @@ export class RecordCache {
       this.#entries.set(id, known);
       return known.record;
     }
-    const record = decodeRecordBytes(bytes);
+    const record = decodeRecord(bytes);
     if (record !== undefined) this.put(id, bytes, record);
     return record;
   }

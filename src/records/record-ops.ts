@@ -1,6 +1,5 @@
 /** What a change of a record writes and removes beside the record itself: one batch, so that its marks never lie. */
 import type { StoreOp } from '../ports/store.ts';
-import { encodeValue } from '../wire/codec.ts';
 import type { KindRules } from './change.ts';
 import { dropKey } from './drop-times.ts';
 import { entryOps, entryRemoval, sharedEntry } from './partner-index.ts';
@@ -22,11 +21,15 @@ export function writeOps(
   const { id } = next;
   const dropAt = rules.dropAtMs(next);
   const ops: StoreOp[] = [
-    { put: `r/${id}`, value: encodeValue(encodeRecord(next)) },
+    { put: `r/${id}`, value: encodeRecord(next) },
     ...entryOps(sharedEntry(self, next, dropAt)),
   ];
   if (blob !== undefined && blob.length > 0) ops.push({ put: `b/${id}`, value: blob });
-  if (!rules.isFinal(next)) return [...ops, { put: `u/${id}`, value: NOTHING }];
+  if (!rules.isFinal(next)) {
+    // From its first version to its end.
+    const isMarked = current !== undefined && !rules.isFinal(current);
+    return isMarked ? ops : [...ops, { put: `u/${id}`, value: NOTHING }];
+  }
   ops.push({ del: `u/${id}` });
   const dropBefore = current === undefined ? undefined : rules.dropAtMs(current);
   if (dropBefore !== undefined && dropBefore !== dropAt) ops.push({ del: dropKey(dropBefore, id) });

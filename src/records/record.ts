@@ -12,8 +12,8 @@
  * Do not let a fact be edited in place, not even by its author: two copies of one dot with different values have
  * no order, and the join below then only promises that all replicas pick the same one.
  */
-import { bytesEqual, digestOf } from '../base/hash.ts';
-import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
+import { digestOf } from '../base/hash.ts';
+import { decodeValue, encodeValue, WIRE_ITEMS_MAX, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 
 export type StoreId = string;
@@ -54,7 +54,6 @@ export const LATER_BYTES_MAX = 16_384;
 /** Facts of one record: attempts at their limit (PLACED_MAX of the tasks room) with what belongs to each, and room. */
 export const FACTS_MAX = 4_000;
 
-const NO_BYTES = new Uint8Array(0);
 const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 const compareDots = (a: Fact, b: Fact): number => compareText(a.store, b.store) || a.seq - b.seq;
 
@@ -101,12 +100,8 @@ function newest(kind: RecordKind, facts: readonly Fact[], kept: readonly Fact[])
 }
 
 /** One dot, one value: only a store that reused a dot breaks that, and then all replicas must agree all the same. */
-function smallerFact(a: Fact, b: Fact): Fact {
-  if (a === b) return a;
-  const left = encodeValue(a.value);
-  const right = encodeValue(b.value);
-  return bytesEqual(left, right) || compareBytes(left, right) < 0 ? a : b;
-}
+const smallerFact = (a: Fact, b: Fact): Fact =>
+  a === b || compareBytes(factBytes(a), factBytes(b)) <= 0 ? a : b;
 
 export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   const length = Math.min(a.length, b.length);
@@ -121,19 +116,15 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
 function creationOrder(a: RecordState, b: RecordState): number {
   return (
     a.stamp - b.stamp ||
-    compareBytes(a.header, b.header) ||
+    (a.header === b.header ? 0 : compareBytes(a.header, b.header)) ||
     compareText(a.blobDigest, b.blobDigest) ||
-    compareLater(a.later, b.later)
+    compareCreations(creationBytes(a), creationBytes(b))
   );
 }
 
-/** A copy that came by a version which dropped such fields gives way to one that still has them. */
-function compareLater(a: WireMap | undefined, b: WireMap | undefined): number {
-  if (a === b) return 0;
-  const left = a === undefined ? NO_BYTES : encodeValue(a);
-  const right = b === undefined ? NO_BYTES : encodeValue(b);
-  return right.length - left.length || compareBytes(left, right);
-}
+/** A copy that came by a version which dropped fields gives way to one that still has them. */
+const compareCreations = (a: Uint8Array, b: Uint8Array): number =>
+  a === b ? 0 : b.length - a.length || compareBytes(a, b);
 
 /**
  * The one join of the available path: total, commutative, associative, idempotent. Answers `a` itself when `b`
@@ -200,20 +191,9 @@ const factHashes = new WeakMap<Fact, string>();
 export function factHash(fact: Fact): string {
   const known = factHashes.get(fact);
   if (known !== undefined) return known;
-  const hash = digestOf(encodeValue(fact.value));
+  const hash = digestOf(factBytes(fact));
   factHashes.set(fact, hash);
   return hash;
-}
-
-/** A header is never changed, and all versions of a record share it. */
-const headerDigests = new WeakMap<Uint8Array, string>();
-
-function headerDigest(header: Uint8Array): string {
-  const known = headerDigests.get(header);
-  if (known !== undefined) return known;
-  const digest = digestOf(header);
-  headerDigests.set(header, digest);
-  return digest;
 }
 
 /**
@@ -224,37 +204,58 @@ function headerDigest(header: Uint8Array): string {
 export function contentHash(record: RecordState): string {
   const known = hashes.get(record);
   if (known !== undefined) return known;
-  const hash = digestOf(
-    encodeValue([
-      // Without the id two equal requests of one millisecond would stand for each other in a partner's sum.
-      record.id,
-      record.kind,
-      record.stamp,
-      headerDigest(record.header),
-      record.blobDigest,
-      record.firstHome,
-      record.facts.map((fact) => [fact.store, fact.seq, factHash(fact)]),
-      // Not where there are none: who does not know of them has the same hash.
-      ...(record.later === undefined ? [] : [record.later]),
-    ]),
-  );
+  const facts = record.facts.map(factHash).join('');
+  const hash = digestOf(`${creationOf(record).digest}/${record.firstHome.join('')}/${facts}`);
   hashes.set(record, hash);
   return hash;
 }
 
 // ---- bytes ----------------------------------------------------------------------------------------------
+//
+// Whoever writes a fact, or creates a record, encodes it once; from there on those very bytes are stored, hashed and
+// passed on. So a version costs the bytes of its new facts, and what another version of Covey has put in stays as it was.
 
-export const encodeFacts = (facts: readonly Fact[]): WireValue =>
-  facts.map((fact) => [fact.store, fact.seq, fact.value]);
+const encodedFacts = new WeakMap<Fact, Uint8Array>();
 
-export function decodeFacts(value: WireValue | undefined): Fact[] | undefined {
-  if (!Array.isArray(value) || value.length > FACTS_MAX) return undefined;
+/** CBOR of `[store, seq, value]`. */
+export function factBytes(fact: Fact): Uint8Array {
+  const known = encodedFacts.get(fact);
+  if (known !== undefined) return known;
+  const bytes = encodeValue([fact.store, fact.seq, fact.value]);
+  encodedFacts.set(fact, bytes);
+  return bytes;
+}
+
+/** Items that are left to a list of facts: without it each of thousands could be as rich as a frame may be. */
+interface Budget {
+  items: number;
+}
+
+function decodeFact(bytes: WireValue | undefined, budget: Budget): Fact | undefined {
+  if (!(bytes instanceof Uint8Array)) return undefined;
+  const decoded = decodeValue(bytes, budget);
+  if (!decoded.ok || !Array.isArray(decoded.value)) return undefined;
+  const [store, seq, value] = decoded.value as readonly WireValue[];
+  if (!isStoreId(store) || !isSeq(seq) || !isWireMap(value)) return undefined;
+  const fact = { store, seq, value };
+  encodedFacts.set(fact, bytes);
+  return fact;
+}
+
+export const encodeFacts = (facts: readonly Fact[]): WireValue => facts.map(factBytes);
+
+export const decodeFacts = (value: WireValue | undefined): Fact[] | undefined =>
+  Array.isArray(value) ? factsOf(value as readonly WireValue[], newBudget()) : undefined;
+
+const newBudget = (): Budget => ({ items: WIRE_ITEMS_MAX });
+
+function factsOf(list: readonly WireValue[], budget: Budget): Fact[] | undefined {
+  if (list.length > FACTS_MAX) return undefined;
   const facts: Fact[] = [];
-  for (const item of value as readonly WireValue[]) {
-    if (!Array.isArray(item)) return undefined;
-    const [store, seq, body] = item as readonly WireValue[];
-    if (!isStoreId(store) || !isSeq(seq) || !isWireMap(body)) return undefined;
-    facts.push({ store, seq, value: body });
+  for (const item of list) {
+    const fact = decodeFact(item, budget);
+    if (fact === undefined) return undefined;
+    facts.push(fact);
   }
   facts.sort(compareDots);
   // A dot that occurs twice would stay twice: the join below compares two lists, not one with itself.
@@ -271,48 +272,97 @@ const isStoreId = (value: WireValue | undefined): value is StoreId =>
 const isSeq = (value: WireValue | undefined): value is number =>
   Number.isSafeInteger(value) && Number(value) >= 1;
 
-/** A record without its blob, as it lies in the store and travels between peers. */
-export const encodeRecord = (record: RecordState): WireMap => ({
-  ...record.later,
-  id: record.id,
-  kind: record.kind,
-  stamp: record.stamp,
-  header: record.header,
-  blob_digest: record.blobDigest,
-  home: record.firstHome,
-  facts: encodeFacts(record.facts),
-});
-
-export function decodeRecord(value: WireValue | undefined): RecordState | undefined {
-  if (!isWireMap(value)) return undefined;
-  const { id, kind, stamp, header, blob_digest: blobDigest, home } = value;
-  const facts = decodeFacts(value.facts);
-  if (typeof id !== 'string' || !RECORD_ID.test(id) || (kind !== 'task' && kind !== 'key'))
-    return undefined;
-  if (!Number.isSafeInteger(stamp) || !(header instanceof Uint8Array)) return undefined;
-  if (typeof blobDigest !== 'string' || facts === undefined) return undefined;
-  // Kinds have ids of their own, so that no two records of one id are of different kinds.
-  if ((kind === 'key') !== id.startsWith(KEY_PREFIX)) return undefined;
-  if (!Array.isArray(home) || !home.every(isStoreId)) return undefined;
-  const firstHome = [...new Set(home as string[])].sort(compareText);
-  const stamped = stamp as number;
-  const record: RecordState = { id, kind, stamp: stamped, header, blobDigest, firstHome, facts };
-  const later = laterFields(value);
-  if (later === undefined) return record;
-  return encodeValue(later).length > LATER_BYTES_MAX ? undefined : { ...record, later };
+/** What never changes of a record, but for its header: its bytes, and the digest of both. */
+interface Creation extends Pick<RecordState, 'id' | 'kind' | 'stamp' | 'blobDigest' | 'later'> {
+  readonly bytes: Uint8Array;
+  readonly digest: string;
 }
 
-const FIELDS: ReadonlySet<string> = new Set(
-  'id kind stamp header blob_digest home facts'.split(' '),
-);
+/** By header, which all versions of a record share. */
+const creations = new WeakMap<Uint8Array, Creation>();
+
+function creationOf(record: RecordState): Creation {
+  const known = creations.get(record.header);
+  if (known !== undefined && isCreationOf(known, record)) return known;
+  const { id, kind, stamp, blobDigest, later } = record;
+  return keepCreation(record, encodeValue({ ...later, id, kind, stamp, blob_digest: blobDigest }));
+}
+
+/** A header may have been given to another record, or another stamp. */
+const isCreationOf = (creation: Creation, record: RecordState): boolean =>
+  creation.id === record.id &&
+  creation.stamp === record.stamp &&
+  creation.blobDigest === record.blobDigest &&
+  creation.kind === record.kind &&
+  creation.later === record.later;
+
+function keepCreation(record: RecordState, bytes: Uint8Array): Creation {
+  const { id, kind, stamp, blobDigest, later, header } = record;
+  const digest = digestOf(bytes) + digestOf(header);
+  const about = later === undefined ? {} : { later };
+  const creation: Creation = { id, kind, stamp, blobDigest, ...about, bytes, digest };
+  creations.set(header, creation);
+  return creation;
+}
+
+/** CBOR of `{id, kind, stamp, blob_digest}` and fields of later versions. */
+const creationBytes = (record: RecordState): Uint8Array => creationOf(record).bytes;
+
+/**
+ * A record without its blob, as it lies in the store and travels between peers: CBOR of
+ * `[creation, header, home, fact…]`, of which creation, header and facts are bytes.
+ */
+export const encodeRecord = (record: RecordState): Uint8Array =>
+  encodeValue([
+    creationBytes(record),
+    record.header,
+    record.firstHome,
+    ...record.facts.map(factBytes),
+  ]);
+
+/** Undefined: these bytes are no record. */
+export function decodeRecord(bytes: WireValue | undefined): RecordState | undefined {
+  if (!(bytes instanceof Uint8Array)) return undefined;
+  const budget = newBudget();
+  const decoded = decodeValue(bytes, budget);
+  if (!decoded.ok || !Array.isArray(decoded.value)) return undefined;
+  const [creation, header, home, ...list] = decoded.value as readonly WireValue[];
+  if (!(creation instanceof Uint8Array) || !(header instanceof Uint8Array)) return undefined;
+  if (!Array.isArray(home) || !home.every(isStoreId)) return undefined;
+  const about = decodeCreation(creation, budget);
+  const facts = about && factsOf(list, budget);
+  if (about === undefined || facts === undefined) return undefined;
+  const firstHome = [...new Set(home as string[])].sort(compareText);
+  const record: RecordState = { ...about, header, firstHome, facts };
+  keepCreation(record, creation);
+  return record;
+}
+
+type About = Omit<RecordState, 'header' | 'firstHome' | 'facts'>;
+
+function decodeCreation(bytes: Uint8Array, budget: Budget): About | undefined {
+  const decoded = decodeValue(bytes, budget);
+  return decoded.ok ? aboutOf(decoded.value) : undefined;
+}
+
+function aboutOf(value: WireValue): About | undefined {
+  if (!isWireMap(value)) return undefined;
+  const { id, kind, stamp, blob_digest: blobDigest } = value;
+  if (typeof id !== 'string' || !RECORD_ID.test(id) || (kind !== 'task' && kind !== 'key'))
+    return undefined;
+  if (!Number.isSafeInteger(stamp) || typeof blobDigest !== 'string') return undefined;
+  // Kinds have ids of their own, so that no two records of one id are of different kinds.
+  if ((kind === 'key') !== id.startsWith(KEY_PREFIX)) return undefined;
+  const about: About = { id, kind, stamp: stamp as number, blobDigest };
+  const later = laterFields(value);
+  if (later === undefined) return about;
+  return encodeValue(later).length > LATER_BYTES_MAX ? undefined : { ...about, later };
+}
+
+const FIELDS: ReadonlySet<string> = new Set(['id', 'kind', 'stamp', 'blob_digest']);
 
 function laterFields(value: WireMap): WireMap | undefined {
   const names = Object.keys(value).filter((name) => !FIELDS.has(name));
   if (names.length === 0) return undefined;
   return Object.fromEntries(names.sort().map((name) => [name, value[name]]));
-}
-
-export function decodeRecordBytes(bytes: Uint8Array): RecordState | undefined {
-  const value = decodeValue(bytes);
-  return value.ok ? decodeRecord(value.value) : undefined;
 }

@@ -8,6 +8,7 @@
  */
 import type { Logger } from '../base/telemetry.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { StoreOp } from '../ports/store.ts';
 import { type CheckedStore, DAMAGED_MAX } from './checked-store.ts';
 import type { Copy } from './copies.ts';
 import type { StoreDirectory } from './directory.ts';
@@ -234,10 +235,14 @@ export class Repair {
       await store.append(others.map((del) => (del === SEQ_KEY ? replica.counterOp() : { del })));
   }
 
-  /** Of unfinished records the whole version is in memory. */
+  /** Of unfinished records the whole version is in memory. Its mark may be what was damaged: no other change writes it. */
   async #rewrite(id: string): Promise<void> {
-    await this.#deps.replica.change(id, ({ current }) =>
-      current === undefined ? { value: false } : { value: true, next: { ...current } },
+    const { replica } = this.#deps;
+    const mark: StoreOp = { put: `u/${id}`, value: new Uint8Array(0) };
+    await replica.change(id, ({ current }) =>
+      current === undefined
+        ? { value: false }
+        : { value: true, next: { ...current }, extra: replica.isUnfinished(id) ? [mark] : [] },
     );
   }
 

@@ -8,7 +8,7 @@ import { digestOf } from '../base/hash.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { StoreOp } from '../ports/store.ts';
-import { encodeValue, type WireValue } from '../wire/codec.ts';
+import type { WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { CallResult, Messaging } from '../wire/messaging.ts';
 import { type Accepted, type Copy, type Incoming, readCopies } from './copies.ts';
@@ -388,7 +388,7 @@ export class Sharing {
         if (stone !== undefined) stones.push({ id, ...encodeTombstone(stone) });
         continue;
       }
-      const encoded = encodeValue(encodeRecord(record));
+      const encoded = encodeRecord(record);
       const blob = body.blobs === true && record.blobDigest !== '' ? replica.blob(id) : undefined;
       bytes += encoded.length + (blob?.length ?? 0);
       copies.push({ record: encoded, blob });

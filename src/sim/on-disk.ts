@@ -2,7 +2,7 @@
 import { bytesEqual } from '../base/hash.ts';
 import { prefixEnd } from '../ports/store.ts';
 import { IDENTITY_KEY, unseal } from '../records/checked-store.ts';
-import { decodeRecordBytes, type RecordState } from '../records/record.ts';
+import { decodeRecord, type RecordState } from '../records/record.ts';
 import { decodeValue } from '../wire/codec.ts';
 import { isWireMap } from '../wire/envelope.ts';
 import type { SimDisk } from './disk.ts';
@@ -18,7 +18,7 @@ export function readRecord(key: string, sealed: Uint8Array | undefined): Known {
   const known = read.get(sealed);
   if (known?.key === key) return known.record;
   const value = unseal(key, sealed);
-  const record = value === undefined ? undefined : decodeRecordBytes(value);
+  const record = value === undefined ? undefined : decodeRecord(value);
   read.set(sealed, { key, record });
   return record;
 }

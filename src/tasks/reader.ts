@@ -9,24 +9,18 @@ import { type CoveyError, coveyError } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import { standingHome } from '../records/directory.ts';
-import {
-  decodeRecordBytes,
-  encodeRecord,
-  homeOf,
-  joinRecords,
-  type RecordState,
-} from '../records/record.ts';
+import { decodeRecord, encodeRecord, homeOf, type RecordState } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
 import { decodeTombstone, encodeTombstone, type Tombstone } from '../records/tombstone.ts';
-import { encodeValue, type WireValue } from '../wire/codec.ts';
+import type { WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 import type { CallResult, Messaging } from '../wire/messaging.ts';
-import { decodeBlob, type TaskBlob } from './facts.ts';
+import { decodeBlob } from './facts.ts';
+import { type Found, firstOf, joinFound, readFound } from './found.ts';
 import { type MeshView, presentPeers, reachableAt } from './mesh-view.ts';
 import { remainsOf } from './remains.ts';
 import type { Tails } from './tails.ts';
 import { isTaskRecord, taskOf } from './task.ts';
-import type { ViewExtras } from './view.ts';
 import type { Visibility } from './visibility.ts';
 
 /** What was seen of a task: a copy, and that somebody dropped it after its end. */
@@ -49,11 +43,6 @@ const WATCHED_MAX = 200_000;
 
 /** R: from how many stores of the home a read is joined; quorum: from more than half of them. */
 export type ReadCount = number | 'quorum';
-
-export interface Found {
-  readonly record: RecordState;
-  readonly extras: ViewExtras;
-}
 
 export interface ReaderDeps {
   readonly clock: Clock;
@@ -82,7 +71,7 @@ export class Reader {
     deps.messaging.onRequest('task.read', (_from, body) => this.#onRead(body));
     deps.messaging.onMessage('task.watch', (from, body) => this.#onWatch(from, body));
     deps.messaging.onMessage('task.final', (_from, body) => {
-      const record = body.record instanceof Uint8Array ? decodeRecordBytes(body.record) : undefined;
+      const record = decodeRecord(body.record);
       if (record !== undefined && isTaskRecord(record)) this.#settle(record);
       const { stone } = body;
       const ended = decodeTombstone(stone);
@@ -144,8 +133,7 @@ export class Reader {
   async #look(id: string, blobs: boolean): Promise<Seen> {
     const { replica, homeOfId, view } = this.#deps;
     const found = this.#tell(id, blobs);
-    if (found !== undefined && taskOf(found.record).final !== undefined)
-      return { found, stone: undefined };
+    if (found !== undefined && isOver(found.record)) return { found, stone: undefined };
     const stone = found === undefined ? replica.tombstone(id) : undefined;
     const local = { found, stone, aside: this.#setAside(id) };
     const home = found === undefined ? homeOfId(id) : homeOf(found.record);
@@ -153,8 +141,8 @@ export class Reader {
     if (first.found !== undefined) {
       // Homes grow: the owner, who alone knows why a task waits, may be a store that the id does not name.
       const grown = homeOf(first.found.record).filter((store) => !home.includes(store));
-      const isOver = taskOf(first.found.record).final !== undefined;
-      return isOver || grown.length === 0 ? first : this.#ask(id, blobs, grown, first);
+      const isAll = isOver(first.found.record) || grown.length === 0;
+      return isAll ? first : this.#ask(id, blobs, grown, first);
     }
     if (first.stone !== undefined) return first;
     const others = presentPeers(view).map((peer) => peer.storeId);
@@ -235,12 +223,12 @@ export class Reader {
         const out = this.#setAside(id);
         if (out !== undefined)
           aside.push({
-            record: encodeValue(encodeRecord(out.record)),
+            record: encodeRecord(out.record),
             set_aside_by: [...(out.extras.setAsideBy ?? [])],
           });
         continue;
       }
-      const encoded = encodeValue(encodeRecord(found.record));
+      const encoded = encodeRecord(found.record);
       bytes += encoded.length;
       const { waitingReason, owner, progress, blob } = found.extras;
       const extras = { waiting_reason: waitingReason, owner, progress };
@@ -258,7 +246,7 @@ export class Reader {
       waiters.add(done);
       this.#waiting.set(id, waiters);
     }
-    this.#askFor(ids);
+    this.#askFor(ids.filter((id) => !this.#comesHere(id)));
     return () => {
       for (const id of ids) {
         const waiters = this.#waiting.get(id);
@@ -266,6 +254,13 @@ export class Reader {
         if (waiters?.size === 0) this.#waiting.delete(id);
       }
     };
+  }
+
+  /** A store of its home is told of every change: nobody else need be asked at once. The next renewal asks all. */
+  #comesHere(id: string): boolean {
+    const { visibility, replica } = this.#deps;
+    const local = visibility.get(id);
+    return local !== undefined && !isOver(local) && homeOf(local).includes(replica.storeId);
   }
 
   #renew(): void {
@@ -285,7 +280,7 @@ export class Reader {
     for (const id of ids) {
       const local = visibility.get(id);
       const stone = local === undefined ? replica.tombstone(id) : undefined;
-      if (stone !== undefined || (local !== undefined && taskOf(local).final !== undefined)) {
+      if (stone !== undefined || (local !== undefined && isOver(local))) {
         const ended = stone === undefined ? local : remainsOf(id, stone);
         this.#deps.clock.after(0, () => this.#settle(ended));
         continue;
@@ -314,7 +309,7 @@ export class Reader {
     for (const id of ids) {
       if (typeof id !== 'string') continue;
       const record = visibility.get(id);
-      if (record !== undefined && record.kind === 'task' && taskOf(record).final !== undefined) {
+      if (record !== undefined && record.kind === 'task' && isOver(record)) {
         this.#sendFinal(from, record);
         continue;
       }
@@ -332,66 +327,31 @@ export class Reader {
 
   #told(id: string): void {
     const record = this.#deps.visibility.get(id);
-    if (record === undefined || record.kind !== 'task' || taskOf(record).final === undefined)
-      return;
+    if (record === undefined || record.kind !== 'task' || !isOver(record)) return;
     this.#settle(record);
     for (const peer of this.#watched.get(id)?.keys() ?? []) this.#sendFinal(peer, record);
     this.#watched.delete(id);
   }
 
   #sendFinal(peer: string, record: RecordState): void {
-    this.#deps.messaging.cast(peer, 'task.final', { record: encodeValue(encodeRecord(record)) });
+    this.#deps.messaging.cast(peer, 'task.final', { record: encodeRecord(record) });
   }
 
   #settle(record: RecordState | undefined): void {
     const waiters = record === undefined ? undefined : this.#waiting.get(record.id);
     if (record === undefined || waiters === undefined) return;
-    if (taskOf(record).final === undefined) return;
+    if (!isOver(record)) return;
     this.#waiting.delete(record.id);
     for (const waiter of waiters) waiter(record);
   }
 }
 
+const isOver = (record: RecordState): boolean => taskOf(record).final !== undefined;
+
 /** What a client is told. */
 function toldOf(id: string, { found, stone, aside }: Seen): Found | undefined {
-  if (found !== undefined && taskOf(found.record).final !== undefined) return found;
+  if (found !== undefined && isOver(found.record)) return found;
   // A tombstone beats every copy that is not final.
   const remains = stone === undefined ? undefined : remainsOf(id, stone);
   return remains === undefined ? (found ?? aside) : { record: remains, extras: {} };
-}
-
-/** Both together; what both set aside, both did. */
-function joinFound(a: Found | undefined, b: Found | undefined): Found | undefined {
-  if (a === undefined || b === undefined) return a ?? b;
-  const by = new Set([...(a.extras.setAsideBy ?? []), ...(b.extras.setAsideBy ?? [])]);
-  const aside = by.size === 0 ? {} : { setAsideBy: [...by] };
-  return {
-    record: joinRecords(a.record, b.record),
-    extras: { ...a.extras, ...b.extras, ...aside },
-  };
-}
-
-/** The first item of a list, read as what it should be. */
-function firstOf<T>(
-  list: WireValue | undefined,
-  read: (item: WireMap) => T | undefined,
-): T | undefined {
-  const [item] = Array.isArray(list) ? (list as readonly WireValue[]) : [];
-  return isWireMap(item) ? read(item) : undefined;
-}
-
-function readFound(item: WireMap): Found | undefined {
-  const record = item.record instanceof Uint8Array ? decodeRecordBytes(item.record) : undefined;
-  if (record === undefined || !isTaskRecord(record)) return undefined;
-  const { waiting_reason: waitingReason, owner, progress, blob, set_aside_by: by } = item;
-  return {
-    record,
-    extras: {
-      ...(typeof waitingReason === 'string' ? { waitingReason } : {}),
-      ...(typeof owner === 'string' ? { owner } : {}),
-      ...(progress === undefined ? {} : { progress }),
-      ...(isWireMap(blob) ? { blob: blob as unknown as TaskBlob } : {}),
-      ...(Array.isArray(by) ? { setAsideBy: by.map(String) } : {}),
-    },
-  };
 }

@@ -8,7 +8,7 @@
  * may hold the only copies there are, and its home may have no room for them.
  */
 import type { Clock } from '../ports/clock.ts';
-import { decodeRecordBytes } from '../records/record.ts';
+import { decodeRecord } from '../records/record.ts';
 import { ASK_IDS_MAX } from '../records/sharing.ts';
 import type { WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
@@ -127,9 +127,7 @@ function note(heard: Heard | undefined, isDenied: boolean): void {
 
 function idsIn({ copies }: WireMap): string[] {
   return (Array.isArray(copies) ? (copies as WireValue[]) : []).flatMap((item) =>
-    isWireMap(item) && item.record instanceof Uint8Array
-      ? (decodeRecordBytes(item.record)?.id ?? [])
-      : [],
+    isWireMap(item) ? (decodeRecord(item.record)?.id ?? []) : [],
   );
 }
 

@@ -28,9 +28,15 @@ export function encodeValue(value: WireValue): Uint8Array {
   return encode(value, { ignoreUndefinedProperties: true });
 }
 
-/** Strict: one value, no trailing bytes, no tags, no undefined, no NaN, string keys without duplicates. */
-export function decodeValue(bytes: Uint8Array): Result<WireValue, string> {
-  const refusal = shapeRefusal(bytes);
+/**
+ * Strict: one value, no trailing bytes, no tags, no undefined, no NaN, string keys without duplicates. `budget`: the items
+ * that are left for several values of one frame; what this one has is taken from it.
+ */
+export function decodeValue(
+  bytes: Uint8Array,
+  budget: { items: number } = { items: WIRE_ITEMS_MAX },
+): Result<WireValue, string> {
+  const refusal = shapeRefusal(bytes, budget);
   if (refusal !== undefined) return err(refusal);
   try {
     const value: unknown = decode(bytes, {
@@ -52,18 +58,17 @@ export function decodeValue(bytes: Uint8Array): Result<WireValue, string> {
  * Walks the heads of the CBOR items without recursion, to refuse deep nesting before the decoder recurses into it, and
  * more items than memory is for. Malformed input is left to the decoder, which names what is wrong.
  */
-function shapeRefusal(bytes: Uint8Array): string | undefined {
+function shapeRefusal(bytes: Uint8Array, budget: { items: number }): string | undefined {
   /** Items still to come in each open container. */
   const open: number[] = [];
   let at = 0;
-  let items = 0;
   while (at < bytes.length) {
     const head = bytes[at] ?? 0;
     const major = head >> 5;
     const info = head & 31;
     at += 1;
-    items += 1;
-    if (items > WIRE_ITEMS_MAX) return `more than ${WIRE_ITEMS_MAX} items`;
+    budget.items -= 1;
+    if (budget.items < 0) return `more than ${WIRE_ITEMS_MAX} items`;
     let count = info;
     if (info >= 24) {
       const width = 2 ** (info - 24);

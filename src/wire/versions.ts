@@ -1,6 +1,6 @@
 /** Versions between peers: each side offers a range, the highest common one is spoken. Negotiated per link. */
-export const WIRE_VERSION_MIN = 1;
-export const WIRE_VERSION_MAX = 1;
+export const WIRE_VERSION_MIN = 2;
+export const WIRE_VERSION_MAX = 2;
 /** Optional abilities; a feature is used on a link only if both sides name it. */
 export const WIRE_FEATURES: readonly string[] = [];
 

@@ -150,7 +150,7 @@ async function send(connection, frameClass, envelope) {
 async function greet(connection) {
   const hello = await admit(connection, {
     ...{ type: 'hello', mesh_id: token.mesh_id, store_id: store, boot_count: 1, boot_id: boot },
-    ...{ boot_ids: [boot], seq: 0, versions: [1, 1], features: [], record, chain },
+    ...{ boot_ids: [boot], seq: 0, versions: [2, 2], features: [], record, chain },
   });
   assert.equal(hello.type, 'hello', JSON.stringify(hello));
   await send(connection, 'control', [0, 0, 'ready', {}]);
@@ -226,8 +226,8 @@ function mintId(home, nowMs) {
 }
 
 function taskOf(bytes) {
-  const { facts, ...rest } = decode(bytes);
-  const values = facts.map(([, , value]) => value);
+  const [, header, , ...facts] = decode(bytes);
+  const values = facts.map((fact) => decode(fact)[2]);
   const end = values.find((value) => value.t === 'end');
   const final = values.find((value) => value.t === 'final');
   const { out, exit, sig, err, res, stdout, stderr } = end;
@@ -238,7 +238,7 @@ function taskOf(bytes) {
     final.digest,
   );
   return {
-    argv: decode(rest.header).argv,
+    argv: decode(header).argv,
     state: final.state,
     stdout: Buffer.from(stdout).toString(),
   };
@@ -252,7 +252,8 @@ function newTask(home) {
     ...{ output: 'full', labels: {}, digest: digestOf(cbor('of the request')) },
   });
   const id = mintId(home, stamp);
-  return { id, kind: 'task', stamp, header, blob_digest: '', home: [...home].sort(), facts: [] };
+  const creation = cbor({ id, kind: 'task', stamp, blob_digest: '' });
+  return { id, bytes: cbor([creation, header, [...home].sort()]) };
 }
 
 // ---- one life of a member ---------------------------------------------------------------------------------------
@@ -276,7 +277,7 @@ assert.equal(await greet(connection), second.store_id);
 const answer = await request(inviter, 'data', 'task.read', { ids: [taskId], blobs: false });
 const unknown = await request(inviter, 'data', 'no.such', {});
 const task = newTask([inviterStore, second.store_id]);
-const put = { record: task, fresh: true, stand_in: false };
+const put = { record: task.bytes, fresh: true, stand_in: false };
 const puts = await Promise.all(
   [inviter, connection].map((to) => request(to, 'data', 'rec.put', put)),
 );

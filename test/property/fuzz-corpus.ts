@@ -6,7 +6,7 @@ import type { ControlMessage } from '../../src/membership/messages.ts';
 import { encodeToken } from '../../src/membership/token.ts';
 import { encodeRecord, type RecordState } from '../../src/records/record.ts';
 import { createSimIdentity } from '../../src/sim/identity.ts';
-import { encodeValue, type WireValue } from '../../src/wire/codec.ts';
+import type { WireValue } from '../../src/wire/codec.ts';
 import {
   endOf,
   factOf,
@@ -116,7 +116,7 @@ export const key: RecordState = {
     facts: [{ store: STORE, seq: 1, value: { t: 'id', id: 'x', g: 1, at: NOW } }],
   },
 };
-export const bytesOf = (of: RecordState): Uint8Array => encodeValue(encodeRecord(of));
+export const bytesOf = (of: RecordState): Uint8Array => encodeRecord(of);
 
 export const token = encodeToken({
   ...{ meshId: MESH, inviter: identity.peerId, addresses: ['10.0.0.1:26839'] },

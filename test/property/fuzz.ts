@@ -25,7 +25,7 @@ import { factKey } from '../../src/membership/view.ts';
 import { checkBatch } from '../../src/ports/store.ts';
 import { seal, unseal } from '../../src/records/checked-store.ts';
 import { MerkleTree } from '../../src/records/merkle-tree.ts';
-import { clockOf, contentHash, decodeRecordBytes, joinRecords } from '../../src/records/record.ts';
+import { clockOf, contentHash, decodeRecord, joinRecords } from '../../src/records/record.ts';
 import { readAnswer } from '../../src/records/sync-items.ts';
 import { answerLeaves, answerSlots } from '../../src/records/sync-sums.ts';
 import { decodeTombstone, encodeTombstone } from '../../src/records/tombstone.ts';
@@ -86,7 +86,7 @@ const ofText = (
 
 /** What is done with a record that came from elsewhere, by peers and for clients. */
 function useRecord(bytes: Uint8Array): Read {
-  const read = decodeRecordBytes(bytes);
+  const read = decodeRecord(bytes);
   if (read === undefined) return 'refused';
   const rules = read.kind === 'task' ? taskRules : keyRules;
   contentHash(read);

@@ -37,6 +37,7 @@ import { decodeToken, type Token } from '../../src/membership/token.ts';
 import type { Identity } from '../../src/ports/identity.ts';
 import type { FrameClass } from '../../src/ports/network.ts';
 import { encodeValue, type WireValue } from '../../src/wire/codec.ts';
+import { WIRE_VERSION_MAX, WIRE_VERSION_MIN } from '../../src/wire/versions.ts';
 import { storeOf } from './task-records.ts';
 
 let made = 0;
@@ -164,7 +165,13 @@ export class HostilePeer {
       type: 'hello',
       hello: {
         ...{ meshId: this.meshId, storeId: this.storeId, bootCount: 1, bootId: '00' },
-        ...{ bootIds: ['00'], seq: 1, spans: [], versions: { min: 1, max: 1 }, features: [] },
+        ...{
+          bootIds: ['00'],
+          seq: 1,
+          spans: [],
+          versions: { min: WIRE_VERSION_MIN, max: WIRE_VERSION_MAX },
+          features: [],
+        },
         ...{ record: this.fact(this.record()), chain: this.chain, merges: [] },
         ...{ known: undefined, away: undefined },
         ...more,

@@ -5,7 +5,6 @@ import { err, ok } from '../../src/base/result.ts';
 import { encodeRecord } from '../../src/records/record.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import { ORPHAN_MS, RunReport } from '../../src/tasks/run-report.ts';
-import { encodeValue } from '../../src/wire/codec.ts';
 import type { CallResult } from '../../src/wire/messaging.ts';
 import { MemoryMesh } from '../support/memory-messaging.ts';
 import { newRecord, storeOf } from '../support/task-records.ts';
@@ -26,7 +25,7 @@ function world() {
     const end = mesh.join(peer);
     end.onRequest('run.report', () => answers[peer] ?? lost);
     end.onRequest('rec.ask', () => {
-      const copies = holders.has(peer) ? [{ record: encodeValue(encodeRecord(TASK)) }] : [];
+      const copies = holders.has(peer) ? [{ record: encodeRecord(TASK) }] : [];
       return ok({ copies, stones: [], answered: 1 });
     });
   }

@@ -97,7 +97,7 @@ describe('the identity of a store', () => {
   });
 
   it.each([
-    ['a newer layout', 'm/store', checkedIdentity({ schema_version: 3 }), /newer Covey \(layout 3/],
+    ['a newer layout', 'm/store', checkedIdentity({ schema_version: 4 }), /newer Covey \(layout 4/],
     [
       'an older layout without a way',
       'm/store',

@@ -2,12 +2,16 @@
 import { expect, test } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
 import { prefixEnd, type Store, type StoreOp } from '../../src/ports/store.ts';
-import { CheckedStore } from '../../src/records/checked-store.ts';
+import { AsideRecords } from '../../src/records/aside.ts';
+import { CheckedStore, seal } from '../../src/records/checked-store.ts';
 import { LAYOUT, type Layout, migrationOps } from '../../src/records/layout.ts';
+import { SHARED_COMPLETE_KEY } from '../../src/records/partner-index.ts';
+import { decodeRecord, encodeRecord } from '../../src/records/record.ts';
 import { StoreIdentity } from '../../src/records/store-identity.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 import { SimDisk } from '../../src/sim/disk.ts';
 import { decodeValue, encodeValue } from '../../src/wire/codec.ts';
+import { factOf, newRecord, startOf, storeOf, withFacts } from '../support/task-records.ts';
 
 const text = (bytes: Uint8Array | undefined): unknown => {
   const decoded = bytes === undefined ? undefined : decodeValue(bytes);
@@ -17,9 +21,9 @@ const entries = (store: Pick<Store, 'range'>, prefix: string, limit = 100) =>
   store.range({ from: prefix, to: prefixEnd(prefix), limit });
 
 const FIRST: Layout = { version: 1, migrations: {} };
-/** Layout 2 moved `old/…` to `new/…`; layout 3 counts what lies under `new/`. */
+/** Layout 2 moved `old/…` to `new/…`; layout 3 counts what lies under `new/`; the ones after it do nothing. */
 const LATER: Layout = {
-  version: 3,
+  version: LAYOUT.version + 1,
   migrations: {
     1: (store) =>
       entries(store, 'old/').flatMap(({ key, value }): StoreOp[] => [
@@ -27,6 +31,7 @@ const LATER: Layout = {
         { put: key.replace('old/', 'new/'), value },
       ]),
     2: (store) => [{ put: 'count', value: encodeValue(entries(store, 'new/').length) }],
+    3: () => [],
   },
 };
 
@@ -70,7 +75,7 @@ test('an older store is brought to this layout, step after step, and the boot is
   expect(entries(store, 'new/').map(({ value }) => text(value))).toEqual(['A', 'B']);
   // The second step saw what the first had written.
   expect(text(store.get('count'))).toBe(2);
-  expect(text(store.get('m/store'))).toMatchObject({ schema_version: 3 });
+  expect(text(store.get('m/store'))).toMatchObject({ schema_version: LATER.version });
 });
 
 test('all of it is one batch: no crash leaves a store between two layouts', async () => {
@@ -112,7 +117,7 @@ test('a newer store is refused with a sentence, and nothing is written', async (
     error: {
       code: 'newer',
       detail:
-        'the store was written by a newer Covey (layout 3, this one knows 2); upgrade this daemon',
+        'the store was written by a newer Covey (layout 4, this one knows 3); upgrade this daemon',
     },
   });
   expect(entries(store, '')).toEqual(before);
@@ -126,9 +131,47 @@ test('layout 2 adds a checksum to every value, and the counter goes on', async (
   expect(loaded.ok && loaded.value.seq()).toBe(7);
   const checked = new CheckedStore(store);
   expect(['old/a', 'old/b'].map((key) => text(checked.get(key)))).toEqual(['A', 'B']);
-  expect(text(checked.get('m/store'))).toMatchObject({ schema_version: 2, boot_count: 2 });
+  expect(text(checked.get('m/store'))).toMatchObject({
+    schema_version: LAYOUT.version,
+    boot_count: 2,
+  });
   expect(checked.damaged()).toEqual([]);
   expect(await world.load(store, LAYOUT)).toMatchObject({ ok: true, value: { bootCount: 3 } });
+});
+
+test('layout 3 keeps the parts of a record apart, also of what is set aside, and makes the trees anew', async () => {
+  const world = new World();
+  const store = world.disk.openStore();
+  const asMap: Layout = { ...LAYOUT, version: 2 };
+  expect(await world.load(store, asMap)).toMatchObject({ ok: true });
+  const record = withFacts(
+    { ...newRecord([storeOf('a'), storeOf('b')]), later: { x: [1] } },
+    factOf(storeOf('a'), 7, startOf('run1')),
+  );
+  const map = encodeValue({
+    ...record.later,
+    ...{ id: record.id, kind: record.kind, stamp: record.stamp, header: record.header },
+    ...{ blob_digest: record.blobDigest, home: record.firstHome },
+    facts: record.facts.map(({ store: author, seq, value }) => [author, seq, value]),
+  });
+  const key = `r/${record.id}`;
+  const damaged = Uint8Array.from(seal('r/z', map)).fill(0, 3, 5);
+  await world.settle(
+    store.append([
+      { put: key, value: seal(key, map) },
+      { put: 'r/z', value: damaged },
+      { put: `q/${record.id}`, value: seal(`q/${record.id}`, seal(key, map)) },
+      { put: SHARED_COMPLETE_KEY, value: new Uint8Array(0) },
+    ]),
+  );
+  expect(await world.load(store, LAYOUT)).toMatchObject({ ok: true });
+  const checked = new CheckedStore(store);
+  const aside = new AsideRecords(checked);
+  aside.load();
+  expect([decodeRecord(checked.get(key)), aside.get(record.id)]).toEqual([record, record]);
+  expect(checked.get(key)).toEqual(encodeRecord(record));
+  expect(store.get('r/z')).toEqual(damaged);
+  expect(store.get(SHARED_COMPLETE_KEY)).toBeUndefined();
 });
 
 test('a gap between two layouts is named', () => {
