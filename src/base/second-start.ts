@@ -7,6 +7,8 @@
 export interface StartSeen {
   readonly runId: string;
   readonly host: string;
+  /** The number of its attempt. */
+  readonly attempt: number;
   readonly startedMs: number;
   /** Undefined: it goes on. */
   readonly endedMs: number | undefined;
@@ -45,6 +47,8 @@ export function faultsOfSecondStart(
   if (before.runId === after.runId) faults.push('same_run_twice');
   if (concurrent) return faults;
   if (causeOf(before) === undefined) faults.push('started_again');
-  if (overlap(before, after) && !after.possiblyDouble) faults.push('unmarked_double');
+  // Of the two the attempt that was placed later says so, also where its host was the first to start.
+  const later = after.attempt < before.attempt ? before : after;
+  if (overlap(before, after) && !later.possiblyDouble) faults.push('unmarked_double');
   return faults;
 }

@@ -153,6 +153,7 @@ interface Ran {
 
 const seenOf = ({ run, attempt }: Ran): StartSeen => ({
   ...run,
+  attempt: attempt.start.n,
   outcomes: attempt.ends.map((end) => end.out),
   possiblyDouble: attempt.start.dbl,
 });

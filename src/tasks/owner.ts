@@ -83,7 +83,7 @@ export class Owner {
   start(): void {
     this.#tickedMs = this.#deps.clock.nowMs();
     const tick = (): void => {
-      if (this.#wasPaused()) this.readAgain();
+      this.#noticePause();
       this.#tickedMs = this.#deps.clock.nowMs();
       this.#newborns.sweep();
       for (const entry of [...this.#watched]) this.#watch(entry);
@@ -96,6 +96,13 @@ export class Owner {
   /** This process stood still: others may have taken it for dead and gone on with what it owns. */
   #wasPaused(): boolean {
     return this.#deps.clock.nowMs() - this.#tickedMs > PAUSE_MS;
+  }
+
+  /** Before anything that was decided earlier is done: what waited meanwhile is done first after a pause, not the ticks. */
+  #noticePause(): void {
+    if (!this.#wasPaused()) return;
+    this.readAgain();
+    this.#tickedMs = this.#deps.clock.nowMs();
   }
 
   /**
@@ -288,10 +295,7 @@ export class Owner {
     const { view, attempts } = this.#deps;
     const entry = this.#entries.get(id);
     const runner = view.peer(credit.peerId);
-    if (this.#wasPaused()) {
-      this.readAgain();
-      this.#tickedMs = this.#deps.clock.nowMs();
-    }
+    this.#noticePause();
     const isReady = entry !== undefined && !entry.starting && entry.phase === 'owned';
     if (!isReady || runner === undefined || !this.#isStillOurs(id)) {
       this.#giveBack(credit);
@@ -336,6 +340,7 @@ export class Owner {
    */
   async #order(entry: Entry, placed: Placed, credit: Credit): Promise<void> {
     const { record, start } = placed;
+    this.#noticePause();
     const now = this.#deps.replica.get(record.id);
     const task = now === undefined ? undefined : taskOf(now);
     const attempt = task === undefined ? undefined : attemptByRun(task, start.run_id);

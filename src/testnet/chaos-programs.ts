@@ -16,9 +16,11 @@ export class WorkerPrograms {
   }
 
   async start(index: number, socket: string, host: string): Promise<void> {
-    if (this.#ended) return;
+    if (this.#ended || this.#isRunning(index)) return;
     const log = await open(join(this.#dir, 'workers.log'), 'a', 0o600);
     const args = [entryOf('chaos-worker'), socket, this.#dir, host];
+    // Two strikes at one program may both start it again: the second one would be ended by nobody.
+    if (this.#isRunning(index)) return await log.close();
     // A session of its own: Ctrl-C is ours to handle.
     const child = spawn(process.execPath, args, {
       detached: true,
@@ -28,6 +30,11 @@ export class WorkerPrograms {
     this.#ends.add(this.#noteEnd(child));
     await log.close();
     if (this.#ended) child.kill('SIGKILL');
+  }
+
+  #isRunning(index: number): boolean {
+    const child = this.#children.get(index);
+    return child !== undefined && child.exitCode === null && child.signalCode === null;
   }
 
   async kill(index: number): Promise<void> {

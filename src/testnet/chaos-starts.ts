@@ -116,6 +116,7 @@ function startedOf(
   const start = {
     runId,
     host,
+    attempt: attempt.attempt,
     startedMs,
     endedMs,
     outcomes,

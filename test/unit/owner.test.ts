@@ -48,7 +48,7 @@ it('goes to the next store: what runs first, and nothing is written about what w
 });
 
 /** An owner of these records, of which everybody else is alive, with what it asked for. */
-function ownerOf(records: readonly RecordState[]) {
+function ownerOf(records: readonly RecordState[], more: object = {}) {
   const clock = new SimClock();
   const held = new Map(records.map((record) => [record.id, record]));
   const dead = new Set<string>();
@@ -85,8 +85,9 @@ function ownerOf(records: readonly RecordState[]) {
         returned.push(...body.credits),
     },
     onLoad: () => undefined,
+    ...more,
   } as unknown as OwnerDeps);
-  return { clock, owner, dead, asked, returned, read };
+  return { clock, owner, dead, asked, returned, read, held };
 }
 
 it('looks at very many tasks in slices, and at all of them once more when members change meanwhile', async () => {
@@ -149,5 +150,36 @@ it('starts nothing that is not its own any more, though the walk has not come to
   await owner.startOn(record.id, { peerId: 'runner', credit: 'c1' });
   expect(returned).toEqual(['c1']);
   expect(owner.ownedCount).toBe(0);
+  owner.close();
+});
+
+it('does not start what it placed before its process stood still: others may have gone on without it', async () => {
+  const record = ownRecord();
+  const start = startOf('run1', { runner: 'self', runner_store: SELF });
+  const fact = factOf(SELF, 1, start);
+  const placed = withFacts(record, fact);
+  let nowMs = 1_000;
+  const done: string[] = [];
+  const { owner, held, asked } = ownerOf([record], {
+    clock: { nowMs: () => nowMs, wallMs: () => nowMs, after: () => ({ cancel: () => undefined }) },
+    attempts: {
+      place: async () => {
+        held.set(record.id, placed);
+        // Stopped here; what it waited for is there when it goes on, before any of its timers.
+        nowMs += 11_000;
+        return { record: placed, start, fact };
+      },
+      takeBack: async (_id: string, { run_id: runId }: { run_id: string }) => {
+        done.push(`taken back ${runId}`);
+      },
+    },
+    runner: { start: () => done.push('started') },
+  });
+  owner.start();
+  owner.synced([record.id], () => true);
+  asked.length = 0;
+  await owner.startOn(record.id, { peerId: 'self', credit: 'c1' });
+  expect(done).toEqual(['taken back run1']);
+  expect(asked).toEqual([record.id]);
   owner.close();
 });
