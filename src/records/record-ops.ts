@@ -14,9 +14,11 @@ export function writeOps(
     readonly current: RecordState | undefined;
     readonly next: RecordState | undefined;
     readonly blob: Uint8Array | undefined;
+    /** Known to be marked as unfinished on the disk. */
+    readonly isMarked: boolean;
   },
 ): StoreOp[] {
-  const { current, next, blob } = change;
+  const { current, next, blob, isMarked } = change;
   if (next === undefined || next === current) return [];
   const { id } = next;
   const dropAt = rules.dropAtMs(next);
@@ -26,8 +28,7 @@ export function writeOps(
   ];
   if (blob !== undefined && blob.length > 0) ops.push({ put: `b/${id}`, value: blob });
   if (!rules.isFinal(next)) {
-    // From its first version to its end.
-    const isMarked = current !== undefined && !rules.isFinal(current);
+    // From its first version to its end. One that was found unfinished without its mark gets it with its next change.
     return isMarked ? ops : [...ops, { put: `u/${id}`, value: NOTHING }];
   }
   ops.push({ del: `u/${id}` });

@@ -311,7 +311,8 @@ export class Replica {
   ): StoreOp[] {
     if (forgotten !== undefined) return removalOps(this.#rules[forgotten.kind], forgotten);
     if (next === undefined) return [];
-    return writeOps(this.storeId, this.#rules[next.kind], { current, next, blob });
+    const isMarked = this.#unfinished.has(next.id);
+    return writeOps(this.storeId, this.#rules[next.kind], { current, next, blob, isMarked });
   }
 
   #failureOf(written: Extract<AppendResult, { ok: false }>): CoveyError {

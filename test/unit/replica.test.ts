@@ -202,3 +202,17 @@ describe('the replica', () => {
     expect(a.replica.get(record.id)).toEqual(record);
   });
 });
+
+it('marks what it finds unfinished and unmarked with its next change: a start would forget it', async () => {
+  const world = await StoreWorld.of('a');
+  const record = newRecord([world.host('a').storeId]);
+  await put(world, world.host('a'), record);
+  // A bit of the key has turned.
+  await world.run(world.host('a').store.append([{ del: `u/${record.id}` }]));
+  let a = await world.restart('a');
+  expect(a.replica.isUnfinished(record.id)).toBe(false);
+  const noted = factOf(a.storeId, 1, { t: 'cancel', reason: '', by: '', at: 1 });
+  await put(world, a, withFact(record, noted));
+  a = await world.restart('a');
+  expect(a.replica.isUnfinished(record.id)).toBe(true);
+});
