@@ -150,6 +150,8 @@ export class Watcher {
       });
     } else if (answer.value.state === 'ended') {
       entry.heardMs = clock.nowMs();
+      // Somebody returned while the question was under way: what he has is being read.
+      if (entry.phase !== 'owned' || entry.mustRead) return;
       if (entry.endedRun === start.run_id && entry.complete && this.#isHomeHere(task)) {
         const why = `the stores that had its end from ${start.runner_name} have lost it`;
         await attempts.lose(task, attempt, { weight: 1, proven: true, why });

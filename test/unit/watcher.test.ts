@@ -46,7 +46,7 @@ async function watched(state: string, complete = true) {
     await clock.runFor(1_000);
     return { attempt: world.task(a, id).attempts[0], readAgain };
   };
-  return { world, ask };
+  return { world, entry, ask };
 }
 
 const asked = async (state: string) => (await watched(state)).ask();
@@ -81,5 +81,17 @@ describe('the watch over an attempt', () => {
     await ask();
     world.stores.kill('c');
     expect(await ask()).toMatchObject({ attempt: { ends: [] }, readAgain: 2 });
+  });
+
+  it('waits for what a member has that returns while the runner is asked', async () => {
+    const { world, entry, ask } = await watched('ended');
+    world.stores.kill('c');
+    await ask();
+    world.host('b').messaging.onRequest('run.query', () => {
+      world.stores.revive('c');
+      entry.phase = 'syncing';
+      return ok({ state: 'ended' });
+    });
+    expect(await ask()).toMatchObject({ attempt: { ends: [] }, readAgain: 1 });
   });
 });
