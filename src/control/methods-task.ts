@@ -192,15 +192,17 @@ function waitForFinals(
       timer.cancel();
       resolve([...records.values()]);
     };
+    const withinMs = Math.max(timeoutMs, FIRST_ANSWER_MS);
     // What became final in the same turn is answered together.
     let scheduled = false;
-    const giveUp = peer.tasks.reader.watch(ids, (record) => {
+    const settle = (record: RecordState): void => {
       records.set(record.id, record);
       if (scheduled || (!any && records.size < ids.length)) return;
       scheduled = true;
       clock.after(0, finish);
-    });
-    const timer = clock.after(Math.max(timeoutMs, FIRST_ANSWER_MS), finish);
+    };
+    const giveUp = peer.tasks.reader.watch(ids, settle, withinMs);
+    const timer = clock.after(withinMs, finish);
   });
 }
 

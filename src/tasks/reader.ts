@@ -239,14 +239,22 @@ export class Reader {
 
   // ---- waiting ------------------------------------------------------------------------------------------
 
-  /** Calls `done` once with the final record of each id; answers the function that gives up. */
-  watch(ids: readonly string[], done: (record: RecordState) => void): () => void {
+  /**
+   * Calls `done` once with the final record of each id; answers the function that gives up. `withinMs`: it will not wait
+   * for longer.
+   */
+  watch(
+    ids: readonly string[],
+    done: (record: RecordState) => void,
+    withinMs = Number.POSITIVE_INFINITY,
+  ): () => void {
     for (const id of ids) {
       const waiters = this.#waiting.get(id) ?? new Set();
       waiters.add(done);
       this.#waiting.set(id, waiters);
     }
-    this.#askFor(ids.filter((id) => !this.#comesHere(id)));
+    // No renewal comes before the end of a short wait: it asks now or never.
+    this.#askFor(withinMs > WATCH_RENEW_MS ? ids.filter((id) => !this.#comesHere(id)) : ids);
     return () => {
       for (const id of ids) {
         const waiters = this.#waiting.get(id);

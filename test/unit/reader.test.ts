@@ -196,6 +196,20 @@ describe('waiting for a task', () => {
     expect(heard).toHaveLength(2);
   });
 
+  it('asks the rest of the home when the wait is shorter than a renewal would take', async () => {
+    const { tasks, clock, stores, at } = await world('a', 'b');
+    const [a, b] = [tasks.host('a'), tasks.host('b')];
+    const record = newRecord([a.storeId, b.storeId].sort());
+    const final = withFacts(record, factOf(a.storeId, 1, finalOf()));
+    const copy = { blob: undefined, fresh: false, standIn: false };
+    await stores.run(a.sharing.accept({ ...copy, record: final }));
+    await stores.run(b.sharing.accept({ ...copy, record }));
+    const heard: string[] = [];
+    at('b').reader.watch([record.id], ({ id }) => heard.push(id), 500);
+    await clock.runFor(100);
+    expect(heard).toEqual([record.id]);
+  });
+
   it('answers a wait for what is final already, and none that was given up', async () => {
     const { tasks, clock, at } = await world('a', 'b');
     const { id } = await tasks.submit();
