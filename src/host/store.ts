@@ -142,17 +142,19 @@ export class HostStore implements Store {
     if (!this.#closed && this.#failure === undefined) this.#lookLater();
   }
 
-  /** As it was a moment ago, if that is far more than is needed; else as it is. */
+  /** As it was a moment ago, if that is far more than is needed for the next append, too; else as it is. */
   async #spaceNow(): Promise<Outcome<Space>> {
     const seen = this.#seen;
     const ageMs = this.#clock.nowMs() - (seen?.atMs ?? Number.NEGATIVE_INFINITY);
     if (seen !== undefined && this.#room === 'ample' && ageMs < SPACE_TTL_MS) {
       const freeBytes = seen.space.freeBytes - FILLED_BYTES_MAX;
       const space = { ...seen.space, freeBytes };
-      if (roomAfter('ample', space) === 'ample') return { kind: 'done', value: space };
+      const isEnough = freeBytes >= FREE_BYTES_MIN + (this.#queue[0]?.needBytes ?? 0);
+      if (isEnough && roomAfter('ample', space) === 'ample') return { kind: 'done', value: space };
     }
-    const outcome = await this.#bounded(this.#engine.space());
+    // From before the look: how long it took is part of how old it is.
     const atMs = this.#clock.nowMs();
+    const outcome = await this.#bounded(this.#engine.space());
     this.#seen = outcome.kind === 'done' ? { space: outcome.value, atMs } : undefined;
     return outcome;
   }
@@ -228,6 +230,8 @@ export class HostStore implements Store {
 
   async #resultOf(outcome: Outcome<unknown>, bytes: number): Promise<AppendResult> {
     if (outcome.kind === 'done') return OK;
+    // What was seen is not so any more: the next commit must not meet a full disk as well.
+    this.#seen = undefined;
     if (outcome.kind === 'late') {
       this.#failure = `the disk did not answer within ${this.#deadlineMs} ms`;
       return failed(this.#failure);

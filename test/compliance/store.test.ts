@@ -230,6 +230,27 @@ describe('the real store on a failing disk', () => {
     await store.close();
   });
 
+  test('refuses nothing for what it took off, and looks anew after a failure', async () => {
+    const engine = new FakeEngine();
+    let looks = 0;
+    engine.space = async () => {
+      looks += 1;
+      return { freeBytes: 1_100 * MIB, totalBytes: 1e12, reusableBytes: 0 };
+    };
+    const store = new HostStore(engine, new SimClock());
+    expect(await store.append([{ put: 'a', value }])).toEqual({ ok: true });
+    // 80 MiB, as a commit of so many operations may need; 1,100 MiB are free.
+    const many = Array.from({ length: 10_000 }, (_, i) => ({ del: `a${i}` }));
+    expect(await store.append(many)).toEqual({ ok: true });
+    expect(looks).toBe(2);
+    engine.outcome = new CommitError('No space left on device', 28);
+    expect(await store.append([{ put: 'a', value }])).toMatchObject({ code: 'full' });
+    engine.outcome = 'ok';
+    expect(await store.append([{ put: 'a', value }])).toEqual({ ok: true });
+    expect(looks).toBe(3);
+    await store.close();
+  });
+
   test('a disk that does not answer has failed when its time is up', async () => {
     const engine = new FakeEngine();
     const store = new HostStore(engine, new HostClock(), 30);
