@@ -13,7 +13,13 @@
  * no order, and the join below then only promises that all replicas pick the same one.
  */
 import { digestOf } from '../base/hash.ts';
-import { decodeValue, encodeValue, WIRE_ITEMS_MAX, type WireValue } from '../wire/codec.ts';
+import {
+  decodeValue,
+  encodeToKeep,
+  encodeValue,
+  WIRE_ITEMS_MAX,
+  type WireValue,
+} from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 
 export type StoreId = string;
@@ -140,8 +146,10 @@ export function joinRecords(a: RecordState, b: RecordState): RecordState {
 }
 
 function unionSorted(a: readonly string[], b: readonly string[]): readonly string[] {
-  if (b.every((item) => a.includes(item))) return a;
-  return [...new Set([...a, ...b])].sort(compareText);
+  if (a === b) return a;
+  const all = new Set(a);
+  for (const item of b) all.add(item);
+  return all.size === a.length ? a : [...all].sort(compareText);
 }
 
 export function clockOf(record: RecordState): VersionVector {
@@ -221,7 +229,7 @@ const encodedFacts = new WeakMap<Fact, Uint8Array>();
 export function factBytes(fact: Fact): Uint8Array {
   const known = encodedFacts.get(fact);
   if (known !== undefined) return known;
-  const bytes = encodeValue([fact.store, fact.seq, fact.value]);
+  const bytes = encodeToKeep([fact.store, fact.seq, fact.value]);
   encodedFacts.set(fact, bytes);
   return bytes;
 }
@@ -285,7 +293,8 @@ function creationOf(record: RecordState): Creation {
   const known = creations.get(record.header);
   if (known !== undefined && isCreationOf(known, record)) return known;
   const { id, kind, stamp, blobDigest, later } = record;
-  return keepCreation(record, encodeValue({ ...later, id, kind, stamp, blob_digest: blobDigest }));
+  const about = { ...later, id, kind, stamp, blob_digest: blobDigest };
+  return keepCreation(record, encodeToKeep(about));
 }
 
 /** A header may have been given to another record, or another stamp. */
@@ -333,7 +342,8 @@ export function decodeRecord(bytes: WireValue | undefined): RecordState | undefi
   const facts = about && factsOf(list, budget);
   if (about === undefined || facts === undefined) return undefined;
   const firstHome = [...new Set(home as string[])].sort(compareText);
-  const record: RecordState = { ...about, header, firstHome, facts };
+  // What others carry of older generations is none of the set: a join drops it in one order, and would keep it in the other.
+  const record: RecordState = { ...about, header, firstHome, facts: newest(about.kind, facts, []) };
   keepCreation(record, creation);
   return record;
 }

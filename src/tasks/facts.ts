@@ -16,7 +16,7 @@
  */
 import type { AttemptOutcome, TaskState } from '../api/task.ts';
 import type { Fact } from '../records/record.ts';
-import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
+import { decodeValue, encodeToKeep, encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap, type WireMap } from '../wire/envelope.ts';
 
 export type FinalState = Extract<TaskState, 'completed' | 'failed' | 'canceled' | 'expired'>;
@@ -193,7 +193,7 @@ export interface TaskHeader {
 export const EXEC_TYPE = 'exec';
 
 export const encodeHeader = (header: TaskHeader): Uint8Array =>
-  encodeValue(header as unknown as WireMap);
+  encodeToKeep(header as unknown as WireMap);
 
 /** Members that every header has. */
 const HEADER_MEMBERS = {

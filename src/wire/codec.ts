@@ -29,6 +29,12 @@ export function encodeValue(value: WireValue): Uint8Array {
 }
 
 /**
+ * The same, to be kept: what the encoder gives is a window on a piece of 64 KiB that it shares with others, and holds all
+ * of that in memory for as long as it is held itself.
+ */
+export const encodeToKeep = (value: WireValue): Uint8Array => new Uint8Array(encodeValue(value));
+
+/**
  * Strict: one value, no trailing bytes, no tags, no undefined, no NaN, string keys without duplicates. `budget`: the items
  * that are left for several values of one frame; what this one has is taken from it.
  */

@@ -8,6 +8,7 @@ import {
   decodeRecord,
   encodeRecord,
   type Fact,
+  factBytes,
   factsBeyond,
   joinRecords,
   type RecordState,
@@ -147,5 +148,39 @@ describe('bytes of records', () => {
   it('tell two records of one content apart by their ids', () => {
     const [a, b] = [newRecord(STORES), newRecord(STORES)];
     expect(contentHash({ ...a })).not.toBe(contentHash({ ...b }));
+  });
+});
+
+describe('a record as others may send it', () => {
+  const record = (kind: 'task' | 'key', home: readonly string[], facts: readonly Fact[]) => {
+    const id = kind === 'key' ? 'key-1' : ID;
+    const creation = encodeValue({ id, kind, stamp: 1, blob_digest: '' });
+    const parts = facts.map(({ store, seq, value }) => encodeValue([store, seq, value]));
+    const read = decodeRecord(encodeValue([creation, new Uint8Array([1]), home, ...parts]));
+    if (read === undefined) throw new Error('it is no record');
+    return read;
+  };
+
+  it('has no facts of a key that a join would drop in one order, and keep in the other', () => {
+    const [store = ''] = STORES;
+    const claim = (g: number): Fact => ({ store, seq: g, value: { t: 'id', id: 'x', g, at: 1 } });
+    const [a, b] = [record('key', STORES, [1, 2, 3].map(claim)), record('key', STORES, [claim(3)])];
+    expect(contentHash(joinRecords(a, b))).toBe(contentHash(joinRecords(b, a)));
+  });
+
+  it('holds no more memory than its bytes: neither the frame they came in, nor a piece of the encoder', () => {
+    const held = ({ buffer }: Uint8Array): number => buffer.byteLength;
+    const fact = { ...factAt(STORES[0] ?? '', 1), value: { t: 'x', text: 'x'.repeat(200) } };
+    const frame = encodeRecord({ ...record('task', STORES, []), facts: [fact] });
+    for (const one of [fact, ...(decodeRecord(frame)?.facts ?? [])])
+      expect(held(factBytes(one))).toBe(factBytes(one).length);
+  });
+
+  it('is joined in no time, however many stores are in its home', () => {
+    const home = Array.from({ length: 50_000 }, (_, i) => i.toString(16).padStart(32, '0'));
+    const [a, b] = [record('task', home, []), record('task', home, [])];
+    const atMs = performance.now();
+    expect(joinRecords(a, b)).toBe(a);
+    expect(performance.now() - atMs).toBeLessThan(2_000);
   });
 });
