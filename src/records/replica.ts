@@ -12,6 +12,7 @@ import { type CoveyError, coveyError } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import type { Room } from '../ports/room.ts';
 import { type AppendResult, prefixEnd, type Store, type StoreOp } from '../ports/store.ts';
+import { WIRE_ITEMS_MAX } from '../wire/codec.ts';
 import { AsideRecords } from './aside.ts';
 import type { Change, Decision, KindRules } from './change.ts';
 import { DropTimes } from './drop-times.ts';
@@ -20,6 +21,7 @@ import { keysOf } from './keys.ts';
 import { PartnerIndex } from './partner-index.ts';
 import {
   contentHash,
+  decodeRecord,
   FACTS_MAX,
   joinRecords,
   KEY_PREFIX,
@@ -289,6 +291,10 @@ export class Replica {
       ...(next === undefined || next === current ? [] : this.aside.removalOps(id)),
       ...(decision.extra ?? []),
     ];
+    if (!isReadBack(id, batch)) {
+      const what = `record ${id} would have more items than can be read`;
+      return err(coveyError('INVALID_PARAMS', { why: what }));
+    }
     if (current !== undefined) this.#writing.set(id, current);
     const written = await this.#store.append(batch, decision.purpose);
     this.#writing.delete(id);
@@ -393,4 +399,11 @@ export class Replica {
     const bytes = this.#store.get(`r/${id}`);
     return bytes === undefined ? undefined : this.#cache.read(id, bytes);
   }
+}
+
+/** Each of two copies is within the limits, and their join may not be. An item takes a byte at least. */
+function isReadBack(id: string, batch: readonly StoreOp[]): boolean {
+  const op = batch.find((item) => 'put' in item && item.put === `r/${id}`);
+  if (op === undefined || !('put' in op) || op.value.length <= WIRE_ITEMS_MAX) return true;
+  return decodeRecord(op.value) !== undefined;
 }

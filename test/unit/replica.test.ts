@@ -216,3 +216,23 @@ it('marks what it finds unfinished and unmarked with its next change: a start wo
   a = await world.restart('a');
   expect(a.replica.isUnfinished(record.id)).toBe(true);
 });
+
+it('writes nothing that it could not read again: two copies within the limits whose join is not', async () => {
+  const world = await StoreWorld.of('a');
+  const a = world.host('a');
+  const record = newRecord([a.storeId]);
+  const rich = (name: string): RecordState =>
+    withFacts(
+      record,
+      ...Array.from({ length: 1_000 }, (_, i) => ({
+        store: storeOf(name),
+        seq: i + 1,
+        value: { t: 'later', list: new Array<number>(150).fill(0) },
+      })),
+    );
+  const take = (copy: RecordState) =>
+    world.run(a.sharing.accept({ record: copy, blob: undefined, fresh: false, standIn: false }));
+  expect(await take(rich('b'))).toMatchObject({ ok: true });
+  expect(await take(rich('c'))).toMatchObject({ ok: false, error: { code: 'INVALID_PARAMS' } });
+  expect((await world.restart('a')).replica.get(record.id)?.facts).toHaveLength(1_000);
+});
