@@ -35,12 +35,17 @@ export function buried(
     readonly droppedWallMs: number;
     readonly stone: StoreOp;
     readonly aside: AsideRecords;
+    /** Removes what is left of a record that was held here, and is damaged. */
+    readonly remains: readonly StoreOp[];
   },
 ): Decision<boolean> {
-  const { id, droppedWallMs: atMs, stone, aside } = about;
+  const { id, droppedWallMs: atMs, stone, aside, remains } = about;
   // What was set aside had ended, as was feared.
   if (current === undefined && aside.has(id))
     return { value: true, extra: [...aside.removalOps(id), { del: `b/${id}` }, stone] };
+  // Nobody would ever have it again: its marks would stay, and be looked at in every round.
+  if (current === undefined && remains.length > 0)
+    return { value: true, extra: [...remains, stone] };
   if (current?.kind !== 'task') return { value: false };
   const { isFinal, dropAtMs, earlierDrop } = rules.task;
   if (!isFinal(current)) return { value: true, forget: true, extra: [stone] };

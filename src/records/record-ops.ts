@@ -2,7 +2,7 @@
 import type { StoreOp } from '../ports/store.ts';
 import type { KindRules } from './change.ts';
 import { dropKey } from './drop-times.ts';
-import { entryOps, entryRemoval, sharedEntry } from './partner-index.ts';
+import { entryOps, entryRemoval, type SharedEntry, sharedEntry } from './partner-index.ts';
 import { encodeRecord, type RecordState, type StoreId } from './record.ts';
 
 const NOTHING = new Uint8Array(0);
@@ -41,7 +41,19 @@ export function writeOps(
 export function removalOps(rules: KindRules, record: RecordState): StoreOp[] {
   const { id } = record;
   const dropAt = rules.dropAtMs(record);
-  const marks: StoreOp[] = ['r', 'b', 'u', 's', 'h'].map((mark) => ({ del: `${mark}/${id}` }));
-  marks.push(entryRemoval(id));
+  const marks = marksRemoval(id);
   return dropAt === undefined ? marks : [...marks, { del: dropKey(dropAt, id) }];
+}
+
+const marksRemoval = (id: string): StoreOp[] => [
+  ...['r', 'b', 'u', 's', 'h'].map((mark) => ({ del: `${mark}/${id}` })),
+  entryRemoval(id),
+];
+
+/** Of a record of which nothing can be read here but what the trees know of it; none if they know nothing. */
+export function remainsOps(id: string, entry: SharedEntry | undefined): StoreOp[] {
+  if (entry === undefined) return [];
+  const { dropAtMs } = entry;
+  const isDated = Number.isFinite(dropAtMs);
+  return [...marksRemoval(id), ...(isDated ? [{ del: dropKey(dropAtMs, id) }] : [])];
 }

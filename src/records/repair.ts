@@ -126,7 +126,7 @@ export class Repair {
 
   /** One round, when there is something to do; answers how many records are whole again. */
   async round(): Promise<number> {
-    const { store } = this.#deps;
+    const { store, replica } = this.#deps;
     const keys = store.damaged();
     const isWhole = keys.length === 0 && this.#hidden.size === 0 && this.#missing.size === 0;
     if (isWhole || this.#running) return 0;
@@ -146,7 +146,8 @@ export class Repair {
       for (let i = 0; i < lost.length; i += ASK_IDS_MAX)
         await this.#fetch(lost.slice(i, i + ASK_IDS_MAX));
       for (const id of this.#missing)
-        if (store.get(`r/${id}`) !== undefined) this.#missing.delete(id);
+        if (store.get(`r/${id}`) !== undefined || replica.shared.get(id) === undefined)
+          this.#missing.delete(id);
       await this.#removeMisplaced();
       const still = new Set([
         ...this.#missing,

@@ -29,7 +29,7 @@ import {
   type RecordState,
 } from './record.ts';
 import { RecordCache } from './record-cache.ts';
-import { removalOps, writeOps } from './record-ops.ts';
+import { remainsOps, removalOps, writeOps } from './record-ops.ts';
 import type { StoreIdentity } from './store-identity.ts';
 import { stoneOp, type Tombstone, Tombstones } from './tombstone.ts';
 
@@ -355,7 +355,10 @@ export class Replica {
   async bury(id: string, tombstone: Tombstone): Promise<Result<boolean, CoveyError>> {
     const { droppedWallMs } = tombstone;
     const about = { id, droppedWallMs, stone: this.#stone(id, tombstone), aside: this.aside };
-    const done = await this.change(id, (change) => buried(change, this.#rules, about));
+    const done = await this.change(id, (change) => {
+      const remains = change.current === undefined ? remainsOps(id, this.shared.get(id)) : [];
+      return buried(change, this.#rules, { ...about, remains });
+    });
     if (done.ok && done.value) this.aside.written(id, false);
     return done;
   }

@@ -319,3 +319,23 @@ test('a member that does not answer keeps nobody else waiting', async () => {
   await world.clock.runFor(100);
   expect(asked).toEqual([b.peerId, c.peerId]);
 });
+
+test('what was lost here, and dropped by all others meanwhile, is let go', async () => {
+  const world = await StoreWorld.of('a', 'b');
+  const [a, b] = [world.host('a'), world.host('b')];
+  const base = newRecord([a.storeId, b.storeId].sort());
+  const record = withFacts(base, factOf(a.storeId, 1, finalOf()));
+  const { id } = record;
+  for (const h of [a, b])
+    await world.run(h.sharing.accept({ record, blob: undefined, fresh: false, standIn: false }));
+  // A bit of the key has turned.
+  await world.run(a.store.append([{ del: `r/${id}` }]));
+  await world.run(b.replica.drop(id, { final: 'completed', digest: '', droppedWallMs: 1 }));
+  const { repair } = repairOf(world, a);
+  repair.scrub();
+  await world.run(repair.round());
+  const all = a.store.range({ from: ' ', to: prefixEnd(''), limit: 100 });
+  const left = all.map(({ key }) => key).filter((key) => key.endsWith(id));
+  expect(left).toEqual([`t/${id}`]);
+  expect(await world.run(repair.round())).toBe(0);
+});
