@@ -1,9 +1,10 @@
 /** What a change of a record writes and removes beside the record itself: one batch, so that its marks never lie. */
 import type { StoreOp } from '../ports/store.ts';
+import { WIRE_ITEMS_MAX } from '../wire/codec.ts';
 import type { KindRules } from './change.ts';
 import { dropKey } from './drop-times.ts';
 import { entryOps, entryRemoval, type SharedEntry, sharedEntry } from './partner-index.ts';
-import { encodeRecord, type RecordState, type StoreId } from './record.ts';
+import { decodeRecord, encodeRecord, type RecordState, type StoreId } from './record.ts';
 
 const NOTHING = new Uint8Array(0);
 
@@ -56,4 +57,11 @@ export function remainsOps(id: string, entry: SharedEntry | undefined): StoreOp[
   const { dropAtMs } = entry;
   const isDated = Number.isFinite(dropAtMs);
   return [...marksRemoval(id), ...(isDated ? [{ del: dropKey(dropAtMs, id) }] : [])];
+}
+
+/** Each of two copies is within the limits, and their join may not be. An item takes a byte at least. */
+export function isReadBack(id: string, batch: readonly StoreOp[]): boolean {
+  const op = batch.find((item) => 'put' in item && item.put === `r/${id}`);
+  if (op === undefined || !('put' in op) || op.value.length <= WIRE_ITEMS_MAX) return true;
+  return decodeRecord(op.value) !== undefined;
 }

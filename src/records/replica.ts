@@ -12,7 +12,6 @@ import { type CoveyError, coveyError } from '../base/errors.ts';
 import { err, ok, type Result } from '../base/result.ts';
 import type { Room } from '../ports/room.ts';
 import { type AppendResult, prefixEnd, type Store, type StoreOp } from '../ports/store.ts';
-import { WIRE_ITEMS_MAX } from '../wire/codec.ts';
 import { AsideRecords } from './aside.ts';
 import type { Change, Decision, KindRules } from './change.ts';
 import { DropTimes } from './drop-times.ts';
@@ -21,7 +20,6 @@ import { keysOf } from './keys.ts';
 import { PartnerIndex } from './partner-index.ts';
 import {
   contentHash,
-  decodeRecord,
   FACTS_MAX,
   joinRecords,
   KEY_PREFIX,
@@ -29,7 +27,7 @@ import {
   type RecordState,
 } from './record.ts';
 import { RecordCache } from './record-cache.ts';
-import { remainsOps, removalOps, writeOps } from './record-ops.ts';
+import { isReadBack, remainsOps, removalOps, writeOps } from './record-ops.ts';
 import type { StoreIdentity } from './store-identity.ts';
 import { stoneOp, type Tombstone, Tombstones } from './tombstone.ts';
 
@@ -402,11 +400,4 @@ export class Replica {
     const bytes = this.#store.get(`r/${id}`);
     return bytes === undefined ? undefined : this.#cache.read(id, bytes);
   }
-}
-
-/** Each of two copies is within the limits, and their join may not be. An item takes a byte at least. */
-function isReadBack(id: string, batch: readonly StoreOp[]): boolean {
-  const op = batch.find((item) => 'put' in item && item.put === `r/${id}`);
-  if (op === undefined || !('put' in op) || op.value.length <= WIRE_ITEMS_MAX) return true;
-  return decodeRecord(op.value) !== undefined;
 }
