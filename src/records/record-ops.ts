@@ -4,7 +4,7 @@ import { WIRE_ITEMS_MAX } from '../wire/codec.ts';
 import type { KindRules } from './change.ts';
 import { dropKey } from './drop-times.ts';
 import { entryOps, entryRemoval, type SharedEntry, sharedEntry } from './partner-index.ts';
-import { decodeRecord, encodeRecord, type RecordState, type StoreId } from './record.ts';
+import { decodeRecord, encodeRecord, FACTS_MAX, type RecordState, type StoreId } from './record.ts';
 
 const NOTHING = new Uint8Array(0);
 
@@ -59,8 +59,16 @@ export function remainsOps(id: string, entry: SharedEntry | undefined): StoreOp[
   return [...marksRemoval(id), ...(isDated ? [{ del: dropKey(dropAtMs, id) }] : [])];
 }
 
-/** Each of two copies is within the limits, and their join may not be. An item takes a byte at least. */
-export function isReadBack(id: string, batch: readonly StoreOp[]): boolean {
+/** What stands in the way of a version: each of two copies may be within the limits, and their join not. */
+export function tooLarge(next: RecordState | undefined, batch: readonly StoreOp[]) {
+  if (next === undefined) return undefined;
+  const { id, facts } = next;
+  if (facts.length > FACTS_MAX) return `record ${id} would have more than ${FACTS_MAX} facts`;
+  return isReadBack(id, batch) ? undefined : `record ${id} would have more items than can be read`;
+}
+
+/** An item takes a byte at least. */
+function isReadBack(id: string, batch: readonly StoreOp[]): boolean {
   const op = batch.find((item) => 'put' in item && item.put === `r/${id}`);
   if (op === undefined || !('put' in op) || op.value.length <= WIRE_ITEMS_MAX) return true;
   return decodeRecord(op.value) !== undefined;

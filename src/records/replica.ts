@@ -20,14 +20,13 @@ import { keysOf } from './keys.ts';
 import { PartnerIndex } from './partner-index.ts';
 import {
   contentHash,
-  FACTS_MAX,
   joinRecords,
   KEY_PREFIX,
   type RecordKind,
   type RecordState,
 } from './record.ts';
 import { RecordCache } from './record-cache.ts';
-import { isReadBack, remainsOps, removalOps, writeOps } from './record-ops.ts';
+import { remainsOps, removalOps, tooLarge, writeOps } from './record-ops.ts';
 import type { StoreIdentity } from './store-identity.ts';
 import { stoneOp, type Tombstone, Tombstones } from './tombstone.ts';
 
@@ -278,10 +277,6 @@ export class Replica {
       // Extra operations alone (a marker) are written too.
       if (decision.extra === undefined || decision.extra.length === 0) return ok(decision.value);
     }
-    if ((next?.facts.length ?? 0) > FACTS_MAX) {
-      const what = `record ${id} would have more than ${FACTS_MAX} facts`;
-      return err(coveyError('INVALID_PARAMS', { why: what }));
-    }
     const counter = this.#identity.seqOp();
     const batch = [
       counter.op,
@@ -289,10 +284,8 @@ export class Replica {
       ...(next === undefined || next === current ? [] : this.aside.removalOps(id)),
       ...(decision.extra ?? []),
     ];
-    if (!isReadBack(id, batch)) {
-      const what = `record ${id} would have more items than can be read`;
-      return err(coveyError('INVALID_PARAMS', { why: what }));
-    }
+    const why = tooLarge(next, batch);
+    if (why !== undefined) return err(coveyError('INVALID_PARAMS', { why }));
     if (current !== undefined) this.#writing.set(id, current);
     const written = await this.#store.append(batch, decision.purpose);
     this.#writing.delete(id);
