@@ -23,10 +23,17 @@ export interface EngineOptions {
   readonly jobs: number | undefined;
   readonly keepOrder: boolean;
   readonly requestOf: (work: Exclude<Work, { kind: 'refused' }>) => SubmitInput;
+  /** An earlier run has done it. */
+  readonly isDone: (index: number) => boolean;
+  /** The run is about to be halted: from the moment at which it was reached nothing is begun. */
+  readonly isEnding: () => boolean;
+  /** Called as soon as it is over, not when its turn to be printed comes. */
+  readonly onFinished: (finished: Finished) => void;
 }
 
 type Stop =
   | { readonly kind: 'interrupted' }
+  | { readonly kind: 'halted' }
   | { readonly kind: 'failed'; readonly failure: RpcFailure };
 type Receipts = MethodResult<'task.submit_bulk'>['receipts'];
 
@@ -89,8 +96,19 @@ export class Engine {
   }
 
   /** No more submits; what is out is canceled. Settles when all of it is final. */
-  async interrupt(): Promise<void> {
-    this.#stop ??= { kind: 'interrupted' };
+  interrupt(): Promise<void> {
+    return this.#windUp({ kind: 'interrupted' }, async () => true);
+  }
+
+  /** The same as asked for by --halt. soon: what runs already is waited for. */
+  halt(when: 'soon' | 'now'): Promise<void> {
+    return this.#windUp({ kind: 'halted' }, (id) =>
+      when === 'now' ? Promise.resolve(true) : this.#isWaiting(id),
+    );
+  }
+
+  async #windUp(stop: Stop, isToEnd: (id: string) => Promise<boolean>): Promise<void> {
+    this.#stop ??= stop;
     this.#input.stop();
     this.#gate.wake();
     while (this.#submitting) await this.#gate.wait();
@@ -98,7 +116,10 @@ export class Engine {
     this.#again.clear();
     const ids = [...this.#outstanding.keys()];
     for (let from = 0; from < ids.length; from += limits.CANCELS_MAX) {
-      await Promise.all(ids.slice(from, from + limits.CANCELS_MAX).map((id) => this.#cancel(id)));
+      const some = ids.slice(from, from + limits.CANCELS_MAX).map(async (id) => {
+        if (await isToEnd(id)) await this.#cancel(id, stop.kind);
+      });
+      await Promise.all(some);
     }
     for (const id of this.#outstanding.keys()) if (!this.#watched.has(id)) this.#unwatched.add(id);
     while (this.#outstanding.size > 0) {
@@ -107,10 +128,16 @@ export class Engine {
     }
   }
 
-  async #cancel(id: string): Promise<void> {
+  /** Not started; what cannot be said of it is taken for running. */
+  async #isWaiting(id: string): Promise<boolean> {
+    const answer = await this.#mesh.call('task.get', { id });
+    return answer.ok && (answer.value.state === 'waiting' || answer.value.state === 'delayed');
+  }
+
+  async #cancel(id: string, why: string): Promise<void> {
     const answer = await this.#mesh.call(
       'task.cancel',
-      { id, reason: 'covey xargs was interrupted' },
+      { id, reason: `covey xargs was ${why}` },
       { patienceMs: limits.CANCEL_PATIENCE_MS / 2 },
     );
     const job = this.#outstanding.get(id);
@@ -123,6 +150,11 @@ export class Engine {
     this.#unwatched.delete(job.id);
     this.#again.delete(job);
     this.#gate.wake();
+  }
+
+  /** Nothing more is begun, for a reason outside of the mesh. */
+  giveUp(message: string): void {
+    this.#fail({ code: 'GAVE_UP', message, retryable: false });
   }
 
   #fail(failure: RpcFailure): void {
@@ -171,6 +203,7 @@ export class Engine {
 
   /** False when there was nothing to send or no room. */
   async #submitSome(): Promise<boolean> {
+    if (this.#options.isEnding()) return false;
     const again = this.#takeAgain();
     const jobs = again.length > 0 ? again : await this.#takeNew();
     if (jobs.length === 0) return false;
@@ -208,6 +241,10 @@ export class Engine {
       const work = this.#input.take();
       if (work === undefined) break;
       const index = this.#nextIndex++;
+      if (this.#options.isDone(index)) {
+        this.#finish(index, work, { kind: 'skipped' });
+        continue;
+      }
       if (work.kind === 'refused') {
         this.#finish(index, work, { kind: 'refused', id: undefined, why: work.why });
         continue;
@@ -334,6 +371,7 @@ export class Engine {
   #finish(index: number, work: Work, ending: Ending): void {
     this.#done++;
     const finished: Finished = { index, work, ending };
+    this.#options.onFinished(finished);
     this.#writer.put(finished);
     this.#gate.wake();
   }

@@ -17,7 +17,9 @@ export interface Job {
 /** What became of a piece of work. */
 export type Ending =
   | { readonly kind: 'task'; readonly task: TaskView; readonly outputDropped: boolean }
-  | { readonly kind: 'refused'; readonly id: string | undefined; readonly why: string };
+  | { readonly kind: 'refused'; readonly id: string | undefined; readonly why: string }
+  /** Over by what the joblog of an earlier run says. */
+  | { readonly kind: 'skipped' };
 
 export interface Finished {
   readonly index: number;
@@ -30,7 +32,7 @@ const outputLength = (output: TaskView['stdout']): number =>
 
 /** Memory that a result holds. */
 export function finishedBytes({ ending }: Finished): number {
-  if (ending.kind === 'refused') return 256;
+  if (ending.kind !== 'task') return 256;
   return 1_024 + outputLength(ending.task.stdout) + outputLength(ending.task.stderr);
 }
 

@@ -31,3 +31,5 @@ export const CANCEL_PATIENCE_MS = 20_000;
 export const CANCELS_MAX = 64;
 /** Between bulk submits of which some were refused for the moment. */
 export const REFUSED_DELAY_MS = 250;
+/** --joblog: lines that a run which goes on reads at its start; they are in memory then. */
+export const JOBLOG_LINES_MAX = 2_000_000;

@@ -101,6 +101,7 @@ export class Writer {
 
   async #emit(finished: Finished): Promise<void> {
     const { ending } = finished;
+    if (ending.kind === 'skipped') return;
     let task: TaskView | undefined;
     let lost: string | undefined;
     if (ending.kind === 'task') {
@@ -170,12 +171,15 @@ export class Writer {
     const { ending } = finished;
     const why = lost ?? (task === undefined ? refusal(ending) : failureText(task));
     const name = shorten(printable(workName(finished.work)), NAME_CHARS_MAX);
-    const id = ending.kind === 'task' ? ending.task.id : ending.id;
+    const id = idOf(ending);
     const where = id === undefined ? 'not submitted' : `task ${id}`;
     await this.#cli.say(`failed: ${name} (${where}): ${printable(why)}`);
     return true;
   }
 }
+
+const idOf = (ending: Finished['ending']): string | undefined =>
+  ending.kind === 'task' ? ending.task.id : ending.kind === 'refused' ? ending.id : undefined;
 
 const refusal = (ending: Finished['ending']): string =>
   ending.kind === 'refused' ? ending.why : 'no result';
