@@ -57,13 +57,16 @@ const acknowledged = (evidence: Evidence): (Submitted & { id: string })[] =>
       item.outcome === 'acknowledged' && item.id !== undefined,
   );
 
+/** The others had lost it, to a fault, while the host that holds it was away: it lies there, out of everybody's way. */
+const isLeftAside = ({ aside, destroyed }: Evidence, id: string): boolean =>
+  aside.has(id) && destroyed.has(id);
+
 /** An acknowledged task is not lost, and has come to an end. */
 const keepsAcknowledged: Checker = (evidence) => {
   const tasks = tasksOf(evidence);
   return acknowledged(evidence).flatMap(({ id, number }) => {
     const task = tasks.get(id);
-    // The others had lost it, to a fault, while this one was away.
-    if (evidence.aside.has(id) && evidence.destroyed.has(id)) return [];
+    if (isLeftAside(evidence, id)) return [];
     if (task === undefined)
       return [
         {
@@ -115,8 +118,8 @@ const startsHaveCauses: Checker = (evidence, { strict }) => {
   const tasks = tasksOf(evidence);
   return [...runsByTask(evidence)].flatMap(([id, runs]) => {
     const task = tasks.get(id);
-    if (task === undefined && runs.every(({ runId }) => isLost(evidence, id, startName(runId))))
-      return [];
+    const isNowhere = runs.every(({ runId }) => isLost(evidence, id, startName(runId)));
+    if (task === undefined && (isNowhere || isLeftAside(evidence, id))) return [];
     if (task === undefined)
       return [
         { rule: 'orphan_run', detail: `${short(id)} ran on ${runs[0]?.host} and is nowhere` },

@@ -39,9 +39,12 @@ export function pendingOf(world: World): string[] {
 /** Clients that still wait for a daemon that has run on since they asked. */
 function unanswered(world: World): string[] {
   const boots = new Map(world.hosts.map((host) => [host.name, host.boot]));
-  // Nobody can tell the end of what so many disks have lost.
+  // Nobody can tell the end of what so many disks have lost, nor of what one holds that was away, and may not run it.
+  const isAside = (id: string) =>
+    world.losses.destroyed.has(id) && world.hosts.some(({ peer }) => peer?.replica.aside.has(id));
   const isSure = (id: string) =>
     !world.losses.isBeyond(id) &&
+    !isAside(id) &&
     world.steps.notes.dropped(id) === undefined &&
     world.submits.some((item) => item.id === id && item.outcome === 'acknowledged');
   const submits = world.asking
