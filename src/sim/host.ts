@@ -54,6 +54,8 @@ export interface HostDeps {
   readonly onTold: (told: Told) => void;
   /** The store of this host knows now that the attempt was placed. */
   readonly onKnown: (host: string, runId: string) => void;
+  /** It gave its copy away: of these attempts it knows nothing any more. */
+  readonly onForgotten: (host: string, runIds: ReadonlySet<string>) => void;
   readonly onFatal: (host: string, why: string) => void;
   readonly losses: Losses;
   readonly steps: Steps;

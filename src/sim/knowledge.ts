@@ -18,6 +18,14 @@ export class Knowledge {
     known.set(runId, [...spans, { fromMs: nowMs, toMs: Number.POSITIVE_INFINITY }]);
   }
 
+  /** Its copy is gone, to those in whose home it lies. */
+  forgot(host: string, runIds: ReadonlySet<string>, nowMs: number): void {
+    for (const runId of runIds) {
+      const last = this.#spans.get(host)?.get(runId)?.at(-1);
+      if (last !== undefined) last.toMs = Math.min(last.toMs, nowMs);
+    }
+  }
+
   /** Its disk has other contents: of the attempts that its daemons knew it has only these now. */
   replaced(host: string, kept: ReadonlySet<string>, nowMs: number): void {
     for (const [runId, spans] of this.#spans.get(host) ?? []) {

@@ -4,6 +4,7 @@ import { clockOf, factsBeyond } from '../records/record.ts';
 import { taskOf } from '../tasks/task.ts';
 import type { OutsideRun, ShownFinal } from './evidence.ts';
 import type { HostDeps } from './host.ts';
+import { runIdsOf } from './losses.ts';
 import type { SimRun } from './processes.ts';
 import type { Actor } from './steps.ts';
 
@@ -22,7 +23,10 @@ export function watchPeer(peer: Peer, host: string, boot: number, deps: HostDeps
     const statuses = peer.membership.members().map(({ status }) => status);
     steps.members(actor, statuses);
   });
-  peer.replica.onGone((record) => steps.gone(actor, record));
+  peer.replica.onGone((record) => {
+    steps.gone(actor, record);
+    deps.onForgotten(host, runIdsOf([record]));
+  });
   peer.replica.onVisible((after, before) => {
     steps.visible(actor, after, before);
     for (const { value } of factsBeyond(after, before === undefined ? {} : clockOf(before)))

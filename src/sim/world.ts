@@ -150,6 +150,7 @@ export class World {
         this.onTold?.(told);
       },
       onKnown: (name, runId) => this.knowledge.learned(name, runId, this.clock.nowMs()),
+      onForgotten: (name, runIds) => this.knowledge.forgot(name, runIds, this.clock.nowMs()),
       onFatal: (name, why) => this.#fatal(name, why),
       losses: this.losses,
       steps: this.steps,
@@ -236,7 +237,6 @@ export class World {
     return isUp;
   }
 
-  /** kill -9. */
   crash(i: number): void {
     this.host(i).crash();
   }

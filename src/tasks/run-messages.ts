@@ -44,7 +44,7 @@ export function serveRuns(deps: RunMessagesDeps): void {
   messaging.onRequest('run.start', (_from, body) => onStart(deps, body));
   messaging.onRequest('run.query', (_from, body) => {
     const state = runner.query(String(body.run_id), String(body.owner));
-    return ok({ state });
+    return ok({ state, boot: deps.view.self().bootCount });
   });
   messaging.onMessage('run.cancel', (from, body) => {
     const graceMs = typeof body.grace_ms === 'number' ? body.grace_ms : 0;

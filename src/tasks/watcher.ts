@@ -164,6 +164,9 @@ export class Watcher {
       // It ran there, when no store in its reach knew of the task.
       const why = `${start.runner_name} gave it up`;
       await attempts.lose(task, attempt, { weight: 1, proven: true, why });
-    } else await attempts.refused(task.id, start, 'never_started');
+    } else if ((answer.value.boot ?? attempt.runnerBoot) === attempt.runnerBoot) {
+      // Another boot knows nothing of what this one carried: that it is another one is told by its record.
+      await attempts.refused(task.id, start, 'never_started');
+    }
   }
 }

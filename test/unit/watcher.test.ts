@@ -6,13 +6,13 @@ import { type Entry, Watcher } from '../../src/tasks/watcher.ts';
 import { AttemptsWorld } from '../support/attempts-world.ts';
 
 /** An attempt that host a has placed on host b, which answers a question with `state`. Host c has a copy. */
-async function watched(state: string, complete = true) {
+async function watched(state: string, complete = true, boot?: number) {
   const world = await AttemptsWorld.of('a', 'b', 'c');
   const [a, b] = [world.host('a'), world.host('b')];
   const { clock } = world.stores;
   const { id } = await world.submit({ argv: ['true'] });
   await world.place(a, id, b);
-  b.messaging.onRequest('run.query', () => ok({ state }));
+  b.messaging.onRequest('run.query', () => ok({ state, boot }));
   let readAgain = 0;
   const watcher = new Watcher({
     clock,
@@ -63,6 +63,11 @@ describe('the watch over an attempt', () => {
     expect(await asked('running')).toMatchObject({ attempt: { ends: [] }, readAgain: 0 });
     const { attempt } = await asked('unknown');
     expect(attempt?.ends).toMatchObject([{ out: 'refused', code: 'never_started' }]);
+  });
+
+  it('takes none back that an earlier boot of its runner may have started', async () => {
+    const { ask } = await watched('unknown', true, 99);
+    expect(await ask()).toMatchObject({ attempt: { ends: [] }, readAgain: 0 });
   });
 
   it('gives it up when all were read again, and the stores that had taken its end have lost it', async () => {
