@@ -37,6 +37,20 @@ async function occupyAll(client: Covey, ledger: Ledger, script: string) {
   return { waits, availables, ran };
 }
 
+/**
+ * A home store that did not answer a creation at once was stood in for, perhaps by one of the other side, which would run
+ * what it holds. Its copy goes home soon.
+ */
+async function untilNobodyStandsIn(idsAt: (index: number) => readonly string[]): Promise<void> {
+  await mesh.network.waitFor('nobody stands in', async () => {
+    for (const index of ALL) {
+      const status = await mesh.network.call(index, 'system.status', {});
+      if (!status.ok || status.value.tasks.held !== idsAt(index).length) return false;
+    }
+    return true;
+  });
+}
+
 /** Every peer shows the task as completed, with the same accepted run and the same history. */
 async function allAgree(ids: readonly string[]): Promise<boolean> {
   for (const id of ids) {
@@ -81,16 +95,7 @@ test(
     const lies = (id: string, side: readonly number[]): boolean =>
       homes.get(id)?.some((name) => side.includes(mesh.indexOf(name))) ?? false;
 
-    // A home store that did not answer a creation at once was stood in for, perhaps by one of the other side, which would
-    // run what it holds. Its copy goes home soon.
-    await mesh.network.waitFor('nobody stands in', async () => {
-      for (const index of ALL) {
-        const status = await mesh.network.call(index, 'system.status', {});
-        const own = [...homes.keys()].filter((id) => lies(id, [index])).length;
-        if (!status.ok || status.value.tasks.held !== own) return false;
-      }
-      return true;
-    });
+    await untilNobodyStandsIn((index) => [...homes.keys()].filter((id) => lies(id, [index])));
 
     mesh.network.partition([SMALL, LARGE]);
     for (const index of LARGE) await mesh.untilMember(1, index, 'dead');
