@@ -5,17 +5,13 @@
  *   npm run bench:membership -- [--n 5,15,30] [--only covey|serf|upring] [--rounds 3] [--load-seconds 60]
  *                               [--quick] [--json]
  */
-import { execFile, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { execFile } from 'node:child_process';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
-import { COVEY_NODE } from '../src/testnet/paths.ts';
-import { namespaces } from './common/namespaces.ts';
 import { debian, type Fetched } from './common/packages.ts';
-import { type Target, table } from './common/targets.ts';
+import { runBench } from './common/program.ts';
 import type { Order } from './membership/inside.ts';
 import { STAND_INS, writeProgram } from './membership/upring.ts';
 
@@ -78,8 +74,8 @@ async function fetchUpring(dir: string): Promise<Fetched> {
   }
 }
 
-async function perform(dir: string, ended: (kill: () => void) => void): Promise<boolean> {
-  const { sizes, only, rounds, loadMs, quick, json } = options();
+const { sizes, only, rounds, loadMs, quick, json } = options();
+await runBench(INSIDE, json, async (dir, isolated): Promise<Order> => {
   const absent: Record<string, string> = {};
   const found: Record<string, string> = {};
   for (const [name, fetch] of [
@@ -91,53 +87,17 @@ async function perform(dir: string, ended: (kill: () => void) => void): Promise<
     if ('path' in fetched) found[name] = fetched.path;
     else absent[name] = fetched.why;
   }
-  const wrap = await namespaces();
-  if (wrap === undefined) absent.bytes_per_s = 'no network namespace: as root, with unshare and ip';
-  const order: Order = {
+  if (!isolated) absent.bytes_per_s = 'no network namespace: as root, with unshare and ip';
+  return {
     dir: join(dir, 'run'),
     sizes,
     covey: only.includes('covey'),
     serf: found.serf,
     upring: found.upring,
     absent,
-    isolated: wrap !== undefined,
+    isolated,
     quick,
     rounds,
     loadMs,
   };
-  const [program, ...args] = [...(wrap ?? []), COVEY_NODE, INSIDE, JSON.stringify(order)];
-  if (program === undefined) return false;
-  const child = spawn(program, args, { detached: true, stdio: ['pipe', 'inherit', 'inherit'] });
-  // It ends itself, and all it started, when its input does.
-  ended(() => child.stdin.destroy());
-  const code = await new Promise<number | null>((resolve) => {
-    child.on('exit', resolve);
-    child.on('error', () => resolve(null));
-  });
-  const file = join(order.dir, 'result.json');
-  if (code !== 0 || !existsSync(file)) return false;
-  const line = await readFile(file, 'utf8');
-  const { targets } = JSON.parse(line) as { targets: readonly Target[] };
-  if (!json) process.stdout.write(table(targets));
-  process.stdout.write(`${line}\n`);
-  return true;
-}
-
-let end = (): void => undefined;
-let signalled = false;
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(signal, () => {
-    signalled = true;
-    end();
-  });
-}
-const dir = await mkdtemp(join(tmpdir(), 'cvm-'));
-try {
-  const done = await perform(dir, (kill) => {
-    end = kill;
-    if (signalled) kill();
-  });
-  process.exitCode = signalled ? 130 : done ? 0 : 1;
-} finally {
-  await rm(dir, { recursive: true, force: true });
-}
+});

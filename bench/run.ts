@@ -4,19 +4,13 @@
  *
  * Every bench knows `--json` and `--packages DIR`, which keeps what was fetched for the next run.
  */
-import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { COVEY_NODE } from '../src/testnet/paths.ts';
 import type { Bench } from './common/bench.ts';
 import { BENCHES } from './common/catalog.ts';
 import type { Order } from './common/inside.ts';
-import { namespaces } from './common/namespaces.ts';
 import { readOptions, type Shape, usageOf } from './common/options.ts';
-import { type Target, table } from './common/targets.ts';
+import { runBench } from './common/program.ts';
 
 const INSIDE = fileURLToPath(new URL('./common/inside.ts', import.meta.url));
 const COMMON = { packages: { kind: 'text' }, json: { kind: 'flag' } } satisfies Shape;
@@ -59,56 +53,8 @@ async function asked(): Promise<Asked> {
   return { name, bench, values, packages, json };
 }
 
-async function perform(
-  { name, bench, values, packages, json }: Asked,
-  dir: string,
-  ended: (kill: () => void) => void,
-): Promise<boolean> {
+const { name, bench, values, packages, json } = await asked();
+await runBench(INSIDE, json, async (dir, isolated): Promise<Order> => {
   const fetched = await fetchAll(bench, values, packages ?? join(dir, 'packages'));
-  const wrap = await namespaces();
-  const order: Order = {
-    name,
-    values,
-    dir: join(dir, 'run'),
-    isolated: wrap !== undefined,
-    ...fetched,
-  };
-  const [program, ...args] = [...(wrap ?? []), COVEY_NODE, INSIDE, JSON.stringify(order)];
-  if (program === undefined) return false;
-  const child = spawn(program, args, { detached: true, stdio: ['pipe', 'inherit', 'inherit'] });
-  // It ends itself, and all it started, when its input does.
-  ended(() => child.stdin.destroy());
-  const code = await new Promise<number | null>((resolve) => {
-    child.on('exit', resolve);
-    child.on('error', () => resolve(null));
-  });
-  const file = join(order.dir, 'result.json');
-  if (code !== 0 || !existsSync(file)) return false;
-  const line = await readFile(file, 'utf8');
-  const { targets } = JSON.parse(line) as { targets: readonly Target[] };
-  if (!json && targets.length > 0) process.stdout.write(table(targets));
-  process.stdout.write(`${line}\n`);
-  return true;
-}
-
-let end = (): void => undefined;
-let signalled = false;
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(signal, () => {
-    signalled = true;
-    end();
-  });
-}
-// A reader that goes away (`| head`) must not keep the directory from being removed.
-for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
-const order = await asked();
-const dir = await mkdtemp(join(tmpdir(), 'cvb-'));
-try {
-  const done = await perform(order, dir, (kill) => {
-    end = kill;
-    if (signalled) kill();
-  });
-  process.exitCode = signalled ? 130 : done ? 0 : 1;
-} finally {
-  await rm(dir, { recursive: true, force: true });
-}
+  return { name, values, dir: join(dir, 'run'), isolated, ...fetched };
+});

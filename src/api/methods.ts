@@ -30,6 +30,16 @@ export type EventTopic = (typeof EVENT_TOPICS)[number];
 
 const empty = z.strictObject({});
 const byId = z.strictObject({ id: taskIdSchema });
+const workerTypesSchema = z
+  .array(
+    z.strictObject({
+      type: nameSchema,
+      concurrency: z.int().min(1).max(limits.WORKER_CONCURRENCY_MAX),
+    }),
+  )
+  .min(1)
+  .max(limits.WORKER_TYPES_MAX);
+
 const runRef = { id: taskIdSchema, attempt: z.int().min(1) };
 
 export const errorReplySchema = z.object({
@@ -230,15 +240,7 @@ export const METHODS = {
   'worker.register': {
     summary: 'Makes this connection a worker: it is sent `worker.task` notifications.',
     params: z.strictObject({
-      types: z
-        .array(
-          z.strictObject({
-            type: nameSchema,
-            concurrency: z.int().min(1).max(limits.WORKER_CONCURRENCY_MAX),
-          }),
-        )
-        .min(1)
-        .max(limits.WORKER_TYPES_MAX),
+      types: workerTypesSchema,
       name: nameSchema.optional(),
     }),
     result: z.object({ worker_id: z.string(), lease_ms: z.int() }),
@@ -274,15 +276,7 @@ export const METHODS = {
     params: z.strictObject({
       worker_id: z.string().max(64),
       running: z.array(z.strictObject(runRef)).max(limits.WORKER_CONCURRENCY_MAX),
-      types: z
-        .array(
-          z.strictObject({
-            type: nameSchema,
-            concurrency: z.int().min(1).max(limits.WORKER_CONCURRENCY_MAX),
-          }),
-        )
-        .min(1)
-        .max(limits.WORKER_TYPES_MAX),
+      types: workerTypesSchema,
       name: nameSchema.optional(),
     }),
     result: z.object({

@@ -18,7 +18,7 @@ import type { Verb } from './verb.ts';
 import { buildArgv, type CommandTemplate } from './xargs/command.ts';
 import { Engine } from './xargs/engine.ts';
 import { Gate } from './xargs/gate.ts';
-import { parseHalt } from './xargs/halt.ts';
+import { type Halt, parseHalt } from './xargs/halt.ts';
 import { Halting } from './xargs/halting.ts';
 import { InputQueue } from './xargs/input.ts';
 import type { Finished } from './xargs/job.ts';
@@ -101,6 +101,8 @@ export const verb: Verb = {
   },
   async run(cli, command) {
     const flags = command.opts<XargsFlags>();
+    const halt = parseHalt(flags.halt ?? 'never');
+    if (typeof halt === 'string') return cli.usage(halt);
     const wrong = usageOf(flags);
     if (wrong !== undefined) return cli.usage(wrong);
     const env = environmentOf(flags.env ?? [], cli.io.env);
@@ -126,7 +128,7 @@ export const verb: Verb = {
         ...(work.kind === 'block' ? { stdin: work.stdin } : {}),
       },
     });
-    return new XargsRun(cli, source, flags, { argvOf, requestOf }).run();
+    return new XargsRun(cli, source, flags, halt, { argvOf, requestOf }).run();
   },
 };
 
@@ -148,8 +150,6 @@ function usageOf(flags: XargsFlags): string | undefined {
     return '--resume and --resume-failed go by a --joblog: name it';
   if (flags.retries !== undefined && flags.attempts !== undefined)
     return '--retries and --attempts say the same: give one of them';
-  const halt = parseHalt(flags.halt ?? 'never');
-  if (typeof halt === 'string') return halt;
   if (flags.block !== undefined && (flags.block < 1 || flags.block > STDIN_BYTES_MAX)) {
     return '--block must be from 1B to 1MiB';
   }
@@ -173,16 +173,14 @@ class XargsRun {
     cli: Cli,
     source: WorkSource,
     flags: XargsFlags,
+    halt: Halt | undefined,
     { argvOf, requestOf }: { argvOf: (work: Work) => string[]; requestOf: RequestOf },
   ) {
     const keepOrder = flags.keepOrder === true;
     this.#cli = cli;
     this.#flags = flags;
     this.#argvOf = argvOf;
-    const halt = parseHalt(flags.halt ?? 'never');
-    this.#halting = new Halting(typeof halt === 'string' ? undefined : halt, () =>
-      this.#input.ended ? this.#input.read : undefined,
-    );
+    this.#halting = new Halting(halt, () => (this.#input.ended ? this.#input.read : undefined));
     this.#input = new InputQueue(cli.io.stdin, source, this.#gate);
     this.#writer = new Writer(cli, this.#gate, () => this.#progress, keepOrder);
     this.#engine = new Engine(cli.mesh, this.#input, this.#writer, this.#gate, {

@@ -25,7 +25,7 @@ export interface Copy {
 /** What an answer to `rec.ask` carries; what cannot be read is left out. */
 export const readCopies = (value: WireValue | undefined): Copy[] =>
   (Array.isArray(value) ? (value as readonly WireValue[]) : []).flatMap((item) => {
-    if (!isWireMap(item) || !(item.record instanceof Uint8Array)) return [];
+    if (!isWireMap(item)) return [];
     const record = decodeRecord(item.record);
     const blob = item.blob instanceof Uint8Array ? item.blob : undefined;
     return record === undefined ? [] : [{ record, blob }];

@@ -3,24 +3,22 @@
  * it is a list of parts now (record.ts). What its content hash is of has changed with that: the entries of the Merkle
  * trees are made anew at the start.
  */
-import { prefixEnd, type Store, type StoreOp } from '../ports/store.ts';
+import { prefixEnd, type StoreOp } from '../ports/store.ts';
 import { decodeValue, encodeValue, type WireValue } from '../wire/codec.ts';
 import { isWireMap } from '../wire/envelope.ts';
 import { seal, unseal } from './checked-store.ts';
+import { entriesOf, type Readable } from './pages.ts';
 import { SHARED_COMPLETE_KEY } from './partner-index.ts';
 
-/** Entries read at once. */
-const PAGE_MAX = 1_000;
-
-export function recordsAsParts(store: Pick<Store, 'get' | 'range'>): StoreOp[] {
+export function recordsAsParts(store: Readable): StoreOp[] {
   const ops: StoreOp[] = [{ del: SHARED_COMPLETE_KEY }];
-  for (const { key, value } of entriesOf(store, 'r/')) {
+  for (const { key, value } of entriesOf(store, 'r/', prefixEnd('r/'))) {
     const bytes = unseal(key, value);
     const parts = bytes && partsOf(bytes);
     // A damaged one is fetched from others, as ever.
     if (parts !== undefined) ops.push({ put: key, value: seal(key, parts) });
   }
-  for (const { key, value } of entriesOf(store, 'q/')) {
+  for (const { key, value } of entriesOf(store, 'q/', prefixEnd('q/'))) {
     const inner = unseal(key, value);
     const name = `r/${key.slice('q/'.length)}`;
     const bytes = inner && unseal(name, inner);
@@ -28,16 +26,6 @@ export function recordsAsParts(store: Pick<Store, 'get' | 'range'>): StoreOp[] {
     if (parts !== undefined) ops.push({ put: key, value: seal(key, seal(name, parts)) });
   }
   return ops;
-}
-
-function* entriesOf(store: Pick<Store, 'range'>, prefix: string) {
-  for (let from = prefix; ; ) {
-    const page = store.range({ from, to: prefixEnd(prefix), limit: PAGE_MAX });
-    yield* page;
-    const last = page.at(-1);
-    if (last === undefined || page.length < PAGE_MAX) return;
-    from = `${last.key}\x00`;
-  }
 }
 
 function partsOf(bytes: Uint8Array): Uint8Array | undefined {

@@ -6,11 +6,11 @@
  * on no disk yet.
  */
 import { err, ok, type Result } from '../base/result.ts';
-import { prefixEnd, type RangeQuery, type Store, type StoreOp } from '../ports/store.ts';
+import { prefixEnd, type RangeQuery, type StoreOp } from '../ports/store.ts';
 import { IDENTITY_KEY, seal } from './checked-store.ts';
 import { recordsAsParts } from './layout-3.ts';
+import { entriesOf, type Readable } from './pages.ts';
 
-export type Readable = Pick<Store, 'get' | 'range'>;
 /** From one layout to the next: what to write, given what lies there. */
 export type Migration = (store: Readable) => readonly StoreOp[];
 
@@ -24,20 +24,12 @@ export interface Layout {
 /** Raise the version with every change of a key or an encoding, and add the step from the one before. */
 export const LAYOUT: Layout = { version: 3, migrations: { 1: sealAll, 2: recordsAsParts } };
 
-/** Entries read at once by a step. */
-const PAGE_MAX = 1_000;
-
 /** Layout 2: every value carries a checksum. All of a store passes through memory here, once. */
 function sealAll(store: Readable): StoreOp[] {
   const ops: StoreOp[] = [];
-  for (let from = ' '; ; ) {
-    const page = store.range({ from, to: prefixEnd(''), limit: PAGE_MAX });
-    for (const { key, value } of page)
-      if (key !== IDENTITY_KEY && value.length > 0) ops.push({ put: key, value: seal(key, value) });
-    const last = page.at(-1);
-    if (last === undefined || page.length < PAGE_MAX) return ops;
-    from = `${last.key}\x00`;
-  }
+  for (const { key, value } of entriesOf(store, ' ', prefixEnd('')))
+    if (key !== IDENTITY_KEY && value.length > 0) ops.push({ put: key, value: seal(key, value) });
+  return ops;
 }
 
 /** What brings a store of layout `from` to this one; nothing if it is there already. */

@@ -20,7 +20,7 @@ import { type Found, firstOf, joinFound, readFound } from './found.ts';
 import { type MeshView, presentPeers, reachableAt } from './mesh-view.ts';
 import { remainsOf } from './remains.ts';
 import type { Tails } from './tails.ts';
-import { isTaskRecord, taskOf } from './task.ts';
+import { isTaskRecord, taskOf, taskRules } from './task.ts';
 import type { Visibility } from './visibility.ts';
 
 /** What was seen of a task: a copy, and that somebody dropped it after its end. */
@@ -133,7 +133,7 @@ export class Reader {
   async #look(id: string, blobs: boolean): Promise<Seen> {
     const { replica, homeOfId, view } = this.#deps;
     const found = this.#tell(id, blobs);
-    if (found !== undefined && isOver(found.record)) return { found, stone: undefined };
+    if (found !== undefined && taskRules.isFinal(found.record)) return { found, stone: undefined };
     const stone = found === undefined ? replica.tombstone(id) : undefined;
     const local = { found, stone, aside: this.#setAside(id) };
     const home = found === undefined ? homeOfId(id) : homeOf(found.record);
@@ -141,7 +141,7 @@ export class Reader {
     if (first.found !== undefined) {
       // Homes grow: the owner, who alone knows why a task waits, may be a store that the id does not name.
       const grown = homeOf(first.found.record).filter((store) => !home.includes(store));
-      const isAll = isOver(first.found.record) || grown.length === 0;
+      const isAll = taskRules.isFinal(first.found.record) || grown.length === 0;
       return isAll ? first : this.#ask(id, blobs, grown, first);
     }
     if (first.stone !== undefined) return first;
@@ -268,7 +268,9 @@ export class Reader {
   #comesHere(id: string): boolean {
     const { visibility, replica } = this.#deps;
     const local = visibility.get(id);
-    return local !== undefined && !isOver(local) && homeOf(local).includes(replica.storeId);
+    return (
+      local !== undefined && !taskRules.isFinal(local) && homeOf(local).includes(replica.storeId)
+    );
   }
 
   #renew(): void {
@@ -288,7 +290,7 @@ export class Reader {
     for (const id of ids) {
       const local = visibility.get(id);
       const stone = local === undefined ? replica.tombstone(id) : undefined;
-      if (stone !== undefined || (local !== undefined && isOver(local))) {
+      if (stone !== undefined || (local !== undefined && taskRules.isFinal(local))) {
         const ended = stone === undefined ? local : remainsOf(id, stone);
         this.#deps.clock.after(0, () => this.#settle(ended));
         continue;
@@ -317,7 +319,7 @@ export class Reader {
     for (const id of ids) {
       if (typeof id !== 'string') continue;
       const record = visibility.get(id);
-      if (record !== undefined && record.kind === 'task' && isOver(record)) {
+      if (record !== undefined && record.kind === 'task' && taskRules.isFinal(record)) {
         this.#sendFinal(from, record);
         continue;
       }
@@ -335,7 +337,7 @@ export class Reader {
 
   #told(id: string): void {
     const record = this.#deps.visibility.get(id);
-    if (record === undefined || record.kind !== 'task' || !isOver(record)) return;
+    if (record === undefined || record.kind !== 'task' || !taskRules.isFinal(record)) return;
     this.#settle(record);
     for (const peer of this.#watched.get(id)?.keys() ?? []) this.#sendFinal(peer, record);
     this.#watched.delete(id);
@@ -347,18 +349,15 @@ export class Reader {
 
   #settle(record: RecordState | undefined): void {
     const waiters = record === undefined ? undefined : this.#waiting.get(record.id);
-    if (record === undefined || waiters === undefined) return;
-    if (!isOver(record)) return;
+    if (record === undefined || waiters === undefined || !taskRules.isFinal(record)) return;
     this.#waiting.delete(record.id);
     for (const waiter of waiters) waiter(record);
   }
 }
 
-const isOver = (record: RecordState): boolean => taskOf(record).final !== undefined;
-
 /** What a client is told. */
 function toldOf(id: string, { found, stone, aside }: Seen): Found | undefined {
-  if (found !== undefined && isOver(found.record)) return found;
+  if (found !== undefined && taskRules.isFinal(found.record)) return found;
   // A tombstone beats every copy that is not final.
   const remains = stone === undefined ? undefined : remainsOf(id, stone);
   return remains === undefined ? (found ?? aside) : { record: remains, extras: {} };
