@@ -24,7 +24,7 @@ import { isDamaged, lostIdentity, orDamage, settled } from './host/recover-store
 import { openSpool } from './host/spool.ts';
 import { openStore } from './host/store.ts';
 import { Peer } from './peer/peer.ts';
-import { renewStore } from './peer/renew-store.ts';
+import { readyStore } from './peer/renew-store.ts';
 import type { Ports } from './ports/index.ts';
 import { takes } from './ports/room.ts';
 import type { Store } from './ports/store.ts';
@@ -258,10 +258,10 @@ async function createPeer(
     const opened = await openPorts(options);
     if (!opened.ok) return opened;
     const { ports, release } = opened.value;
-    const about = { why: refusal ?? '', log, tombstoneTtlMs: config.tombstone_ttl };
+    const about = { refusal, log, tombstoneTtlMs: config.tombstone_ttl };
     const created = await orDamage(async () => {
-      const renewed = refusal === undefined ? ok('') : await renewStore(ports, about);
-      if (!renewed.ok) return renewed;
+      const ready = await readyStore(ports, about);
+      if (!ready.ok) return ready;
       return Peer.create(ports, {
         config: { ...config, name: config.name ?? (hostname() || 'unnamed') },
         log,

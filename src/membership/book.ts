@@ -98,6 +98,11 @@ export class Book {
     return readInt(this.#read(EPOCH_KEY)?.epoch) ?? 0;
   }
 
+  /** The store of the last start; undefined before the first one, and after one of an earlier version. */
+  lastStore(): string | undefined {
+    return readText(this.#read(EPOCH_KEY)?.store_id);
+  }
+
   facts(meshId: string, verify: Identity['verify']): Fact[] {
     const rows = [...this.#pages(FACTS)];
     const values = rows.map(({ value }) => {
@@ -118,9 +123,9 @@ export class Book {
     return Promise.resolve({ ok: false, code: 'failed', detail: 'the peer book is closed' });
   }
 
-  /** With the store that this peer had before, if it has another one now. */
-  saveEpoch(epoch: number, former?: string): Promise<AppendResult> {
-    const op = { put: EPOCH_KEY, value: encodeValue({ epoch }) };
+  /** Of a start with this store; with the one that this peer had before, if it has another one now. */
+  saveEpoch(epoch: number, storeId: string, former?: string): Promise<AppendResult> {
+    const op = { put: EPOCH_KEY, value: encodeValue({ epoch, store_id: storeId }) };
     if (former === undefined) return this.#append([op]);
     return this.#append([op, { put: FORMER + former, value: encodeValue({ store_id: former }) }]);
   }

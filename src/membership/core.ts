@@ -306,7 +306,7 @@ export class Core {
     const { log } = this.deps;
     log.log('warn', 'others know a later start of this peer: identity/ is an old copy', { epoch });
     const fact = this.own.moveToEpoch(epoch + 1);
-    this.book.saveEpoch(epoch + 1).then(
+    this.book.saveEpoch(epoch + 1, this.deps.store.storeId).then(
       (saved) => {
         if (!saved.ok) log.log('error', 'the epoch was not written', { why: saved.detail });
       },

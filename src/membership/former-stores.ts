@@ -5,6 +5,7 @@
  * when all members have been in touch for a while, and have from one another what the former store had of them.
  */
 import type { PeerId } from '../ports/identity.ts';
+import type { AppendResult } from '../ports/store.ts';
 import type { Core } from './core.ts';
 import { type Fact, signFact } from './fact.ts';
 import { FORMER_AFTER_MS, FORMER_MAX, REMOVALS_MAX } from './limits.ts';
@@ -92,8 +93,16 @@ export class FormerStores {
   }
 }
 
+/** Before the first packet of a start: which one it is, and with which store. */
+export const countStart = (
+  core: Pick<Core, 'book' | 'deps'>,
+  meshId: string,
+  epoch: number,
+): Promise<AppendResult> =>
+  core.book.saveEpoch(epoch, core.deps.store.storeId, noticeFormer(core, meshId));
+
 /** At the start: the store that this peer had last, if it has another one now. Says so: nobody may have meant it. */
-export function noticeFormer(
+function noticeFormer(
   { book, deps }: Pick<Core, 'book' | 'deps'>,
   meshId: string,
 ): string | undefined {

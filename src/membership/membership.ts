@@ -13,7 +13,7 @@ import { Door } from './door.ts';
 import type { Fact } from './fact.ts';
 import { Finder, MDNS } from './finder.ts';
 import { firstRecord, founderEntry } from './first-facts.ts';
-import { FormerStores, noticeFormer } from './former-stores.ts';
+import { countStart, FormerStores } from './former-stores.ts';
 import { Gate } from './gate.ts';
 import { LOOK_INTERVAL_MS, TICK_MS } from './limits.ts';
 import { type LinkEnd, Links } from './links.ts';
@@ -75,7 +75,7 @@ export class Membership {
     }
     // Before the first packet: others compare it with what they know of our last start.
     const epoch = book.epoch() + 1;
-    const saved = await book.saveEpoch(epoch, noticeFormer({ book, deps }, mesh.meshId));
+    const saved = await countStart({ book, deps }, mesh.meshId, epoch);
     if (!saved.ok) return err(`the start was not counted: ${saved.detail}`);
     return ok(new Membership(deps, book, mesh.meshId, mesh.root, epoch));
   }

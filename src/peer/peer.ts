@@ -97,7 +97,8 @@ export class Peer {
       onFailed: (detail) => options.onFatal(`the store failed: ${detail}`),
       runningMs: () => absences.runningMs,
     });
-    this.#witness = new Witness(this.replica, membership, options.log);
+    const onCopied = (why: string): void => this.refused(why);
+    this.#witness = new Witness(this.replica, membership, { identity, log: options.log, onCopied });
     this.#sharing = new Sharing({
       replica: this.replica,
       messaging: messenger,

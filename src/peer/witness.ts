@@ -3,6 +3,7 @@ import type { Logger } from '../base/telemetry.ts';
 import type { Membership } from '../membership/membership.ts';
 import { clockOf, factsBeyond, type RecordState } from '../records/record.ts';
 import type { Replica } from '../records/replica.ts';
+import type { StoreIdentity } from '../records/store-identity.ts';
 import { taskOf } from '../tasks/task.ts';
 
 export class Witness {
@@ -10,7 +11,20 @@ export class Witness {
   conflicts = 0;
   readonly #log: Logger;
 
-  constructor(replica: Replica, membership: Membership, log: Logger) {
+  /** `onCopied`: another store bears the name of this one. */
+  constructor(
+    replica: Replica,
+    membership: Pick<Membership, 'sawSeq'>,
+    {
+      identity,
+      log,
+      onCopied,
+    }: {
+      readonly identity: StoreIdentity;
+      readonly log: Logger;
+      readonly onCopied: (why: string) => void;
+    },
+  ) {
     this.#log = log;
     replica.onVisible((after, before) => {
       this.#countConflicts(after, before);
@@ -18,6 +32,9 @@ export class Witness {
       const known = before === undefined ? {} : clockOf(before);
       for (const { store, seq } of factsBeyond(after, known))
         if (store !== replica.storeId) membership.sawSeq(store, seq);
+        // What is written here would count as known to whoever has seen that change.
+        else if (seq > identity.lastSeq)
+          onCopied(`change ${seq} under the name of this store is not its own: a copy of it lives`);
     });
   }
 

@@ -108,6 +108,12 @@ export class StoreIdentity {
     return ok(new StoreIdentity(meta, found));
   }
 
+  /** Before it is loaded. Undefined of a store that is new, and of one that cannot be read. */
+  static peek(store: Store): Pick<StoreIdentity, 'storeId' | 'former'> | undefined {
+    const read = readMeta(store, LAYOUT);
+    return read.ok ? read.value.meta : undefined;
+  }
+
   /**
    * Makes the store another one: a new id without boots, which shares nothing with anybody. Answers the new id. What
    * was true of the store that it was is gone by then (renewal.ts). Facts keep the dots of the store that it was. The
@@ -143,6 +149,11 @@ export class StoreIdentity {
   /** The batch with this seqOp was synced. */
   synced(seq: number): void {
     this.#durableSeq = Math.max(this.#durableSeq, seq);
+  }
+
+  /** The highest seq that a dot of this store has, durable or not. */
+  get lastSeq(): number {
+    return this.#seq;
   }
 
   /** The next dot's seq. It is only safe to use with `seqOp` in the batch that writes what carries it. */

@@ -6,7 +6,7 @@
 import type { Config } from '../api/config.ts';
 import type { Random } from '../base/random.ts';
 import { Peer } from '../peer/peer.ts';
-import { renewStore } from '../peer/renew-store.ts';
+import { readyStore } from '../peer/renew-store.ts';
 import type { Ports } from '../ports/index.ts';
 import type { ByteStream, ByteStreamHandlers } from '../ports/listener.ts';
 import type { RecordState } from '../records/record.ts';
@@ -199,11 +199,9 @@ export class SimHost {
       spool: this.spool,
     };
     const log = this.#log;
-    if (refusal !== undefined) {
-      const { tombstone_ttl: tombstoneTtlMs } = config;
-      const renewed = await renewStore(ports, { why: refusal, log, tombstoneTtlMs });
-      if (!renewed.ok) return this.#didNotStart(renewed.error);
-    }
+    const { tombstone_ttl: tombstoneTtlMs } = config;
+    const ready = await readyStore(ports, { refusal, log, tombstoneTtlMs });
+    if (!ready.ok) return this.#didNotStart(ready.error);
     const created = await Peer.create(ports, {
       config: { ...config, name: this.name },
       log,

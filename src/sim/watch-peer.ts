@@ -1,6 +1,5 @@
 /** What a simulated host runs and what its daemon shows, noted for the checkers when it changes. */
 import type { Peer } from '../peer/peer.ts';
-import { clockOf, factsBeyond } from '../records/record.ts';
 import { taskOf } from '../tasks/task.ts';
 import type { OutsideRun, ShownFinal } from './evidence.ts';
 import type { HostDeps } from './host.ts';
@@ -29,8 +28,9 @@ export function watchPeer(peer: Peer, host: string, boot: number, deps: HostDeps
   });
   peer.replica.onVisible((after, before) => {
     steps.visible(actor, after, before);
-    for (const { value } of factsBeyond(after, before === undefined ? {} : clockOf(before)))
-      if (value.t === 'start') deps.onKnown(host, String(value.run_id));
+    const known = runIdsOf([before]);
+    // Not by the clocks: a copy of a store that lives may have written dots beyond its own.
+    for (const runId of runIdsOf([after])) if (!known.has(runId)) deps.onKnown(host, runId);
   });
   const shown = new Map<string, string>();
   peer.tasks.visibility.onTold((id) => {

@@ -79,7 +79,7 @@ export const MEMBERSHIP_MUTANTS: readonly Mutant[] = [
     name: 'late_answers_taken',
     breaks: 'an answer to an earlier boot is taken for the answer to a request of this boot',
     modes: ['storm'],
-    world: { chosen: ['disk_stall', 'crash', 'cloned_store'] },
+    world: { chosen: ['disk_stall', 'crash', 'restart_old_data'] },
     edits: [
       {
         file: 'peer/messenger.ts',
