@@ -3,6 +3,7 @@
  * every connection and reads the other's with a library of JavaScript: three quarters of what a handshake costs
  * (docs/decisions/0021). Who is at the other end is told by libp2p-certificate.ts.
  */
+import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { connect, createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
 import type { noise } from '@libp2p/noise';
@@ -82,7 +83,7 @@ function socketOf({ isServer, options, muxers, secureContext }: Handshake, below
 
 function handshake(about: Handshake): Promise<Secured> {
   const { stream, options, muxers } = about;
-  const below = duplexOf(stream);
+  const below = socketBelow(stream) ?? duplexOf(stream);
   const socket = socketOf(about, below);
   return new Promise<Secured>((resolve, reject) => {
     const fail = (error: Error): void => {
@@ -98,26 +99,51 @@ function handshake(about: Handshake): Promise<Secured> {
     socket.on('error', fail);
     const ended = (): void => fail(new Error('the connection ended within its handshake'));
     socket.once('close', ended);
-    socket.once('secure', () => {
-      ownerOf(socket.getPeerX509Certificate(), options?.remotePeer).then((remotePeer) => {
-        options?.signal?.removeEventListener('abort', late);
-        socket.off('close', ended);
-        const { alpnProtocol } = socket;
-        const streamMuxer =
-          typeof alpnProtocol === 'string' && alpnProtocol !== NO_MUXER
-            ? muxers.get(alpnProtocol)
-            : undefined;
-        resolve({
-          remotePeer,
-          connection: new SecuredStream(stream, socket),
-          ...(streamMuxer && { streamMuxer }),
-        });
-      }, fail);
-    });
+    const secured = async (): Promise<Secured> => {
+      const remotePeer = await ownerOf(socket.getPeerX509Certificate(), options?.remotePeer);
+      options?.signal?.removeEventListener('abort', late);
+      socket.off('close', ended);
+      const { alpnProtocol } = socket;
+      const streamMuxer =
+        typeof alpnProtocol === 'string' && alpnProtocol !== NO_MUXER
+          ? muxers.get(alpnProtocol)
+          : undefined;
+      const connection = new SecuredStream(stream, socket);
+      return { remotePeer, connection, ...(streamMuxer && { streamMuxer }) };
+    };
+    // Not at once: this is told from within OpenSSL's handshake, and whoever ends the connection there frees what it reads on.
+    socket.once('secure', () => setImmediate(() => secured().then(resolve, fail)));
   });
 }
 
-/** The connection below as a Duplex of Node, which is what its TLS can be put upon. */
+/** What libp2p's TCP keeps of its socket, and any stream of what has come in. */
+interface OnSocket {
+  readonly socket?: unknown;
+  readonly readBuffer: {
+    readonly byteLength: number;
+    subarray(): Uint8Array;
+    consume(bytes: number): void;
+  };
+}
+
+/**
+ * The socket itself, if the connection is one of TCP: bytes then go between the kernel and TLS without passing through
+ * the program as ciphertext, which is a third of what an idle link costs. Its owner hears its end, and no data any more.
+ */
+function socketBelow(stream: MessageStream): Socket | undefined {
+  const { socket, readBuffer } = stream as MessageStream & OnSocket;
+  if (!(socket instanceof Socket) || socket.destroyed || stream.status !== 'open') return undefined;
+  stream.pause();
+  socket.removeAllListeners('data');
+  if (readBuffer.byteLength > 0) {
+    // It said hello before it was told that it may.
+    socket.unshift(readBuffer.subarray());
+    readBuffer.consume(readBuffer.byteLength);
+  }
+  return socket;
+}
+
+/** Any other connection as a Duplex of Node, which is what its TLS can be put upon. */
 function duplexOf(stream: MessageStream): Duplex {
   const send = (chunk: Buffer, callback: (error?: Error | null) => void): void => {
     try {

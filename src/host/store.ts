@@ -42,8 +42,9 @@ export const DISK_DEADLINE_MS = 30_000;
 const GROUP_BYTES_MAX = 16 * 1_024 * 1_024;
 /** Waiting appends; callers wait for their own, so only a stalled disk gets near it. */
 const QUEUE_BYTES_MAX = 256 * 1_024 * 1_024;
-/** How old what `room` says may be when nothing is written. */
+/** How old what `room` says may be when nothing is written: a daemon that has nothing to do shall do nothing. */
 const LOOK_INTERVAL_MS = 2_000;
+const LOOK_AMPLE_MS = 10_000;
 /**
  * A look at the file system is one thread's turn and back, as long as the rest of a small commit. What was seen is good for
  * this long, as far as the disk cannot have been filled since: so many bytes are taken off for what others write.
@@ -130,7 +131,8 @@ export class HostStore implements Store {
 
   /** Others fill and free the disk too, while nothing is written here. */
   #lookLater(): void {
-    this.#looking = this.#clock.after(LOOK_INTERVAL_MS, () => void this.#look());
+    const delayMs = this.#room === 'ample' ? LOOK_AMPLE_MS : LOOK_INTERVAL_MS;
+    this.#looking = this.#clock.after(delayMs, () => void this.#look());
   }
 
   async #look(): Promise<void> {
