@@ -6,7 +6,7 @@ import type { Random } from '../ports/random.ts';
 import type { Room } from '../ports/room.ts';
 import type { Handoff } from '../records/handoff.ts';
 import type { PartnerSync } from '../records/partner-sync.ts';
-import type { Repair } from '../records/repair.ts';
+import { type Repair, SCRUB_SLICES } from '../records/repair.ts';
 import type { Replica } from '../records/replica.ts';
 import type { PeerSight } from '../tasks/mesh-view.ts';
 import type { Sight } from './sight.ts';
@@ -116,7 +116,7 @@ export class Upkeep {
     // Not in each round that a return brings forward: members may come and go all the time.
     if (clock.nowMs() - this.#scrubbedMs >= config.record_sync_interval * INTERVAL_MIN) {
       this.#scrubbedMs = clock.nowMs();
-      repair.scrub();
+      await this.#scrub();
     }
     await repair.round();
     const partners = sight.peers().filter(({ self, reachable }) => !self && reachable);
@@ -128,6 +128,13 @@ export class Upkeep {
       const done = this.#syncWith(storeId, name).then(() => void this.#syncs.delete(storeId));
       this.#syncs.set(storeId, done);
     }
+  }
+
+  /** With a turn of the event loop between two slices: four megabytes at once would hold up heartbeats and clients. */
+  async #scrub(): Promise<void> {
+    const { repair, clock } = this.#deps;
+    for (let slices = 1; this.#running && !repair.scrub() && slices < SCRUB_SLICES; slices++)
+      await new Promise<void>((resolve) => clock.after(0, resolve));
   }
 
   /** A store that holds nothing has nothing to compare: whoever holds something asks it. */

@@ -133,8 +133,11 @@ export class CheckedStore implements Store {
     return { right: undefined, valueBytes };
   }
 
-  /** Reads on where the last call ended, about so many bytes: what nobody asks for would be found damaged too late. */
-  scrub(bytesMax: number): void {
+  /**
+   * Reads on where the last call ended, about so many bytes: what nobody asks for would be found damaged too late. True at
+   * the end of a pass.
+   */
+  scrub(bytesMax: number): boolean {
     for (let bytes = 0; bytes < bytesMax; ) {
       const page = this.#store.range({
         from: this.#scrubbed,
@@ -149,8 +152,9 @@ export class CheckedStore implements Store {
       this.#scrubbed = last === undefined || page.length < SCRUB_PAGE ? ' ' : `${last.key}\x00`;
       if (this.#scrubbed !== ' ') continue;
       this.onScrubbed?.();
-      return;
+      return true;
     }
+    return false;
   }
 
   #open(key: string, sealed: Uint8Array): Uint8Array | undefined {

@@ -27,10 +27,12 @@ export const ANSWERS_WITHIN_MS = 10_000;
 const ASKS_AT_ONCE = 8;
 /** Of damaged values, for which the right key is looked for in one round: a quarter of a second. */
 const RIGHTS_BYTES_MAX = 1_024 * 1_024;
-/** Entries of the Merkle trees held against the records in one round. */
-const INDEX_PAGE = 5_000;
-/** Read in one round: a gigabyte takes twenty minutes, and a round some ten milliseconds. */
-const SCRUB_BYTES = 4 * 1_024 * 1_024;
+/** Entries of the Merkle trees held against the records in one slice. */
+const INDEX_PAGE = 320;
+/** Read in one slice, which takes some milliseconds: all that waits meanwhile is that much later. */
+const SCRUB_BYTES = 256 * 1_024;
+/** Slices in one round: a gigabyte takes twenty minutes. */
+export const SCRUB_SLICES = 16;
 
 export interface RepairDeps {
   readonly store: CheckedStore;
@@ -99,10 +101,10 @@ export class Repair {
     visibility().hide(id);
   }
 
-  /** A piece of the store is read for its own sake. */
-  scrub(): void {
-    this.#deps.store.scrub(SCRUB_BYTES);
+  /** A slice of the store is read for its own sake. True at the end of a pass. */
+  scrub(): boolean {
     this.#findMissing();
+    return this.#deps.store.scrub(SCRUB_BYTES);
   }
 
   /**

@@ -4,12 +4,14 @@ import { SeededRandom } from '../../src/base/random.ts';
 import { ok } from '../../src/base/result.ts';
 import { silentLogger } from '../../src/base/telemetry.ts';
 import { Upkeep, type UpkeepDeps } from '../../src/peer/upkeep.ts';
+import { SCRUB_SLICES } from '../../src/records/repair.ts';
 import { SimClock } from '../../src/sim/clock.ts';
 
 const INTERVAL_MS = 1_000;
 const EQUAL = { equal: true as const };
 
-function world(partners: readonly string[]) {
+/** The store is read once in so many slices. */
+function world(partners: readonly string[], slices = 1) {
   const clock = new SimClock();
   const rounds: string[] = [];
   /** When stand-in copies were offered. */
@@ -48,7 +50,10 @@ function world(partners: readonly string[]) {
       },
     },
     repair: {
-      scrub: () => void scrubs.push(clock.nowMs()),
+      scrub: () => {
+        scrubs.push(clock.nowMs());
+        return scrubs.length % slices === 0;
+      },
       round: async () => 0,
       found: () => undefined,
     },
@@ -116,6 +121,22 @@ describe('a return of members', () => {
     // And then as ever.
     await clock.runFor(0.7 * INTERVAL_MS);
     expect(handoffs).toHaveLength(before.handoffs + 1);
+    upkeep.stop();
+  });
+
+  it('scrubs a large store in slices, and lets others have their turn between two', async () => {
+    const { clock, upkeep, scrubs } = world(['a'], 1_000);
+    upkeep.start();
+    const turns: number[] = [];
+    const turn = (): void => {
+      turns.push(scrubs.length);
+      if (scrubs.length < SCRUB_SLICES) clock.after(0, turn);
+    };
+    await clock.runUntil(() => scrubs.length > 0, 2 * INTERVAL_MS);
+    turn();
+    await clock.runFor(0.5 * INTERVAL_MS);
+    expect(turns).toEqual(Array.from({ length: SCRUB_SLICES }, (_, i) => i + 1));
+    expect(scrubs).toHaveLength(SCRUB_SLICES);
     upkeep.stop();
   });
 
