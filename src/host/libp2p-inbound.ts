@@ -26,6 +26,12 @@ const INBOUND_STREAMS_MAX = 8;
  */
 export const PARTIAL_BYTES_MAX = 4 * FRAME_BYTES_MAX;
 
+/**
+ * Of one stream handled in one turn of the event loop. A piece of what came may hold thousands of small ones: whoever
+ * sends them has to wait for everybody else's turn.
+ */
+const FRAMES_A_TURN = 256;
+
 const TOO_MANY = 'stream: too many requests';
 const TOO_MUCH_IN_PART = 'frame: too much in part of one peer';
 
@@ -72,14 +78,7 @@ export class Inbound {
     stream.addEventListener('message', ({ data }) => {
       const decoded = decoder.push(data.subarray());
       const isMuch = partial(decoder.heldBytes);
-      if (decoded.frames.length > 0) {
-        handlers.call((to) => {
-          // One by one: the handler of a frame may end the membership of its sender.
-          for (const frame of decoded.frames) {
-            if (isMember(peerId)) to.frame(peerId, frameClass, frame);
-          }
-        });
-      }
+      if (decoded.frames.length > 0) this.#hand(decoded.frames, 0, peerId, frameClass, stream);
       if (decoded.ok && !isMuch) return;
       const error = decoded.ok ? TOO_MUCH_IN_PART : decoded.error;
       handlers.call((to) => to.refused?.(decoded.ok ? TOO_MUCH_IN_PART : 'frame: too long'));
@@ -94,6 +93,27 @@ export class Inbound {
     };
     stream.addEventListener('end', onEnd);
     if (stream.readableEnded) onEnd();
+  }
+
+  /** The stream rests until all of them are handled: so they stay in order, and no more come meanwhile. */
+  #hand(
+    frames: readonly Uint8Array[],
+    from: number,
+    peerId: PeerId,
+    frameClass: FrameClass,
+    stream: Stream,
+  ): void {
+    const { handlers, isMember } = this.#options;
+    const isMore = frames.length > from + FRAMES_A_TURN;
+    if (isMore && from === 0 && stream.readStatus === 'readable') stream.pause();
+    handlers.call((to) => {
+      // One by one: the handler of a frame may end the membership of its sender.
+      for (const frame of frames.slice(from, from + FRAMES_A_TURN))
+        if (isMember(peerId)) to.frame(peerId, frameClass, frame);
+      if (isMore)
+        setImmediate(() => this.#hand(frames, from + FRAMES_A_TURN, peerId, frameClass, stream));
+      else if (from > 0 && stream.readStatus === 'paused') stream.resume();
+    });
   }
 
   /**

@@ -10,6 +10,9 @@ import { LINK_QUIET_MS, LONE_SILENCE_MS_MAX } from './limits.ts';
 import type { Links } from './links.ts';
 import type { Watch } from './watch.ts';
 
+/** All links are looked at so often: there may be hundreds, and what is waited for here takes seconds. */
+const LOOK_MS = 900;
+
 export interface QuietHooks {
   expects(peerId: PeerId): boolean;
   watch(peerId: PeerId): Watch;
@@ -20,6 +23,7 @@ export class QuietLinks {
   readonly #links: Links;
   readonly #hearing: Hearing;
   readonly #hooks: QuietHooks;
+  #lookedMs = Number.NEGATIVE_INFINITY;
 
   constructor(core: Core, links: Links, hearing: Hearing, hooks: QuietHooks) {
     this.#core = core;
@@ -33,6 +37,8 @@ export class QuietLinks {
   }
 
   tick(now: number): void {
+    if (now - this.#lookedMs < LOOK_MS) return;
+    this.#lookedMs = now;
     for (const peerId of this.#links.upPeers()) {
       if (this.#hooks.expects(peerId)) continue;
       const { askedMs, heardMs } = this.#hooks.watch(peerId);

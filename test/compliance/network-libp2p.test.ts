@@ -270,6 +270,28 @@ test('a frame length over the limit closes the connection of its sender', async 
   expect(world.log.map(({ message }) => message)).toContain('a peer broke the protocol');
 });
 
+test('thousands of small frames in one piece are handled in order, and others have their turn between', async () => {
+  const a = await startPeer('a');
+  const node = await bareNode();
+  a.network.admit(node.peerId.toString());
+  const connection = await node.dial(addressOf(a));
+  const stream = await connection.newStream('/covey/data/1');
+  const COUNT = 20_000;
+  const sent = Array.from({ length: COUNT }, (_, i) => [2, i >> 8, i & 255]).flat();
+  stream.send(new Uint8Array(sent));
+  let most = 0;
+  for (let before = 0; before < COUNT; ) {
+    await new Promise((resolve) => setImmediate(resolve));
+    most = Math.max(most, a.frames.length - before);
+    before = a.frames.length;
+  }
+  expect(a.frames.map(({ bytes }) => 256 * (bytes[0] ?? 0) + (bytes[1] ?? 0))).toEqual(
+    Array.from({ length: COUNT }, (_, i) => i),
+  );
+  expect(most).toBeLessThanOrEqual(512);
+  expect(connection.status).toBe('open');
+});
+
 test('an admission request over the limit is reset, and the link stays', async () => {
   const a = await startPeer('a');
   const node = await bareNode();
