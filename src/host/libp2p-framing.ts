@@ -106,7 +106,8 @@ export class FrameQueue {
 const EMPTY = new Uint8Array(0);
 
 export type Decoded =
-  | { readonly ok: true; readonly frames: Uint8Array[] }
+  /** `taken`: bytes of the chunk; fewer than it has when there were more frames than asked for. */
+  | { readonly ok: true; readonly frames: Uint8Array[]; readonly taken: number }
   /** The frames before the error are good; after it the decoder takes nothing more. */
   | { readonly ok: false; readonly frames: Uint8Array[]; readonly error: string };
 
@@ -130,10 +131,10 @@ export class FrameDecoder {
     return this.#body.length;
   }
 
-  push(chunk: Uint8Array): Decoded {
+  push(chunk: Uint8Array, framesMax = Number.POSITIVE_INFINITY): Decoded {
     const frames: Uint8Array[] = [];
     let at = 0;
-    while (at < chunk.length && this.#error === undefined) {
+    while (at < chunk.length && frames.length < framesMax && this.#error === undefined) {
       if (this.#bodyLength === undefined) at = this.#readLength(chunk, at);
       else at = this.#readBody(chunk, at, this.#bodyLength);
       // A frame is complete also when it is empty and the chunk ends with its prefix.
@@ -145,7 +146,7 @@ export class FrameDecoder {
       }
     }
     return this.#error === undefined
-      ? { ok: true, frames }
+      ? { ok: true, frames, taken: at }
       : { ok: false, frames, error: this.#error };
   }
 

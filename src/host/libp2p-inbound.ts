@@ -32,6 +32,7 @@ export const PARTIAL_BYTES_MAX = 4 * FRAME_BYTES_MAX;
  */
 const FRAMES_A_TURN = 256;
 
+const EMPTY = new Uint8Array(0);
 const TOO_MANY = 'stream: too many requests';
 const TOO_MUCH_IN_PART = 'frame: too much in part of one peer';
 
@@ -75,16 +76,30 @@ export class Inbound {
     const decoder = new FrameDecoder(FRAME_BYTES_MAX);
     const partial = this.#partialCount(peerId);
     stream.addEventListener('close', () => partial(undefined));
-    stream.addEventListener('message', ({ data }) => {
-      const decoded = decoder.push(data.subarray());
-      const isMuch = partial(decoder.heldBytes);
-      if (decoded.frames.length > 0) this.#hand(decoded.frames, 0, peerId, frameClass, stream);
-      if (decoded.ok && !isMuch) return;
-      const error = decoded.ok ? TOO_MUCH_IN_PART : decoded.error;
-      handlers.call((to) => to.refused?.(decoded.ok ? TOO_MUCH_IN_PART : 'frame: too long'));
-      log('a peer broke the protocol', { peer: peerId, error });
-      connection.abort(new Error(error));
-    });
+    // While some of it waits the stream rests: frames stay in order, and no more come meanwhile.
+    const take = (chunk: Uint8Array): void => {
+      const decoded = decoder.push(chunk, FRAMES_A_TURN);
+      const error = partial(decoder.heldBytes)
+        ? TOO_MUCH_IN_PART
+        : decoded.ok
+          ? ''
+          : 'frame: too long';
+      const left = decoded.ok && error === '' ? chunk.subarray(decoded.taken) : EMPTY;
+      if (left.length > 0 && stream.readStatus === 'readable') stream.pause();
+      handlers.call((to) => {
+        // One by one: the handler of a frame may end the membership of its sender.
+        for (const frame of decoded.frames)
+          if (isMember(peerId)) to.frame(peerId, frameClass, frame);
+        if (left.length > 0) setImmediate(() => take(left));
+        else if (stream.readStatus === 'paused') stream.resume();
+      });
+      if (error === '') return;
+      handlers.call((to) => to.refused?.(error));
+      const why = decoded.ok ? error : decoded.error;
+      log('a peer broke the protocol', { peer: peerId, error: why });
+      connection.abort(new Error(why));
+    };
+    stream.addEventListener('message', ({ data }) => take(data.subarray()));
     const onEnd = () => {
       // The sender takes this as the sign that everything was read; see OutboundChannel.finish.
       stream.close().catch((error: unknown) => {
@@ -93,27 +108,6 @@ export class Inbound {
     };
     stream.addEventListener('end', onEnd);
     if (stream.readableEnded) onEnd();
-  }
-
-  /** The stream rests until all of them are handled: so they stay in order, and no more come meanwhile. */
-  #hand(
-    frames: readonly Uint8Array[],
-    from: number,
-    peerId: PeerId,
-    frameClass: FrameClass,
-    stream: Stream,
-  ): void {
-    const { handlers, isMember } = this.#options;
-    const isMore = frames.length > from + FRAMES_A_TURN;
-    if (isMore && from === 0 && stream.readStatus === 'readable') stream.pause();
-    handlers.call((to) => {
-      // One by one: the handler of a frame may end the membership of its sender.
-      for (const frame of frames.slice(from, from + FRAMES_A_TURN))
-        if (isMember(peerId)) to.frame(peerId, frameClass, frame);
-      if (isMore)
-        setImmediate(() => this.#hand(frames, from + FRAMES_A_TURN, peerId, frameClass, stream));
-      else if (from > 0 && stream.readStatus === 'paused') stream.resume();
-    });
   }
 
   /**

@@ -124,3 +124,17 @@ test('many small frames are taken in linear time, and the queue is empty afterwa
   queue.clear();
   expect(queue.take(10)).toBeUndefined();
 });
+
+test('gives so many frames as are asked for, and says how much of the chunk they took', () => {
+  const decoder = new FrameDecoder(FRAME_BYTES_MAX);
+  const chunk = new Uint8Array([1, 7, 0, 2, 8, 9, 1, 5, 2, 4]);
+  const first = decoder.push(chunk, 2);
+  expect(first).toEqual({ ok: true, frames: [new Uint8Array([7]), new Uint8Array(0)], taken: 3 });
+  const second = decoder.push(chunk.subarray(3));
+  expect(second).toMatchObject({ ok: true, frames: [{ length: 2 }, { length: 1 }], taken: 7 });
+  expect(decoder.push(new Uint8Array([6]), 5)).toEqual({
+    ok: true,
+    frames: [new Uint8Array([4, 6])],
+    taken: 1,
+  });
+});
