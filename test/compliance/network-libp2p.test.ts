@@ -3,21 +3,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { tcp } from '@libp2p/tcp';
-import { tls } from '@libp2p/tls';
-import { yamux } from '@libp2p/yamux';
-import { multiaddr } from '@multiformats/multiaddr';
-import { createLibp2p } from 'libp2p';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { loadOrCreateIdentity } from '../../src/host/identity.ts';
 import { createLibp2pNetwork } from '../../src/host/libp2p-network.ts';
-import {
-  CONNECTIONS_PER_PEER_MAX,
-  type Connection,
-  STRANGERS_MAX,
-} from '../../src/host/libp2p-node.ts';
-import { nodeTls } from '../../src/host/libp2p-tls.ts';
 import { TestPeer } from './network-bench.ts';
+import { addressOf, bareNode, startPeer } from './network-nodes.ts';
 import { type RealWorld, realWorld } from './network-worlds.ts';
 
 let world: RealWorld;
@@ -34,15 +24,6 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0)) await cleanUp();
   await world.dispose();
 });
-
-async function startPeer(name: string): Promise<TestPeer> {
-  const { identity, network } = await world.create(name);
-  const peer = new TestPeer(identity, network);
-  const result = await network.start(peer, { host: '127.0.0.1', port: 0 });
-  if (!result.ok) throw new Error(result.detail);
-  peer.address = `127.0.0.1:${result.port}`;
-  return peer;
-}
 
 interface ChildPeer {
   readonly process: ChildProcess;
@@ -72,7 +53,7 @@ async function linkedChild(a: TestPeer): Promise<ChildPeer> {
 }
 
 test('a killed process is noticed in milliseconds, and its address refuses', async () => {
-  const a = await startPeer('a');
+  const a = await startPeer(world, 'a');
   const child = await linkedChild(a);
   const killedMs = performance.now();
   child.process.kill('SIGKILL');
@@ -89,7 +70,7 @@ test('a killed process is noticed in milliseconds, and its address refuses', asy
 });
 
 test('a frozen process costs a bounded queue, and everything arrives when it goes on', async () => {
-  const a = await startPeer('a');
+  const a = await startPeer(world, 'a');
   const child = await linkedChild(a);
   child.process.kill('SIGSTOP');
   const frame = new Uint8Array(262_144).fill(5);
@@ -106,7 +87,7 @@ test('a frozen process costs a bounded queue, and everything arrives when it goe
 });
 
 test('a frozen process that is killed is noticed at once, with megabytes on their way to it', async () => {
-  const a = await startPeer('a');
+  const a = await startPeer(world, 'a');
   const child = await linkedChild(a);
   child.process.kill('SIGSTOP');
   await world.settle(
@@ -119,7 +100,7 @@ test('a frozen process that is killed is noticed at once, with megabytes on thei
 });
 
 test('neither disconnect nor stop waits for a frozen process', async () => {
-  const a = await startPeer('a');
+  const a = await startPeer(world, 'a');
   const child = await linkedChild(a);
   child.process.kill('SIGSTOP');
   a.network.send(child.peerId, 'bulk', new Uint8Array(8_000_000));
@@ -131,7 +112,7 @@ test('neither disconnect nor stop waits for a frozen process', async () => {
 });
 
 test('connections are made from the given local address, and names are resolved', async () => {
-  const a = await startPeer('a');
+  const a = await startPeer(world, 'a');
   const loaded = await loadOrCreateIdentity(join(await world.directory, 'b'));
   if (!loaded.ok) throw new Error(loaded.error);
   const { identity, privateKey } = loaded.value;
@@ -157,7 +138,7 @@ test('connections are made from the given local address, and names are resolved'
 });
 
 test('an address that is none is unreachable', async () => {
-  const a = await startPeer('a');
+  const a = await startPeer(world, 'a');
   for (const address of ['', 'nowhere', '127.0.0.1', '127.0.0.1:99999', '[127.0.0.1]:1', 'a b:1']) {
     expect(await a.network.dial(a.peerId, address, 500), address).toMatchObject({
       code: 'unreachable',
@@ -167,7 +148,7 @@ test('an address that is none is unreachable', async () => {
 });
 
 test('a stopped network leaves nothing open: the process exits by itself', async () => {
-  const a = await startPeer('a');
+  const a = await startPeer(world, 'a');
   const child = await linkedChild(a);
   const exited = once(child.process, 'exit');
   child.process.stdin?.end();
@@ -185,7 +166,7 @@ async function rawSocket(address: string): Promise<Socket> {
 }
 
 test('bytes that are not libp2p, and connections that are reset, harm nobody', async () => {
-  const [a, b] = [await startPeer('a'), await startPeer('b')];
+  const [a, b] = [await startPeer(world, 'a'), await startPeer(world, 'b')];
   for (const garbage of [
     'GET / HTTP/1.1\r\n\r\n',
     '\x13/multistream/1.0.0\n\x07/tls/1.0.0\n',
@@ -206,26 +187,9 @@ test('bytes that are not libp2p, and connections that are reset, harm nobody', a
   expect(a.openedLinks.map(({ peerId }) => peerId)).toEqual([b.peerId]);
 });
 
-/** A libp2p node that knows nothing of Covey. */
-async function bareNode(host = '127.0.0.1') {
-  const dialOpts = { noDelay: true, localAddress: host };
-  const node = await createLibp2p({
-    transports: [tcp({ dialOpts })],
-    connectionEncrypters: [tls()],
-    streamMuxers: [yamux()],
-    connectionMonitor: { enabled: false },
-    connectionGater: { denyDialMultiaddr: () => false },
-  });
-  cleanUps.push(() => node.stop());
-  return node;
-}
-
-const addressOf = (peer: TestPeer) =>
-  multiaddr(`/ip4/127.0.0.1/tcp/${peer.address.split(':')[1]}/p2p/${peer.peerId}`);
-
 test('a stranger is refused identify, gossip and every class', async () => {
-  const a = await startPeer('a');
-  const node = await bareNode();
+  const a = await startPeer(world, 'a');
+  const node = await bareNode(cleanUps);
   const connection = await node.dial(addressOf(a));
   for (const protocol of [
     '/ipfs/id/1.0.0',
@@ -258,8 +222,8 @@ test('a stranger is refused identify, gossip and every class', async () => {
 });
 
 test('a frame length over the limit closes the connection of its sender', async () => {
-  const a = await startPeer('a');
-  const node = await bareNode();
+  const a = await startPeer(world, 'a');
+  const node = await bareNode(cleanUps);
   a.network.admit(node.peerId.toString());
   const connection = await node.dial(addressOf(a));
   const stream = await connection.newStream('/covey/data/1');
@@ -270,31 +234,9 @@ test('a frame length over the limit closes the connection of its sender', async 
   expect(world.log.map(({ message }) => message)).toContain('a peer broke the protocol');
 });
 
-test('thousands of small frames in one piece are handled in order, and others have their turn between', async () => {
-  const a = await startPeer('a');
-  const node = await bareNode();
-  a.network.admit(node.peerId.toString());
-  const connection = await node.dial(addressOf(a));
-  const stream = await connection.newStream('/covey/data/1');
-  const COUNT = 20_000;
-  const sent = Array.from({ length: COUNT }, (_, i) => [2, i >> 8, i & 255]).flat();
-  stream.send(new Uint8Array(sent));
-  let most = 0;
-  for (let before = 0; before < COUNT; ) {
-    await new Promise((resolve) => setImmediate(resolve));
-    most = Math.max(most, a.frames.length - before);
-    before = a.frames.length;
-  }
-  expect(a.frames.map(({ bytes }) => 256 * (bytes[0] ?? 0) + (bytes[1] ?? 0))).toEqual(
-    Array.from({ length: COUNT }, (_, i) => i),
-  );
-  expect(most).toBeLessThanOrEqual(512);
-  expect(connection.status).toBe('open');
-});
-
 test('an admission request over the limit is reset, and the link stays', async () => {
-  const a = await startPeer('a');
-  const node = await bareNode();
+  const a = await startPeer(world, 'a');
+  const node = await bareNode(cleanUps);
   const connection = await node.dial(addressOf(a));
   const stream = await connection.newStream('/covey/admit/1');
   stream.send(new Uint8Array([0x81, 0x80, 0x04, 1, 2, 3]));
@@ -304,8 +246,8 @@ test('an admission request over the limit is reset, and the link stays', async (
 });
 
 test('frames go on over the second connection when the first one ends', async () => {
-  const a = await startPeer('a');
-  const node = await bareNode();
+  const a = await startPeer(world, 'a');
+  const node = await bareNode(cleanUps);
   const received: number[] = [];
   await node.handle('/covey/data/1', (stream) => {
     stream.addEventListener('message', ({ data }) => {
@@ -327,86 +269,4 @@ test('frames go on over the second connection when the first one ends', async ()
   expect([a.openedLinks.length, a.closedPeers.length]).toEqual([1, 0]);
   second.abort(new Error('test'));
   await world.settle(() => a.closedPeers.length === 1);
-});
-
-test('no more strangers than the limit have a link', { timeout: 60_000 }, async () => {
-  const a = await startPeer('a');
-  const nodes: Awaited<ReturnType<typeof bareNode>>[] = [];
-  for (let i = 0; i < STRANGERS_MAX + 3; i++) nodes.push(await bareNode());
-  const open = async (from: number, to: number): Promise<number> => {
-    const dials = nodes.slice(from, to).map((node) => node.dial(addressOf(a)));
-    return (await Promise.allSettled(dials)).filter(({ status }) => status === 'fulfilled').length;
-  };
-  for (let i = 0; i < nodes.length; i += 8) await open(i, i + 8);
-  expect(a.network.links().length).toBeLessThanOrEqual(STRANGERS_MAX);
-  expect(a.openedLinks.length).toBeGreaterThanOrEqual(STRANGERS_MAX);
-  // All places are one host's; another one gets in, and stays.
-  const elsewhere = await bareNode('127.77.201.1');
-  const other = await elsewhere.dial(addressOf(a));
-  await world.settle(() => a.closedPeers.length > 0);
-  expect(a.network.links().map(({ peerId }) => peerId)).toContain(elsewhere.peerId.toString());
-  expect(a.network.links().length).toBeLessThanOrEqual(STRANGERS_MAX);
-  expect([other.status, a.closedPeers.length]).toEqual(['open', 1]);
-});
-
-/** A node that stops in each connection it makes when it is encrypted, until `goOn`. */
-async function stallingNode() {
-  interface Transports {
-    dial(to: ReturnType<typeof multiaddr>, options: { signal: AbortSignal }): Promise<Connection>;
-  }
-  let transports: Transports | undefined;
-  let goOn = (): void => undefined;
-  let stalled = 0;
-  const released = new Promise<void>((resolve) => {
-    goOn = resolve;
-  });
-  const node = await createLibp2p({
-    transports: [tcp()],
-    connectionEncrypters: [
-      (components) => {
-        const real = nodeTls()(components);
-        return {
-          ...real,
-          secureOutbound: async (stream, options) => {
-            // Which muxer it is to be is said later.
-            const later = { ...options, skipStreamMuxerNegotiation: true };
-            const secured = await real.secureOutbound(stream, later);
-            stalled += 1;
-            secured.connection.pause();
-            await released;
-            secured.connection.resume();
-            return secured;
-          },
-        };
-      },
-    ],
-    streamMuxers: [yamux()],
-    services: {
-      grab: ({ transportManager }: { transportManager: Transports }) => {
-        transports = transportManager;
-        return {};
-      },
-    },
-  });
-  cleanUps.push(() => node.stop());
-  const dial = (to: ReturnType<typeof multiaddr>) => {
-    if (!transports) throw new Error('no transports');
-    return transports.dial(to, { signal: AbortSignal.timeout(20_000) });
-  };
-  return { dial, goOn: () => goOn(), stalled: () => stalled };
-}
-
-test('nobody has more connections than the limit, though all were asked for at once', async () => {
-  const a = await startPeer('a');
-  const { dial, goOn, stalled } = await stallingNode();
-  const count = 3 * CONNECTIONS_PER_PEER_MAX;
-  const dials = Array.from({ length: count }, () => dial(addressOf(a)));
-  await world.settle(() => stalled() === count);
-  goOn();
-  const done = await Promise.allSettled(dials);
-  const open = () =>
-    done.filter((one) => one.status === 'fulfilled' && one.value.status === 'open').length;
-  await world.settle(() => open() <= CONNECTIONS_PER_PEER_MAX);
-  expect(open()).toBeGreaterThan(0);
-  expect(a.network.links()).toHaveLength(1);
 });
