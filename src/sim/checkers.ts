@@ -14,7 +14,13 @@ import {
 import { homeOf, joinRecords } from '../records/record.ts';
 import { type Attempt, attemptByRun, type Task, taskOf } from '../tasks/task.ts';
 import { isKept, judgeCopies, judgeLaterFacts, short } from './copies.ts';
-import type { Evidence, OutsideRun, Submitted, Violation } from './evidence.ts';
+import {
+  type Evidence,
+  livedOn,
+  type OutsideRun,
+  type Submitted,
+  type Violation,
+} from './evidence.ts';
 import { judgeFinals } from './finals.ts';
 import { CREATION, endName, finalName, PAYLOAD, startName } from './losses.ts';
 
@@ -207,6 +213,23 @@ const onlyCutRunsAreRepeated: Checker = (evidence, { cutsOnly }) => {
   );
 };
 
+/** In so long an owner that can be reached takes the end of a run, crashes and restarts of the others included. */
+const END_MS_MAX = 10_000;
+
+/** Where nothing parts the mesh, what ended by itself is lost only with the daemon that ran it. */
+const lossesHaveCauses: Checker = (evidence, { strict }) => {
+  if (!strict) return [];
+  const tasks = tasksOf(evidence);
+  return evidence.runs.flatMap((run) => {
+    const task = tasks.get(run.taskId);
+    const out = task && attemptByRun(task, run.runId)?.ends[0]?.out;
+    if (out !== 'lost' || run.exitCode === undefined || !livedOn(evidence, run, END_MS_MAX))
+      return [];
+    const detail = `run ${run.runId} of ${short(run.taskId)} ended on ${run.host}, whose daemon lived on, and is lost`;
+    return [{ rule: 'needless_loss', detail }];
+  });
+};
+
 /** Nothing starts after the end was told, and what still ran then ends soon; in the end nothing runs. */
 const nothingRunsOn: Checker = (evidence, { strict, strayMsMax }) => {
   const finals = finalTimes(evidence);
@@ -351,6 +374,7 @@ export const CHECKERS: Readonly<Record<string, Checker>> = {
   finalsStay,
   startsHaveCauses,
   onlyCutRunsAreRepeated,
+  lossesHaveCauses,
   nothingRunsOn,
   resultsAreTrue,
   viewsAgree,

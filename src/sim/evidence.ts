@@ -141,3 +141,15 @@ export interface StepViolation extends Violation {
   /** The worlds in which it is one. */
   readonly within: 'any' | 'strict';
 }
+
+/** The daemon that ran it said something before its start, and something long after its end, without a start in between. */
+export function livedOn(
+  { told }: Pick<Evidence, 'told'>,
+  { host, startedMs, endedMs }: OutsideRun,
+  forMs: number,
+): boolean {
+  if (endedMs === undefined) return false;
+  const its = told.filter((one) => one.host === host);
+  const boot = its.findLast(({ atMs }) => atMs <= startedMs)?.boot;
+  return its.some((one) => one.boot === boot && one.atMs > endedMs + forMs);
+}

@@ -298,7 +298,8 @@ export const TASK_MUTANTS: readonly Mutant[] = [
   {
     name: 'end_said_once',
     breaks: 'a runner says the end of a run once, to the owner that it knows, and forgets it',
-    modes: ['crashes', 'wild'],
+    modes: ['crashes'],
+    world: { tasks: 60, storyMs: 30_000, faults: 14, peers: 3 },
     edits: [
       {
         file: 'tasks/runner.ts',

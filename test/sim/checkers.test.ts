@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Fact } from '../../src/records/record.ts';
 import { type CheckOptions, check } from '../../src/sim/checkers.ts';
 import { argvOf } from '../../src/sim/commands.ts';
-import type { Evidence, OutsideRun, Replicated } from '../../src/sim/evidence.ts';
+import type { Evidence, OutsideRun, Replicated, Told } from '../../src/sim/evidence.ts';
 import { Knowledge } from '../../src/sim/knowledge.ts';
 import { World } from '../../src/sim/world.ts';
 
@@ -87,6 +87,32 @@ describe('the checkers', () => {
     expect(rulesOf({ ...twice, cuts: [cut] }, cutsOnly)).not.toContain('needless_double');
     const elsewhere = { ...cut, host: 'another' };
     expect(rulesOf({ ...twice, cuts: [elsewhere] }, cutsOnly)).toContain('needless_double');
+  });
+
+  it('see that what ended by itself was lost, though its daemon lived on', () => {
+    const lost = withCopies(
+      copies.map((copy) => ({
+        ...copy,
+        record: {
+          ...copy.record,
+          facts: copy.record.facts.map((fact) =>
+            fact.value.t === 'end' && fact.value.run_id === run.runId
+              ? { ...fact, value: { ...fact.value, out: 'lost' } }
+              : fact,
+          ),
+        },
+      })),
+    );
+    const said = (atMs: number, boot: number): Told => ({
+      ...{ atMs, boot, host: run.host, id: 'other', final: undefined, conflicts: 0 },
+    });
+    const before = said(run.startedMs - 1, 1);
+    const after = (run.endedMs ?? 0) + 20_000;
+    const rules = (...told: Told[]) => rulesOf({ ...lost, told }, STRICT);
+    expect(rules(before, said(after, 1))).toContain('needless_loss');
+    expect(rules(before, said(after, 2))).not.toContain('needless_loss');
+    expect(rules(said(after, 1))).not.toContain('needless_loss');
+    expect(rules(before)).not.toContain('needless_loss');
   });
 
   it('excuse an owner that could not know of the first start, but no daemon that ran both at once', () => {
