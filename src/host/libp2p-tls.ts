@@ -128,7 +128,7 @@ interface OnSocket {
 
 /**
  * The socket itself, if the connection is one of TCP: bytes then go between the kernel and TLS without passing through
- * the program as ciphertext, which is a third of what an idle link costs. Its owner hears its end, and no data any more.
+ * the program as ciphertext (docs/decisions/0028). Its owner hears its end, and no data any more.
  */
 function socketBelow(stream: MessageStream): Socket | undefined {
   const { socket, readBuffer } = stream as MessageStream & OnSocket;

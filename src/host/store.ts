@@ -44,7 +44,7 @@ const GROUP_BYTES_MAX = 16 * 1_024 * 1_024;
 const QUEUE_BYTES_MAX = 256 * 1_024 * 1_024;
 /** How old what `room` says may be when nothing is written: a daemon that has nothing to do shall do nothing. */
 const LOOK_INTERVAL_MS = 2_000;
-const LOOK_AMPLE_MS = 10_000;
+const LOOK_AMPLE_MS = 5_000;
 /**
  * A look at the file system is one thread's turn and back, as long as the rest of a small commit. What was seen is good for
  * this long, as far as the disk cannot have been filled since: so many bytes are taken off for what others write.

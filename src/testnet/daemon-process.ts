@@ -75,8 +75,11 @@ export class DaemonProcess {
     // Until it is reaped, which needs a turn of the event loop after its exit, the pid is the child's own.
     const ref = child.pid === undefined ? undefined : await refOf(child.pid);
     if (!ref) {
-      await exited;
-      return err(`${program} could not be started${await logTail(options.logFile)}`);
+      // It never was, or it ended before anybody had looked at it.
+      const exit = await exited;
+      const why =
+        child.pid === undefined ? `${program} could not be started` : textOf('ended', exit);
+      return err(`${why}${await logTail(options.logFile)}`);
     }
     const daemon = new DaemonProcess(ref, exited);
     const ready = readyLineOf(child);
@@ -85,15 +88,16 @@ export class DaemonProcess {
     if (winner) return ok(winner);
     const why = daemon.hasExited ? 'ended' : `was not ready within ${READY_TIMEOUT_MS} ms`;
     await daemon.kill('SIGKILL');
-    const exit = await daemon.exited;
-    const how = exit.signal ?? `exit code ${exit.code}`;
-    return err(`the daemon ${why} (${how})${await logTail(options.logFile)}`);
+    return err(`${textOf(why, await daemon.exited)}${await logTail(options.logFile)}`);
   }
 
   kill(signal: NodeJS.Signals): Promise<boolean> {
     return this.#hasExited ? Promise.resolve(false) : signalProcess(this.ref, signal);
   }
 }
+
+const textOf = (why: string, { signal, code }: DaemonExit): string =>
+  `the daemon ${why} (${signal ?? `exit code ${code}`})`;
 
 function exitOf(child: ChildProcess): Promise<DaemonExit> {
   return new Promise((resolve) => {

@@ -145,15 +145,14 @@ test('what keeps another process from trying the store is no fault of the store'
 
 test('a directory that this user may not use is named, with its rights', async () => {
   await chmod(directory, 0o100);
-  // Root may do everything.
-  const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+  // Root may do everything. Another user may not read the sources, if they lie in root's home.
+  const user = 'process.setgid(65_534); process.setuid(65_534);';
   const module = join(import.meta.dirname, '../../src/host/recover-store.ts');
   const script = `import { forbidden } from ${JSON.stringify(module)};
+    ${process.getuid?.() === 0 ? user : ''}
     console.log(await forbidden(process.argv[1]));`;
-  const said = spawnSync(process.execPath, ['--input-type=module', '-e', script, directory], {
-    ...user,
-    encoding: 'utf8',
-  });
+  const argv = ['--input-type=module', '-e', script, directory];
+  const said = spawnSync(process.execPath, argv, { encoding: 'utf8' });
   expect(said.stdout).toContain(`${directory} cannot be read and written by user`);
   expect(said.stdout).toContain('EACCES');
   await chmod(directory, 0o700);
