@@ -16,7 +16,7 @@ const HOST = 'test/{compliance,e2e}/**/*.test.ts';
  */
 const TIMED = [
   'test/compliance/**/*.test.ts',
-  'test/e2e/{crashes,demo,five-peers,full-disk,partition}.test.ts',
+  'test/e2e/{demo,five-peers,full-disk}.test.ts',
   'test/unit/guardian.test.ts',
 ];
 
